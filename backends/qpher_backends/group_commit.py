@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Group commit: callers that arrive while a commit is under way share the next one.
+
+There is no background thread. Whoever finds no leader becomes one and commits for everybody who
+waits; a caller alone commits its own work at once, as it would without this.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from qpher_core.errors import StoreUnavailable
+
+__all__ = ["GroupCommit", "Transaction"]
+
+W_co = TypeVar("W_co", covariant=True)
+W = TypeVar("W")
+T = TypeVar("T")
+
+#: Work that shares one transaction at most; bounds how long the first of them waits.
+_MOST_JOBS: Final = 256
+
+
+class Transaction(Protocol[W_co]):
+    """One durable transaction of a store. Used by one thread at a time."""
+
+    def begin(self) -> W_co:
+        """Begin, and return the writer."""
+
+    def attempt(self, work: Callable[[], None]) -> None:
+        """Run ``work`` so that, if it raises, its writes alone are undone.
+
+        Raises what ``work`` raised; ``StoreUnavailable`` if the whole transaction is lost.
+        """
+
+    def commit(self) -> None:
+        """Make everything durable, or raise ``StoreUnavailable``."""
+
+    def rollback(self) -> None:
+        """Undo everything. Never raises."""
+
+
+class _Job(Generic[W]):
+    __slots__ = ("done", "error", "value", "work")
+
+    def __init__(self, work: Callable[[W], Any]) -> None:
+        self.work = work
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.done = False
+
+    def run(self, writer: W) -> None:
+        self.value = self.work(writer)
+
+
+class GroupCommit(Generic[W]):
+    """Runs work in shared durable transactions. Thread-safe."""
+
+    def __init__(self, transaction: Transaction[W]) -> None:
+        self._transaction = transaction
+        self._waiting: list[_Job[W]] = []
+        self._waiting_lock = threading.Lock()
+        self._leading = threading.Lock()
+
+    def __call__(self, work: Callable[[W], T]) -> T:
+        """Run ``work`` and return its result once it is durable."""
+        job: _Job[W] = _Job(work)
+        with self._waiting_lock:
+            self._waiting.append(job)
+        with self._leading:
+            while not job.done:
+                self._lead()
+        if job.error is not None:
+            raise job.error
+        value: T = job.value
+        return value
+
+    def _lead(self) -> None:
+        with self._waiting_lock:
+            jobs, self._waiting = self._waiting[:_MOST_JOBS], self._waiting[_MOST_JOBS:]
+        try:
+            self._run(jobs)
+        except StoreUnavailable as error:
+            self._transaction.rollback()
+            _fail(jobs, error)
+        except BaseException as error:
+            # The leader itself was interrupted: nobody's work may count as recorded.
+            self._transaction.rollback()
+            _fail(jobs, StoreUnavailable("the commit was interrupted"))
+            raise error from None
+        finally:
+            for job in jobs:
+                job.done = True
+
+    def _run(self, jobs: Sequence[_Job[W]]) -> None:
+        writer = self._transaction.begin()
+        for job in jobs:
+            try:
+                self._transaction.attempt(lambda job=job: job.run(writer))  # type: ignore[misc]
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - handed to the caller whose work it was
+                job.error = error
+        self._transaction.commit()
+
+
+def _fail(jobs: Sequence[_Job[W]], error: StoreUnavailable) -> None:
+    for job in jobs:
+        job.error = StoreUnavailable(str(error))
+        job.error.__cause__ = error

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Primitives of OpenSSL through pyca/cryptography: no compiler needed, no ML-KEM-512."""
+
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NoReturn, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
+
+from qpher_backends.primitives._mldsa import prehash_mu
+from qpher_backends.primitives.composite import COMPOSITES, CompositeScheme
+from qpher_backends.primitives.xwing import XWingScheme
+from qpher_core.errors import AlgorithmUnavailable
+from qpher_core.protocols import KemScheme, SignatureScheme
+
+__all__ = ["OpenSSL", "provider"]
+
+_KemPrivate = mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey
+_KemPublic = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
+_DsaPrivate = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+_DsaPublic = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+
+
+_KeyT = TypeVar("_KeyT")
+
+
+class _Opened:
+    """An opened key: shows nothing and cannot be pickled or copied."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
+        raise TypeError("an opened key cannot be pickled or copied")
+
+
+class _EncapsulationKey(_Opened):
+    __slots__ = ("_key",)
+
+    def __init__(self, key: _KemPublic) -> None:
+        self._key = key
+
+    def encapsulate(self, *, randomness: bytes | None = None) -> tuple[bytes, bytes]:
+        if randomness is not None:
+            raise AlgorithmUnavailable(
+                "the primitives provider 'openssl' cannot encapsulate with given randomness; "
+                "open with primitives='native'"
+            )
+        secret, ciphertext = self._key.encapsulate()
+        return ciphertext, secret
+
+    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
+        return [self.encapsulate() for _ in range(count)]
+
+
+class _DecapsulationKey(_Opened):
+    __slots__ = ("_key", "encapsulation_key")
+
+    def __init__(self, key: _KemPrivate) -> None:
+        self._key: _KemPrivate | None = key
+        self.encapsulation_key = key.public_key().public_bytes_raw()
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        return _open(self._key).decapsulate(ciphertext)
+
+    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
+        return [self.decapsulate(ciphertext) for ciphertext in ciphertexts]
+
+    def close(self) -> None:
+        self._key = None  # OpenSSL wipes the key when its last reference goes
+
+
+class _Kem:
+    def __init__(self, private: type[_KemPrivate], public: type[_KemPublic]) -> None:
+        self._private = private
+        self._public = public
+
+    def generate_seed(self) -> bytes:
+        return os.urandom(64)
+
+    def open_seed(self, seed: bytes) -> _DecapsulationKey:
+        return _DecapsulationKey(self._private.from_seed_bytes(seed))
+
+    def open_encapsulation_key(self, data: bytes) -> _EncapsulationKey:
+        return _EncapsulationKey(self._public.from_public_bytes(data))
+
+
+class _VerificationKey(_Opened):
+    __slots__ = ("_encoded", "_key")
+
+    def __init__(self, key: _DsaPublic) -> None:
+        self._key = key
+        self._encoded = key.public_bytes_raw()
+
+    def verify(self, message: bytes, signature: bytes, *, context: bytes = b"") -> bool:
+        try:
+            self._key.verify(signature, message, context)
+        except InvalidSignature:
+            return False
+        return True
+
+    def verify_prehash(
+        self, digest: bytes, hash_name: str, signature: bytes, *, context: bytes = b""
+    ) -> bool:
+        try:
+            self._key.verify_mu(signature, prehash_mu(self._encoded, digest, hash_name, context))
+        except InvalidSignature:
+            return False
+        return True
+
+    def verify_many(
+        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b""
+    ) -> list[bool]:
+        return [self.verify(message, signature, context=context) for message, signature in pairs]
+
+
+class _SigningKey(_Opened):
+    __slots__ = ("_key", "public_key")
+
+    def __init__(self, key: _DsaPrivate) -> None:
+        self._key: _DsaPrivate | None = key
+        self.public_key = key.public_key().public_bytes_raw()
+
+    def sign(self, message: bytes, *, context: bytes = b"", deterministic: bool = False) -> bytes:
+        if deterministic:
+            raise AlgorithmUnavailable(
+                "the primitives provider 'openssl' cannot sign deterministically; "
+                "open with primitives='native'"
+            )
+        return _open(self._key).sign(message, context)
+
+    def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
+        return _open(self._key).sign_mu(prehash_mu(self.public_key, digest, hash_name, context))
+
+    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
+        return [self.sign(message, context=context) for message in messages]
+
+    def close(self) -> None:
+        self._key = None  # OpenSSL wipes the key when its last reference goes
+
+
+class _Dsa:
+    def __init__(self, private: type[_DsaPrivate], public: type[_DsaPublic]) -> None:
+        self._private = private
+        self._public = public
+
+    def generate_seed(self) -> bytes:
+        return os.urandom(32)
+
+    def open_seed(self, seed: bytes) -> _SigningKey:
+        return _SigningKey(self._private.from_seed_bytes(seed))
+
+    def open_public_key(self, data: bytes) -> _VerificationKey:
+        return _VerificationKey(self._public.from_public_bytes(data))
+
+
+def _open(key: _KeyT | None) -> _KeyT:
+    if key is None:
+        raise ValueError("the key is closed")
+    return key
+
+
+class OpenSSL:
+    """The provider ``openssl``."""
+
+    name: Final = "openssl"
+
+    def __init__(self) -> None:
+        kem768 = _Kem(mlkem.MLKEM768PrivateKey, mlkem.MLKEM768PublicKey)
+        kem1024 = _Kem(mlkem.MLKEM1024PrivateKey, mlkem.MLKEM1024PublicKey)
+        dsa: dict[str, SignatureScheme] = {
+            "ML-DSA-44": _Dsa(mldsa.MLDSA44PrivateKey, mldsa.MLDSA44PublicKey),
+            "ML-DSA-65": _Dsa(mldsa.MLDSA65PrivateKey, mldsa.MLDSA65PublicKey),
+            "ML-DSA-87": _Dsa(mldsa.MLDSA87PrivateKey, mldsa.MLDSA87PublicKey),
+        }
+        self.kems: Mapping[str, KemScheme] = MappingProxyType(
+            {"ML-KEM-768": kem768, "ML-KEM-1024": kem1024, "X-Wing": XWingScheme(kem768)}
+        )
+        self.signatures: Mapping[str, SignatureScheme] = MappingProxyType(
+            dsa | {name: CompositeScheme(c, dsa[c.mldsa]) for name, c in COMPOSITES.items()}
+        )
+
+
+def provider() -> OpenSSL:
+    """Return the provider; the entry point."""
+    return OpenSSL()

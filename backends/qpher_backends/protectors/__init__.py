@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Key protectors: who holds the key encryption keys."""

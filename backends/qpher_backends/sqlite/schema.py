@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schema and its migrations.
+
+The tenant is the first part of every primary key. Triggers refuse what must never happen even
+to someone with a SQL prompt; someone who edits the file is caught by verification instead.
+"""
+
+import sqlite3
+
+import sqlite_utils
+from sqlite_utils.migrations import Migrations
+
+from qpher_core.errors import StoreUnavailable
+
+__all__ = ["migrate"]
+
+_migrations = Migrations("qpher-core")
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the schema up to date; safe when several processes do it at once.
+
+    Raises:
+        StoreUnavailable: the database was made by a newer version.
+    """
+    database = sqlite_utils.Database(connection)
+    known = {
+        migration.name for migration in _migrations.pending(sqlite_utils.Database(memory=True))
+    }
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        newer = {migration.name for migration in _migrations.applied(database)} - known
+        if newer:
+            raise StoreUnavailable(
+                f"the database has migrations that this version lacks: {', '.join(sorted(newer))}"
+            )
+        _migrations.apply(database)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _run(database: sqlite_utils.Database, *statements: str) -> None:
+    for statement in statements:
+        database.execute(statement)
+
+
+@_migrations()
+def m001_tenants(database: sqlite_utils.Database) -> None:
+    """Tenants."""
+    _run(
+        database,
+        """CREATE TABLE tenants (
+            tenant_id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            plan TEXT,
+            status TEXT NOT NULL CHECK (status IN ('active', 'suspended')),
+            created_at TEXT NOT NULL,
+            updated_at TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    )
+
+
+@_migrations()
+def m002_keys(database: sqlite_utils.Database) -> None:
+    """Key versions: sealed seeds, never private values; one active version of each key."""
+    _run(
+        database,
+        """CREATE TABLE key_versions (
+            tenant_id TEXT NOT NULL REFERENCES tenants (tenant_id),
+            name TEXT NOT NULL,
+            algorithm TEXT NOT NULL,
+            version INTEGER NOT NULL CHECK (version >= 1),
+            state TEXT NOT NULL CHECK (state IN
+                ('active', 'suspended', 'retired', 'compromised', 'archived', 'destroyed')),
+            public_key BLOB NOT NULL,
+            created_at TEXT NOT NULL,
+            changed_at TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            revision INTEGER NOT NULL CHECK (revision >= 1),
+            kek_id TEXT NOT NULL,
+            sealed BLOB,
+            PRIMARY KEY (tenant_id, name, algorithm, version),
+            CHECK ((sealed IS NULL) = (state = 'destroyed'))
+        ) STRICT""",
+        """CREATE UNIQUE INDEX key_versions_one_active
+            ON key_versions (tenant_id, name, algorithm) WHERE state = 'active'""",
+        "CREATE INDEX key_versions_kek ON key_versions (kek_id) WHERE sealed IS NOT NULL",
+        """CREATE TRIGGER key_versions_stay BEFORE DELETE ON key_versions
+            BEGIN SELECT RAISE(ABORT, 'key records are never deleted'); END""",
+        """CREATE TRIGGER key_versions_identity
+            BEFORE UPDATE OF tenant_id, name, algorithm, version, public_key, created_at
+            ON key_versions
+            BEGIN SELECT RAISE(ABORT, 'the identity of a key never changes'); END""",
+    )
+
+
+@_migrations()
+def m003_audit(database: sqlite_utils.Database) -> None:
+    """The audit log: canonical entries, append only."""
+    _run(
+        database,
+        """CREATE TABLE audit_entries (
+            tenant_id TEXT NOT NULL,
+            seq INTEGER NOT NULL CHECK (seq >= 0),
+            body BLOB NOT NULL,
+            hash BLOB NOT NULL CHECK (length(hash) = 32),
+            PRIMARY KEY (tenant_id, seq)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE audit_heads (
+            tenant_id TEXT PRIMARY KEY,
+            size INTEGER NOT NULL,
+            hash BLOB NOT NULL CHECK (length(hash) = 32)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TRIGGER audit_entries_fixed BEFORE UPDATE ON audit_entries
+            BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END""",
+        """CREATE TRIGGER audit_entries_stay BEFORE DELETE ON audit_entries
+            BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END""",
+    )
+
+
+@_migrations()
+def m004_policies(database: sqlite_utils.Database) -> None:
+    """Policy documents, every revision; the empty tenant is the service."""
+    _run(
+        database,
+        """CREATE TABLE policies (
+            tenant_id TEXT NOT NULL,
+            revision INTEGER NOT NULL CHECK (revision >= 1),
+            rules TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, revision)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TRIGGER policies_fixed BEFORE UPDATE ON policies
+            BEGIN SELECT RAISE(ABORT, 'policy revisions are never changed'); END""",
+        """CREATE TRIGGER policies_stay BEFORE DELETE ON policies
+            BEGIN SELECT RAISE(ABORT, 'policy revisions are never deleted'); END""",
+    )

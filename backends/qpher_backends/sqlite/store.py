@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store over one SQLite file: WAL, synchronous=FULL, any number of threads and processes."""
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from qpher_backends.group_commit import GroupCommit
+from qpher_backends.sqlite.schema import migrate
+from qpher_backends.sqlite.tables import AuditTable, KeyTable, PolicyTable, TenantTable
+from qpher_core.errors import StoreUnavailable, ValidationError
+
+__all__ = ["SQLiteStore", "open_store"]
+
+T = TypeVar("T")
+
+_SCHEME: Final = "sqlite:///"
+_BUSY_SECONDS: Final = 10.0
+_IDLE_CONNECTIONS: Final = 16
+
+
+class _Writer:
+    """Implements ``StoreWriter`` on the connection of a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        def run(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+            return connection.execute(sql, values).fetchall()
+
+        self.keys = KeyTable(run)
+        self.audit = AuditTable(run)
+        self.tenants = TenantTable(run)
+        self.policies = PolicyTable(run)
+
+
+class _Transaction:
+    """Implements ``group_commit.Transaction``; jobs are savepoints of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, check: Callable[[], None]) -> None:
+        self._connection = connection
+        self._check = check
+        self._writer = _Writer(connection)
+
+    def begin(self) -> _Writer:
+        self._check()
+        with _translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+        return self._writer
+
+    def attempt(self, work: Callable[[], None]) -> None:
+        with _translated():
+            self._connection.execute("SAVEPOINT job")
+            try:
+                work()
+            except BaseException as error:
+                if isinstance(error, sqlite3.Error) or not self._connection.in_transaction:
+                    raise  # the database itself failed: nothing of this transaction may count
+                self._connection.execute("ROLLBACK TO job")
+                self._connection.execute("RELEASE job")
+                raise
+            self._connection.execute("RELEASE job")
+
+    def commit(self) -> None:
+        with _translated():
+            self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            # A failing rollback leaves the transaction uncommitted, which is what is wanted.
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+
+
+class SQLiteStore:
+    """Implements ``Store``. Not usable in a process forked from the one that opened it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._pid = os.getpid()
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._write_connection = self._open_database()
+        self._file = os.stat(self._path)  # noqa: PTH116 - compared with later ones
+        transaction = _Transaction(self._write_connection, self._check_file)
+        self._group_commit = GroupCommit[_Writer](transaction)
+        self.keys = KeyTable(self._read)
+        self.audit = AuditTable(self._read)
+        self.tenants = TenantTable(self._read)
+        self.policies = PolicyTable(self._read)
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStore {str(self._path)!r}>"
+
+    @property
+    def default_protector(self) -> str:
+        """A key encryption key in a file beside the database."""
+        return f"file://{self._path}.kek"
+
+    def commit(self, work: Callable[[_Writer], T]) -> T:
+        """Run ``work`` in one durable transaction, shared with concurrent callers."""
+        self._check_usable()
+        return self._group_commit(work)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            self._closed = True
+            connections, self._idle = [self._write_connection, *self._idle], []
+        for connection in connections:
+            connection.close()
+
+    def _open_database(self) -> sqlite3.Connection:
+        try:
+            # Created here, because SQLite would create it with the umask's permissions.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise StoreUnavailable(f"cannot open {self._path}: {error.strerror}") from error
+        connection = self._connect()
+        try:
+            with _translated():
+                connection.execute("PRAGMA journal_mode = WAL")
+                migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        with _translated():
+            # autocommit: transactions begin and end in this file alone
+            connection = sqlite3.connect(
+                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")
+        return connection
+
+    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._connection() as connection, _translated():
+            return connection.execute(sql, values).fetchall()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Borrow a connection for reading."""
+        self._check_usable()
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect()
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                keep = not self._closed and len(self._idle) < _IDLE_CONNECTIONS
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.close()
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if os.getpid() != self._pid:
+            raise StoreUnavailable("the store was opened before a fork; open it again in here")
+
+    def _check_file(self) -> None:
+        """Refuse to write to a database whose file was replaced or unlinked meanwhile."""
+        try:
+            now = os.stat(self._path)  # noqa: PTH116
+        except OSError as error:
+            raise StoreUnavailable(f"{self._path} is gone: {error.strerror}") from error
+        if (now.st_dev, now.st_ino) != (self._file.st_dev, self._file.st_ino):
+            raise StoreUnavailable(f"{self._path} was replaced while it was open")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"the database does not answer: {error}") from error
+
+
+def open_store(url: str) -> SQLiteStore:
+    """Open ``sqlite:///relative/path`` or ``sqlite:////absolute/path``; the entry point."""
+    path = url.removeprefix(_SCHEME)
+    if path == url or not path:
+        raise ValidationError(
+            "url must be sqlite:///relative/path or sqlite:////absolute/path", parameter="url"
+        )
+    return SQLiteStore(Path(path))

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables as the protocols see them. One class a table reads and, in a transaction, writes.
+
+``run`` executes one statement and returns all its rows; for reading it borrows a connection
+from the pool, for writing it is the connection of the transaction.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from qpher_core.audit.entry import EMPTY_HEAD
+from qpher_core.errors import StateConflict
+from qpher_core.lifecycle import KeyState
+from qpher_core.models import (
+    AuditEntry,
+    KeyRecord,
+    KeyRef,
+    KeyVersion,
+    PolicyDocument,
+    Tenant,
+    TenantStatus,
+    rfc3339,
+)
+
+__all__ = ["AuditTable", "KeyTable", "PolicyTable", "Run", "TenantTable"]
+
+Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+_PAGE: Final = 1000  # audit entries that are read at once
+
+
+class KeyTable:
+    """Implements ``KeyRecords`` and ``KeyRecordsWriter``."""
+
+    _SELECT = (
+        "SELECT tenant_id, name, algorithm, version, state, public_key, created_at, changed_at,"
+        " reason, revision, kek_id, sealed FROM key_versions WHERE tenant_id = ?"
+    )
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def get(self, ref: KeyRef) -> KeyRecord | None:
+        """Return one record."""
+        rows = self._run(
+            self._SELECT + " AND name = ? AND algorithm = ? AND version = ?", _address(ref)
+        )
+        return _record(rows[0]) if rows else None
+
+    def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyRecord | None:
+        """Return the active version."""
+        rows = self._run(
+            self._SELECT + " AND name = ? AND algorithm = ? AND state = 'active'",
+            (str(tenant_id), name, algorithm),
+        )
+        return _record(rows[0]) if rows else None
+
+    def find(
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        name: str | None = None,
+        algorithm: str | None = None,
+        state: KeyState | None = None,
+    ) -> Sequence[KeyRecord]:
+        """Return the records that match."""
+        wanted = {"name": name, "algorithm": algorithm, "state": state and str(state)}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        conditions = "".join(f" AND {column} = ?" for column in given)
+        rows = self._run(
+            self._SELECT + conditions + " ORDER BY name, algorithm, version",
+            (str(tenant_id), *given.values()),
+        )
+        return [_record(row) for row in rows]
+
+    def kek_ids(self) -> frozenset[str]:
+        """Return the ids of all key encryption keys in use."""
+        rows = self._run("SELECT DISTINCT kek_id FROM key_versions WHERE sealed IS NOT NULL", ())
+        return frozenset(row[0] for row in rows)
+
+    def next_version(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> int:
+        """Return one more than the highest version that ever existed."""
+        rows = self._run(
+            "SELECT max(version) FROM key_versions"
+            " WHERE tenant_id = ? AND name = ? AND algorithm = ?",
+            (str(tenant_id), name, algorithm),
+        )
+        return (rows[0][0] or 0) + 1
+
+    def insert(self, record: KeyRecord) -> None:
+        """Add a record."""
+        key = record.key
+        self._change(
+            key.ref,
+            "INSERT INTO key_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *_address(key.ref),
+                str(key.state),
+                key.public_key,
+                rfc3339(key.created_at),
+                rfc3339(key.changed_at),
+                key.reason,
+                key.revision,
+                record.kek_id,
+                record.sealed,
+            ),
+        )
+
+    def replace(self, record: KeyRecord, *, revision: int) -> bool:
+        """Compare-and-swap on the revision."""
+        key = record.key
+        rows = self._change(
+            key.ref,
+            "UPDATE key_versions SET state = ?, changed_at = ?, reason = ?, revision = ?,"
+            " kek_id = ?, sealed = ? WHERE tenant_id = ? AND name = ? AND algorithm = ?"
+            " AND version = ? AND revision = ? RETURNING version",
+            (
+                str(key.state),
+                rfc3339(key.changed_at),
+                key.reason,
+                key.revision,
+                record.kek_id,
+                record.sealed,
+                *_address(key.ref),
+                revision,
+            ),
+        )
+        return bool(rows)
+
+    def _change(self, ref: KeyRef, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        try:
+            return self._run(sql, values)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorname == "SQLITE_CONSTRAINT_UNIQUE":
+                raise StateConflict(
+                    f"another version of {ref.algorithm} key {ref.name!r} is active"
+                ) from None
+            raise
+
+
+class AuditTable:
+    """Implements ``AuditRecords`` and ``AuditRecordsWriter``."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
+        """Return (number of entries, hash of the last)."""
+        rows = self._run(
+            "SELECT size, hash FROM audit_heads WHERE tenant_id = ?", (str(tenant_id),)
+        )
+        return rows[0] if rows else (0, EMPTY_HEAD)  # type: ignore[return-value]  # typed columns
+
+    def read(
+        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
+    ) -> Iterator[AuditEntry]:
+        """Yield entries, a page at a time."""
+        left = limit
+        while left is None or left > 0:
+            page = _PAGE if left is None else min(left, _PAGE)
+            rows = self._run(
+                "SELECT seq, body, hash FROM audit_entries"
+                " WHERE tenant_id = ? AND seq >= ? ORDER BY seq LIMIT ?",
+                (str(tenant_id), start, page),
+            )
+            for seq, body, digest in rows:
+                yield AuditEntry(tenant_id, seq, body, digest)
+            if len(rows) < page:
+                return
+            start = rows[-1][0] + 1
+            left = None if left is None else left - page
+
+    def append(self, entry: AuditEntry) -> None:
+        """Add the entry and move the head."""
+        tenant_id = str(entry.tenant_id)
+        self._run(
+            "INSERT INTO audit_entries VALUES (?, ?, ?, ?)",
+            (tenant_id, entry.seq, entry.body, entry.hash),
+        )
+        self._run(
+            "INSERT INTO audit_heads VALUES (?, ?, ?) ON CONFLICT (tenant_id)"
+            " DO UPDATE SET size = excluded.size, hash = excluded.hash",
+            (tenant_id, entry.seq + 1, entry.hash),
+        )
+
+
+class TenantTable:
+    """Implements ``TenantDirectory`` and ``TenantDirectoryWriter``."""
+
+    _SELECT = "SELECT tenant_id, name, plan, status, created_at, updated_at FROM tenants"
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def get(self, tenant_id: uuid.UUID) -> Tenant | None:
+        """Return a tenant by id."""
+        rows = self._run(self._SELECT + " WHERE tenant_id = ?", (str(tenant_id),))
+        return _tenant(rows[0]) if rows else None
+
+    def by_name(self, name: str) -> Tenant | None:
+        """Return a tenant by name."""
+        rows = self._run(self._SELECT + " WHERE name = ?", (name,))
+        return _tenant(rows[0]) if rows else None
+
+    def all(self) -> Sequence[Tenant]:
+        """Return all tenants, by name."""
+        return [_tenant(row) for row in self._run(self._SELECT + " ORDER BY name", ())]
+
+    def insert(self, tenant: Tenant) -> None:
+        """Add a tenant."""
+        if self.by_name(tenant.name) is not None:
+            raise StateConflict(f"a tenant named {tenant.name!r} exists", code="ERR_CONFLICT_001")
+        self._run(
+            "INSERT INTO tenants VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                str(tenant.id),
+                tenant.name,
+                tenant.plan,
+                str(tenant.status),
+                rfc3339(tenant.created_at),
+                rfc3339(tenant.updated_at),
+            ),
+        )
+
+    def replace(self, tenant: Tenant) -> None:
+        """Overwrite plan, status and time."""
+        self._run(
+            "UPDATE tenants SET plan = ?, status = ?, updated_at = ? WHERE tenant_id = ?",
+            (tenant.plan, str(tenant.status), rfc3339(tenant.updated_at), str(tenant.id)),
+        )
+
+
+class PolicyTable:
+    """Implements ``PolicyRecords`` and ``PolicyRecordsWriter``."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
+        """Return the current document."""
+        rows = self._run(
+            "SELECT revision, rules FROM policies WHERE tenant_id = ?"
+            " ORDER BY revision DESC LIMIT 1",
+            (_owner(tenant_id),),
+        )
+        return PolicyDocument(tenant_id, *rows[0]) if rows else None
+
+    def insert(self, document: PolicyDocument) -> None:
+        """Add the next revision."""
+        self._run(
+            "INSERT INTO policies VALUES (?, ?, ?)",
+            (_owner(document.tenant_id), document.revision, document.rules),
+        )
+
+
+def _owner(tenant_id: uuid.UUID | None) -> str:
+    return "" if tenant_id is None else str(tenant_id)
+
+
+def _address(ref: KeyRef) -> tuple[str, str, str, int]:
+    return str(ref.tenant_id), ref.name, ref.algorithm, ref.version
+
+
+def _record(row: tuple[Any, ...]) -> KeyRecord:
+    tenant_id, name, algorithm, version, state, public_key, created, changed, *rest = row
+    reason, revision, kek_id, sealed = rest
+    key = KeyVersion(
+        KeyRef(uuid.UUID(tenant_id), name, algorithm, version),
+        KeyState(state),
+        public_key,
+        datetime.fromisoformat(created),
+        datetime.fromisoformat(changed),
+        reason,
+        revision,
+    )
+    return KeyRecord(key, kek_id, sealed)
+
+
+def _tenant(row: tuple[Any, ...]) -> Tenant:
+    tenant_id, name, plan, status, created, updated = row
+    return Tenant(
+        uuid.UUID(tenant_id),
+        name,
+        plan,
+        TenantStatus(status),
+        datetime.fromisoformat(created),
+        datetime.fromisoformat(updated),
+    )

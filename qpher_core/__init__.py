@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Post-quantum key infrastructure: versioned keys, sealed storage, policy, audit.
+
+>>> import qpher_core
+>>> with qpher_core.open("memory:") as kms:
+...     tenant = kms.tenants.create("acme")
+...     acme = kms.session("acme", actor="billing-service")
+...     key = acme.keys.generate("ML-KEM-768")
+...     box = acme.kem.encrypt(b"a message", context={"table": "patients"})
+...     acme.kem.decrypt(box.ciphertext, box.key_version, context={"table": "patients"}).plaintext
+b'a message'
+"""
+
+from qpher_core.algorithms import ALGORITHMS, Algorithm
+from qpher_core.errors import (
+    AlgorithmUnavailable,
+    AuditUnavailable,
+    AuthenticationError,
+    DecryptionFailed,
+    IntegrityError,
+    NotFound,
+    PermissionDenied,
+    PolicyUnavailable,
+    ProtectorUnavailable,
+    QpherError,
+    RateLimited,
+    StateConflict,
+    StoreUnavailable,
+    Unavailable,
+    ValidationError,
+)
+from qpher_core.lifecycle import KeyState
+from qpher_core.models import (
+    AuditEntry,
+    AuditReport,
+    Decision,
+    KeyRef,
+    KeyVersion,
+    PolicyDocument,
+    PolicyRequest,
+    Receipt,
+    Tenant,
+    TenantStatus,
+)
+from qpher_core.protocols import (
+    AuditLog,
+    KeyProtector,
+    KeyStore,
+    PolicyEngine,
+    Primitives,
+    Store,
+)
+from qpher_core.service import Qpher, open
+from qpher_core.session import Session
+
+__all__ = [
+    "ALGORITHMS",
+    "Algorithm",
+    "AlgorithmUnavailable",
+    "AuditEntry",
+    "AuditLog",
+    "AuditReport",
+    "AuditUnavailable",
+    "AuthenticationError",
+    "Decision",
+    "DecryptionFailed",
+    "IntegrityError",
+    "KeyProtector",
+    "KeyRef",
+    "KeyState",
+    "KeyStore",
+    "KeyVersion",
+    "NotFound",
+    "PermissionDenied",
+    "PolicyDocument",
+    "PolicyEngine",
+    "PolicyRequest",
+    "PolicyUnavailable",
+    "Primitives",
+    "ProtectorUnavailable",
+    "Qpher",
+    "QpherError",
+    "RateLimited",
+    "Receipt",
+    "Session",
+    "StateConflict",
+    "Store",
+    "StoreUnavailable",
+    "Tenant",
+    "TenantStatus",
+    "Unavailable",
+    "ValidationError",
+    "open",
+]

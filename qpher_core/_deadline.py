@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calling code that may hang."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+#: Calls that may be stuck at once, over the whole process, before further ones are refused.
+_MOST_STUCK: Final = 64
+_slots: Final = threading.BoundedSemaphore(_MOST_STUCK)
+
+
+def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
+    """Return ``function()``, or raise ``TimeoutError`` after ``seconds``.
+
+    A thread that does not come back is left behind (Python cannot end it); it is a daemon, so
+    that it cannot keep the process alive either.
+    """
+    if not _slots.acquire(timeout=seconds):
+        raise TimeoutError("too many earlier calls have not come back")
+    answers: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((function(), None))
+        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            answers.put((None, error))
+        finally:
+            _slots.release()
+
+    threading.Thread(target=run, daemon=True, name="qpher-deadline").start()
+    try:
+        value, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]  # no error, so it is a T

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audit log of a store: appending to a tenant's chain, reading it, verifying it."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+
+from qpher_core.audit.entry import EMPTY_HEAD, FORMAT, EntryDraft, build_entry
+from qpher_core.errors import IntegrityError, ValidationError
+from qpher_core.models import AuditEntry, AuditReport, Receipt, canonical_json
+from qpher_core.protocols import AuditRecords, AuditRecordsWriter
+
+__all__ = ["StoredAuditLog", "verify_chain"]
+
+
+class StoredAuditLog:
+    """Implements ``AuditLog`` over the records of a store."""
+
+    def __init__(self, records: AuditRecords, clock: Callable[[], datetime]) -> None:
+        self._records = records
+        self._clock = clock
+
+    def append(
+        self, writer: AuditRecordsWriter, tenant_id: uuid.UUID, draft: EntryDraft
+    ) -> AuditEntry:
+        """Append one entry inside a transaction and return it."""
+        seq, prev_hash = writer.head(tenant_id)
+        entry = build_entry(
+            draft, tenant_id=tenant_id, seq=seq, prev_hash=prev_hash, time=self._clock()
+        )
+        writer.append(entry)
+        return entry
+
+    def entries(
+        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
+    ) -> Iterator[AuditEntry]:
+        """Yield entries in order."""
+        if start < 0:
+            raise ValidationError("start must be 0 or more", parameter="start")
+        if limit is not None and limit < 0:
+            raise ValidationError("limit must be 0 or more", parameter="limit")
+        return self._records.read(tenant_id, start=start, limit=limit)
+
+    def entry(self, receipt: Receipt) -> AuditEntry:
+        """Return the entry that a receipt names.
+
+        Raises:
+            IntegrityError: the log holds another entry, or none, at that place.
+        """
+        for entry in self.entries(receipt.tenant_id, start=receipt.seq, limit=1):
+            if entry.seq == receipt.seq and entry.hash == receipt.hash == _hash(entry):
+                return entry
+        raise IntegrityError(f"audit entry {receipt.seq} is not the one of the receipt")
+
+    def verify(self, tenant_id: uuid.UUID) -> AuditReport:
+        """Check the whole chain of a tenant. Entries appended meanwhile are left out."""
+        size, head = self._records.head(tenant_id)
+        return verify_chain(tenant_id, self.entries(tenant_id, limit=size), size=size, head=head)
+
+
+def verify_chain(
+    tenant_id: uuid.UUID, entries: Iterable[AuditEntry], *, size: int, head: bytes
+) -> AuditReport:
+    """Check entries against each other and against the recorded size and head.
+
+    A chain alone shows alterations by someone who does not recompute all that follows and the
+    head with it; against that, keep a head (``report.head``) where they cannot reach it.
+    """
+    expected, prev_hash = 0, EMPTY_HEAD
+    for entry in entries:
+        problem = _problem(entry, tenant_id, expected, prev_hash)
+        if problem:
+            return AuditReport(tenant_id, expected, expected, problem, prev_hash)
+        expected, prev_hash = expected + 1, entry.hash
+    if expected != size:
+        return AuditReport(tenant_id, expected, expected, "the entry is missing", prev_hash)
+    if prev_hash != head:
+        last = max(expected - 1, 0)
+        return AuditReport(tenant_id, last, last, "the recorded head differs", prev_hash)
+    return AuditReport(tenant_id, expected, None, "", prev_hash)
+
+
+def _problem(entry: AuditEntry, tenant_id: uuid.UUID, seq: int, prev_hash: bytes) -> str:
+    """Return what is wrong with an entry that must have this place in the chain, or ''."""
+    if entry.seq != seq:
+        return "the entry is missing"
+    if _hash(entry) != entry.hash:
+        return "the entry was altered"
+    try:
+        fields = entry.fields
+        canonical = canonical_json(fields) == entry.body
+    except (ValueError, TypeError, json.JSONDecodeError):
+        return "the entry is not canonical JSON"
+    if not canonical:
+        return "the entry is not canonical JSON"
+    found = (fields.get("format"), fields.get("seq"), fields.get("tenant"))
+    if found != (FORMAT, seq, str(tenant_id)):
+        return "the entry belongs elsewhere"
+    if fields.get("prev_hash") != prev_hash.hex():
+        return "the entry does not follow the one before it"
+    return ""
+
+
+def _hash(entry: AuditEntry) -> bytes:
+    return hashlib.sha256(entry.body).digest()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a URL or a name to the code behind it, through entry points.
+
+Built-in parts register like a stranger's would: a distribution adds a backend by declaring an
+entry point in one of the groups below. A ready-made object is accepted wherever a URL is.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
+
+from qpher_core.errors import AlgorithmUnavailable, ValidationError
+from qpher_core.protocols import KeyProtector, PolicyEngine, PolicyRecords, Primitives, Store
+
+__all__ = ["open_policy", "open_primitives", "open_protector", "open_store", "providers_of"]
+
+_BACKENDS: Final = "qpher.backends"
+_PROTECTORS: Final = "qpher.protectors"
+_POLICIES: Final = "qpher.policies"
+_PRIMITIVES: Final = "qpher.primitives"
+
+#: Providers that are tried, in this order, when the caller names none.
+_DEFAULT_PRIMITIVES: Final = ("native", "openssl")
+
+
+@functools.cache
+def _table(group: str) -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=group)}
+
+
+def _load(group: str, name: str, parameter: str) -> Callable[..., Any]:
+    point = _table(group).get(name)
+    if point is None:
+        known = ", ".join(sorted(_table(group))) or "none"
+        raise ValidationError(
+            f"{parameter} names {name!r}, which is not installed; installed: {known}",
+            parameter=parameter,
+        )
+    try:
+        loaded: Callable[..., Any] = point.load()
+    except ImportError as error:
+        raise ValidationError(
+            f"{parameter} {name!r} needs a package that is missing ({error.name}): "
+            f"pip install 'qpher-core[{name}]'",
+            parameter=parameter,
+        ) from error
+    return loaded
+
+
+def _scheme(url: str, parameter: str) -> str:
+    scheme, colon, _ = url.partition(":")
+    if not colon or not scheme:
+        raise ValidationError(
+            f"{parameter} must be a URL such as 'sqlite:///qpher.db'", parameter=parameter
+        )
+    return scheme
+
+
+def open_store(target: str | Store, *, parameter: str) -> Store:
+    """Return the store that a URL names, or the ready-made store."""
+    if not isinstance(target, str):
+        return target
+    store: Store = _load(_BACKENDS, _scheme(target, parameter), parameter)(target)
+    return store
+
+
+def open_protector(target: str | KeyProtector, *, create: bool) -> KeyProtector:
+    """Return the protector that a URL names; a missing KEK is made only if ``create``."""
+    if not isinstance(target, str):
+        return target
+    factory = _load(_PROTECTORS, _scheme(target, "protector"), "protector")
+    protector: KeyProtector = factory(target, create=create)
+    return protector
+
+
+def open_policy(target: str | PolicyEngine, records: PolicyRecords) -> PolicyEngine:
+    """Return the policy engine that a URL names; ``rules:`` reads the store's documents."""
+    if not isinstance(target, str):
+        return target
+    engine: PolicyEngine = _load(_POLICIES, _scheme(target, "policy"), "policy")(target, records)
+    return engine
+
+
+def open_primitives(target: str | Primitives | None) -> Primitives:
+    """Return a provider by name, or the fastest that is installed."""
+    if target is None:
+        for name in _DEFAULT_PRIMITIVES:
+            if name in _table(_PRIMITIVES):
+                return open_primitives(name)
+        raise AlgorithmUnavailable("no primitives provider is installed")
+    if not isinstance(target, str):
+        return target
+    provider: Primitives = _load(_PRIMITIVES, target, "primitives")()
+    return provider
+
+
+@functools.cache
+def providers_of(algorithm: str) -> tuple[str, ...]:
+    """Return the names of the installed providers that have an algorithm."""
+    return tuple(name for name in sorted(_table(_PRIMITIVES)) if _has(name, algorithm))
+
+
+def _has(provider: str, algorithm: str) -> bool:
+    try:
+        primitives = open_primitives(provider)
+    except (ValidationError, AlgorithmUnavailable):
+        return False  # its extra is not installed
+    return algorithm in primitives.kems or algorithm in primitives.signatures

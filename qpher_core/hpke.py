@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HPKE base mode, single shot, over a KEM shared secret (RFC 9180 sections 5.1 and 6.1).
+
+The KEM itself runs elsewhere (draft-ietf-hpke-pq: its shared secret goes in unchanged); this is
+the key schedule with HKDF-SHA256 and the sealing of one message with AES-256-GCM, with empty
+associated data: all binding is in ``info``.
+"""
+
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+
+from qpher_core.errors import DecryptionFailed
+
+__all__ = ["OVERHEAD", "open_sealed", "seal"]
+
+_KDF_HKDF_SHA256: Final = 0x0001
+_AEAD_AES_256_GCM: Final = 0x0002
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
+_MODE_BASE: Final = b"\x00"
+
+#: Bytes that sealing adds to a plaintext.
+OVERHEAD: Final = 16
+
+
+def seal(kem_id: int, shared_secret: bytes, info: bytes, plaintext: bytes) -> bytes:
+    """Return ciphertext ‖ tag. The shared secret must be fresh: it gives one key and nonce."""
+    key, nonce = _schedule(kem_id, shared_secret, info)
+    return AESGCM(key).encrypt(nonce, plaintext, None)
+
+
+def open_sealed(kem_id: int, shared_secret: bytes, info: bytes, sealed: bytes) -> bytes:
+    """Return the plaintext, or raise :class:`DecryptionFailed`."""
+    key, nonce = _schedule(kem_id, shared_secret, info)
+    try:
+        return AESGCM(key).decrypt(nonce, sealed, None)
+    except (InvalidTag, ValueError):  # ValueError: shorter than a tag
+        raise DecryptionFailed from None
+
+
+def _schedule(kem_id: int, shared_secret: bytes, info: bytes) -> tuple[bytes, bytes]:
+    """KeySchedule of RFC 9180 section 5.1 with an empty psk; the first nonce is the base nonce."""
+    suite = b"HPKE" + b"".join(
+        part.to_bytes(2) for part in (kem_id, _KDF_HKDF_SHA256, _AEAD_AES_256_GCM)
+    )
+    context = (
+        _MODE_BASE
+        + _labeled_extract(suite, b"", b"psk_id_hash", b"")
+        + _labeled_extract(suite, b"", b"info_hash", info)
+    )
+    secret = _labeled_extract(suite, shared_secret, b"secret", b"")
+    return (
+        _labeled_expand(suite, secret, b"key", context, _KEY_BYTES),
+        _labeled_expand(suite, secret, b"base_nonce", context, _NONCE_BYTES),
+    )
+
+
+def _labeled_extract(suite: bytes, salt: bytes, label: bytes, ikm: bytes) -> bytes:
+    return HKDF.extract(SHA256(), salt, b"HPKE-v1" + suite + label + ikm)
+
+
+def _labeled_expand(suite: bytes, prk: bytes, label: bytes, info: bytes, length: int) -> bytes:
+    labeled = length.to_bytes(2) + b"HPKE-v1" + suite + label + info
+    return HKDFExpand(SHA256(), length, labeled).derive(prk)

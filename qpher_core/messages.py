@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encrypted messages, wrapped keys and file keys: a header, then HPKE (docs/formats.md).
+
+header (11 bytes) ‖ enc ‖ sealed
+header = "QPH" ‖ format 0x01 ‖ kind (1) ‖ KEM id (2) ‖ key version (4), big-endian
+"""
+
+import enum
+import struct
+from typing import Final
+
+from attrs import frozen
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from qpher_core import hpke
+from qpher_core.algorithms import ALGORITHMS
+from qpher_core.errors import DecryptionFailed
+from qpher_core.models import KeyRef, canonical_json
+from qpher_core.protocols import DecapsulationKey, EncapsulationKey
+
+__all__ = ["HEADER_BYTES", "Binding", "Kind", "decrypt", "encrypt"]
+
+_MAGIC: Final = b"QPH\x01"
+_HEADER: Final = struct.Struct(">4sBHI")
+HEADER_BYTES: Final = _HEADER.size
+
+#: Bytes of randomness that an encapsulation draws; X-Wing draws for both of its parts.
+_RANDOMNESS_BYTES: Final = {"X-Wing": 64}
+
+
+class Kind(enum.IntEnum):
+    """What is inside; each kind is bound under its own name, so none opens as another."""
+
+    MESSAGE = 1
+    WRAPPED_KEY = 2
+    FILE_KEY = 3
+
+
+_INFO_NAMES: Final = {
+    Kind.MESSAGE: "qpher-message/1",
+    Kind.WRAPPED_KEY: "qpher-wrapped-key/1",
+    Kind.FILE_KEY: "qpher-file-key/1",
+}
+
+
+@frozen
+class Binding:
+    """All that a ciphertext is bound to: it opens only under the same."""
+
+    ref: KeyRef
+    kind: Kind
+    context: dict[str, str]
+
+    @property
+    def info(self) -> bytes:
+        """HPKE info: canonical JSON."""
+        return canonical_json(
+            {
+                "format": _INFO_NAMES[self.kind],
+                "tenant": str(self.ref.tenant_id),
+                "name": self.ref.name,
+                "algorithm": self.ref.algorithm,
+                "version": self.ref.version,
+                "context": self.context,
+            }
+        )
+
+    @property
+    def kem_id(self) -> int:
+        """HPKE KEM identifier of the key's algorithm."""
+        kem_id = ALGORITHMS[self.ref.algorithm].hpke_kem_id
+        if kem_id is None:
+            raise TypeError(f"{self.ref.algorithm} is not a KEM")
+        return kem_id
+
+    @property
+    def header(self) -> bytes:
+        """The 11 bytes that every ciphertext of this binding begins with."""
+        return _HEADER.pack(_MAGIC, self.kind, self.kem_id, self.ref.version)
+
+
+def encrypt(
+    key: EncapsulationKey, binding: Binding, plaintext: bytes, *, salt: bytes | None = None
+) -> bytes:
+    """Encrypt to an encapsulation key.
+
+    With ``salt`` (a secret of at least 32 bytes) the result depends on nothing else than salt,
+    plaintext, key and binding: equal input gives equal output, and any difference in it gives
+    an unrelated encapsulation.
+    """
+    info = binding.info
+    randomness = None if salt is None else _randomness(binding, salt, plaintext)
+    enc, shared_secret = key.encapsulate(randomness=randomness)
+    return binding.header + enc + hpke.seal(binding.kem_id, shared_secret, info, plaintext)
+
+
+def decrypt(key: DecapsulationKey, binding: Binding, data: bytes) -> bytes:
+    """Decrypt what :func:`encrypt` gave, or raise :class:`DecryptionFailed` for any cause."""
+    enc_end = HEADER_BYTES + ALGORITHMS[binding.ref.algorithm].output_bytes
+    if data[:HEADER_BYTES] != binding.header or len(data) < enc_end + hpke.OVERHEAD:
+        raise DecryptionFailed
+    shared_secret = key.decapsulate(data[HEADER_BYTES:enc_end])
+    return hpke.open_sealed(binding.kem_id, shared_secret, binding.info, data[enc_end:])
+
+
+def _randomness(binding: Binding, salt: bytes, plaintext: bytes) -> bytes:
+    length = _RANDOMNESS_BYTES.get(binding.ref.algorithm, 32)
+    info = b"qpher-deterministic/1\x00" + binding.info
+    return HKDF(SHA256(), length, salt, info).derive(plaintext)

@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Value types. All are immutable; those that carry a secret hide it and refuse to be pickled."""
+
+import enum
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, NoReturn
+
+from attrs import define, field, frozen
+
+from qpher_core.lifecycle import KeyState
+
+__all__ = [
+    "AuditEntry",
+    "AuditReport",
+    "DecapsulateResult",
+    "Decision",
+    "DecryptResult",
+    "EncapsulateResult",
+    "EncryptResult",
+    "FileResult",
+    "KeyRecord",
+    "KeyRef",
+    "KeyUnwrapResult",
+    "KeyVersion",
+    "KeyWrapResult",
+    "PolicyDocument",
+    "PolicyRequest",
+    "Receipt",
+    "RequestContext",
+    "RotateResult",
+    "SignHashResult",
+    "SignResult",
+    "Tenant",
+    "TenantStatus",
+    "VerifyHashResult",
+    "VerifyResult",
+    "canonical_json",
+    "rfc3339",
+]
+
+_ENCODER: Final = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+)
+
+
+def canonical_json(value: Mapping[str, object]) -> bytes:
+    """RFC 8785 bytes of a document of strings, integers, nulls, lists and ASCII-named members.
+
+    For these types the standard encoder with sorted keys gives exactly the canonical form; a
+    property test compares it with a reference implementation. Floats have another canonical
+    form and must not be passed.
+    """
+    return _ENCODER.encode(value).encode()
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC time with microseconds: ``2026-01-31T23:59:59.000000Z``."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class _Secret:
+    """Mix-in for values that carry a secret."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} carries a secret and cannot be pickled or copied")
+
+
+class TenantStatus(enum.StrEnum):
+    """Whether a tenant may do anything at all."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@frozen
+class Tenant:
+    """One tenant. ``plan`` is None for tenants that have everything."""
+
+    id: uuid.UUID
+    name: str
+    plan: str | None
+    status: TenantStatus
+    created_at: datetime
+    updated_at: datetime
+
+
+@frozen
+class RequestContext:
+    """Who asks, for which tenant. Immutable; carried through every call of one request."""
+
+    tenant_id: uuid.UUID
+    actor: str
+    scopes: frozenset[str] | None = None
+    source: str | None = None
+
+
+@frozen
+class KeyRef:
+    """Full address of one key version."""
+
+    tenant_id: uuid.UUID
+    name: str
+    algorithm: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} key {self.name!r} version {self.version}"
+
+
+@frozen
+class KeyVersion:
+    """The public side of one key version.
+
+    Attributes:
+        revision: counts the changes of this record; opened keys are cached under it.
+        changed_at, reason: when and why the state last changed.
+    """
+
+    ref: KeyRef
+    state: KeyState
+    public_key: bytes = field(repr=lambda b: f"<{len(b)} bytes>")
+    created_at: datetime
+    changed_at: datetime
+    reason: str
+    revision: int
+
+    @property
+    def name(self) -> str:
+        """Key name; ``default`` unless another was chosen."""
+        return self.ref.name
+
+    @property
+    def algorithm(self) -> str:
+        """Canonical algorithm name."""
+        return self.ref.algorithm
+
+    @property
+    def version(self) -> int:
+        """Version, counted from 1."""
+        return self.ref.version
+
+    @property
+    def key_version(self) -> int:
+        """As :attr:`version`; the name that the Qpher SDK uses."""
+        return self.ref.version
+
+    @property
+    def status(self) -> str:
+        """As :attr:`state`, as text; the name that the Qpher SDK uses."""
+        return str(self.state)
+
+
+@frozen
+class KeyRecord:
+    """What a backend persists for one key version.
+
+    Attributes:
+        sealed: the seed, sealed under the key encryption key ``kek_id``; None once destroyed.
+    """
+
+    key: KeyVersion
+    kek_id: str
+    sealed: bytes | None = field(repr=False)
+
+
+@frozen
+class Receipt:
+    """Proof of order: where an operation stands in its tenant's audit log.
+
+    Attributes:
+        hash: SHA-256 of the entry's canonical bytes, 32 bytes.
+    """
+
+    tenant_id: uuid.UUID
+    seq: int
+    hash: bytes = field(repr=bytes.hex)
+
+
+@frozen
+class AuditEntry:
+    """One entry of a tenant's log; docs/formats.md defines its canonical bytes.
+
+    Attributes:
+        body: the canonical bytes, which everything else is parsed from.
+        hash: SHA-256 of ``body``, 32 bytes.
+    """
+
+    tenant_id: uuid.UUID
+    seq: int
+    body: bytes = field(repr=False)
+    hash: bytes = field(repr=bytes.hex)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The entry's fields, parsed from its canonical bytes."""
+        parsed: dict[str, Any] = json.loads(self.body)
+        return parsed
+
+    @property
+    def receipt(self) -> Receipt:
+        """The receipt that the operation returned."""
+        return Receipt(self.tenant_id, self.seq, self.hash)
+
+
+@frozen
+class AuditReport:
+    """Outcome of verifying one tenant's log.
+
+    Attributes:
+        entries: how many entries were checked and found good.
+        bad_seq: the first entry that is wrong, or None.
+        problem: what is wrong with it, or an empty string.
+        head: hash of the last good entry, 32 bytes (zeros for an empty log).
+    """
+
+    tenant_id: uuid.UUID
+    entries: int
+    bad_seq: int | None
+    problem: str
+    head: bytes = field(repr=bytes.hex)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the whole log is good."""
+        return self.bad_seq is None
+
+
+@frozen
+class PolicyRequest:
+    """What a policy engine decides on. It never holds a secret, payload or context value."""
+
+    tenant_id: uuid.UUID
+    plan: str | None
+    actor: str
+    scopes: frozenset[str] | None
+    action: str
+    features: frozenset[str]
+    key_name: str | None
+    algorithm: str | None
+    key_version: int | None
+    key_state: str | None
+    context_keys: frozenset[str]
+    payload_bytes: int
+    time: datetime
+    source: str | None
+
+
+@frozen
+class Decision:
+    """A policy engine's answer. Only ``allow is True`` allows."""
+
+    allow: bool
+    rule: str
+    reason: str
+
+
+@frozen
+class PolicyDocument:
+    """A stored policy: the rules of one tenant, or of the service (``tenant_id`` None)."""
+
+    tenant_id: uuid.UUID | None
+    revision: int
+    rules: str
+
+
+@define(frozen=True, kw_only=True)
+class _Result:
+    key_version: int
+    algorithm: str
+    request_id: str
+    receipt: Receipt
+
+
+@frozen(kw_only=True)
+class RotateResult(_Result):
+    """A new active key version. ``old_key_version`` is now retired."""
+
+    public_key: bytes = field(repr=lambda b: f"<{len(b)} bytes>")
+    old_key_version: int
+    key: KeyVersion
+
+
+@frozen(kw_only=True)
+class EncryptResult(_Result):
+    """An encrypted message (docs/formats.md, Message)."""
+
+    ciphertext: bytes = field(repr=lambda b: f"<{len(b)} bytes>")
+
+
+@frozen(kw_only=True)
+class DecryptResult(_Result, _Secret):
+    """A decrypted message."""
+
+    plaintext: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class EncapsulateResult(_Result, _Secret):
+    """A KEM ciphertext and the 32-byte shared secret that it carries."""
+
+    kem_ciphertext: bytes = field(repr=lambda b: f"<{len(b)} bytes>")
+    shared_secret: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class DecapsulateResult(_Result, _Secret):
+    """A 32-byte shared secret."""
+
+    shared_secret: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class KeyWrapResult(_Result):
+    """A wrapped symmetric key (docs/formats.md, Wrapped key)."""
+
+    wrapped_key: bytes = field(repr=lambda b: f"<{len(b)} bytes>")
+    wrapping_method: str
+
+
+@frozen(kw_only=True)
+class KeyUnwrapResult(_Result, _Secret):
+    """An unwrapped symmetric key."""
+
+    symmetric_key: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class FileResult(_Result):
+    """A file that was encrypted or decrypted. Sizes in bytes."""
+
+    plaintext_bytes: int
+    ciphertext_bytes: int
+
+
+@frozen(kw_only=True)
+class SignResult(_Result):
+    """A signature."""
+
+    signature: bytes = field(repr=lambda b: f"<{len(b)} bytes>")
+
+
+@frozen(kw_only=True)
+class SignHashResult(SignResult):
+    """A signature over a digest that the caller computed."""
+
+    hash_algorithm: str
+    signature_type: str
+
+
+@frozen(kw_only=True)
+class VerifyResult(_Result):
+    """Whether a signature is valid."""
+
+    valid: bool
+
+
+@frozen(kw_only=True)
+class VerifyHashResult(VerifyResult):
+    """Whether a signature over a digest is valid."""
+
+    hash_algorithm: str

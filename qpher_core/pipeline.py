@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one way that every operation goes.
+
+    authenticate → policy → resolve key and check its state → execute inside the key store
+    → append to the audit log, durable → release the result
+
+No step is skipped, reordered or repeated elsewhere. If any of them cannot answer, the result is
+not released, and a change is rolled back with the transaction that would have recorded it.
+"""
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Final, Generic, TypedDict, TypeVar
+
+from attrs import field, frozen
+
+from qpher_core._deadline import call_with_deadline
+from qpher_core.algorithms import Algorithm
+from qpher_core.audit.entry import EntryDraft, KeyAddress, digest
+from qpher_core.errors import (
+    AuditUnavailable,
+    AuthenticationError,
+    NotFound,
+    PermissionDenied,
+    PolicyUnavailable,
+    QpherError,
+    StateConflict,
+    StoreUnavailable,
+)
+from qpher_core.lifecycle import KeyState
+from qpher_core.models import (
+    Decision,
+    KeyRef,
+    KeyVersion,
+    PolicyRequest,
+    Receipt,
+    RequestContext,
+    Tenant,
+    TenantStatus,
+    canonical_json,
+)
+from qpher_core.operations import Operation, Recording
+from qpher_core.protocols import AuditLog, KeyStore, PolicyEngine, Store, StoreWriter
+
+__all__ = ["Call", "Change", "Done", "Effect", "KeyCall", "KeySelector", "Pipeline"]
+
+T = TypeVar("T")
+
+#: A key whose record changes between the check and the commit is looked at again, so often.
+_ATTEMPTS: Final = 32
+
+
+@frozen
+class KeySelector:
+    """The key that a call addresses; ``version`` None means the active one."""
+
+    name: str
+    algorithm: Algorithm
+    version: int | None = None
+
+
+@frozen
+class Effect(Generic[T]):
+    """What executing a call gave.
+
+    Attributes:
+        value: for the caller, once recorded.
+        content: what the audit entry's content digest covers.
+        key: the key that the entry names, where it is not the one that was resolved.
+    """
+
+    value: T = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
+    key: KeyVersion | None = None
+
+
+#: The part of a call that writes; it runs inside the transaction of its audit entry.
+Change = Callable[[StoreWriter], Effect[T]]
+
+
+#: What executing gives: an effect, or, where the store changes, the change to run.
+Outcome = Effect[T] | Change[T]
+
+
+@frozen(kw_only=True)
+class _Request:
+    """What both kinds of call have.
+
+    Attributes:
+        selector: the key that is addressed, for policy and audit.
+        payload_bytes: size of what the caller passed in.
+        features: plan features that this call uses beyond its operation's.
+        reason: the caller's reason, for the audit entry.
+    """
+
+    operation: Operation
+    selector: KeySelector | None = None
+    context: dict[str, str] = field(factory=dict, repr=False)
+    payload_bytes: int = 0
+    features: frozenset[str] = frozenset()
+    accept_compromised: bool = False
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class Call(_Request, Generic[T]):
+    """One call of an operation that needs no existing key."""
+
+    execute: Callable[[], Outcome[T]] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class KeyCall(_Request, Generic[T]):
+    """One call of an operation on one existing key version, which the pipeline resolves."""
+
+    selector: KeySelector
+    execute: Callable[[KeyVersion], Outcome[T]] = field(repr=False)
+
+
+class Common(TypedDict):
+    """Members that every result on a key has."""
+
+    key_version: int
+    algorithm: str
+    request_id: str
+    receipt: Receipt
+
+
+@frozen
+class Done(Generic[T]):
+    """A recorded call on one key; ``key`` is the version that was used or made."""
+
+    value: T = field(repr=False)
+    key: KeyVersion
+    request_id: uuid.UUID
+    receipt: Receipt
+
+    @property
+    def common(self) -> Common:
+        """Members for the result that the caller gets."""
+        return {
+            "key_version": self.key.version,
+            "algorithm": self.key.algorithm,
+            "request_id": str(self.request_id),
+            "receipt": self.receipt,
+        }
+
+
+class _KeyChanged(Exception):  # noqa: N818 - a signal, not an error
+    """The key's record changed between the state check and the commit."""
+
+
+class Pipeline:
+    """Runs calls. Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: KeyStore,
+        audit: AuditLog,
+        policy: PolicyEngine,
+        *,
+        clock: Callable[[], datetime],
+        policy_deadline: float,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._audit = audit
+        self._policy = policy
+        self._clock = clock
+        self._policy_deadline = policy_deadline
+
+    def run(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
+        """Run one call for one tenant and record it."""
+        request_id = uuid.uuid4()
+        for _ in range(_ATTEMPTS):
+            with self._refusals(context, call, request_id):
+                key, outcome = self._execute(context, call)
+            try:
+                return self._record(context, call, request_id, key, outcome)
+            except _KeyChanged:
+                continue
+        with self._refusals(context, call, request_id):
+            raise StateConflict("the key was changed by others again and again; try later")
+
+    def read(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> T:
+        """Run one call that releases only public data; only a refusal is recorded."""
+        if call.operation.recording is not Recording.REFUSALS:
+            raise TypeError(f"{call.operation.action} must be recorded")
+        with self._refusals(context, call, uuid.uuid4()):
+            _, outcome = self._execute(context, call)
+        if not isinstance(outcome, Effect):
+            raise TypeError(f"{call.operation.action} must not change the store")
+        return outcome.value
+
+    def administer(
+        self, operation: Operation, tenant_id: uuid.UUID, actor: str, change: Change[T]
+    ) -> T:
+        """Run a change by the holder of the service, recorded in the tenant's log."""
+
+        def work(writer: StoreWriter) -> T:
+            effect = change(writer)
+            draft = EntryDraft(
+                actor,
+                operation.action,
+                None,
+                "success",
+                "",
+                uuid.uuid4(),
+                None,
+                digest(effect.content),
+            )
+            self._audit.append(writer.audit, tenant_id, draft)
+            return effect.value
+
+        return self._commit(work)
+
+    # --- the steps, in order -------------------------------------------------------------------
+
+    def _execute(
+        self, context: RequestContext, call: Call[T] | KeyCall[T]
+    ) -> tuple[KeyVersion | None, Outcome[T]]:
+        tenant = self._authenticate(context)
+        if not isinstance(call, KeyCall):
+            self._decide(context, tenant, call, None)
+            return None, call.execute()
+        found = self._look_up(context, call.selector)
+        self._decide(context, tenant, call, found)
+        key = _usable(call, found)
+        return key, call.execute(key)
+
+    def _authenticate(self, context: RequestContext) -> Tenant:
+        tenant = self._store.tenants.get(context.tenant_id)
+        if tenant is None or tenant.status is not TenantStatus.ACTIVE:
+            raise AuthenticationError("the tenant is unknown or suspended")
+        return tenant
+
+    def _decide(
+        self, context: RequestContext, tenant: Tenant, call: _Request, key: KeyVersion | None
+    ) -> None:
+        scope = call.operation.scope
+        if context.scopes is not None and scope not in context.scopes:
+            raise PermissionDenied(f"the caller lacks the scope {scope!r}", rule="scope")
+        request = _policy_request(context, tenant, call, key, self._clock())
+        try:
+            if getattr(self._policy, "may_block", True):
+                decision = call_with_deadline(
+                    lambda: self._policy.decide(request), self._policy_deadline
+                )
+            else:
+                decision = self._policy.decide(request)
+        except Exception as error:
+            raise PolicyUnavailable(
+                f"the policy engine cannot answer ({type(error).__name__}); nothing was done"
+            ) from error
+        if not isinstance(decision, Decision) or not isinstance(decision.allow, bool):
+            raise PolicyUnavailable("the policy engine did not answer with a decision")
+        if decision.allow is not True:
+            raise PermissionDenied(
+                f"policy denies {call.operation.action}: {decision.reason}", rule=decision.rule
+            )
+
+    def _look_up(self, context: RequestContext, selector: KeySelector) -> KeyVersion | None:
+        """Read the key's record for the policy request.
+
+        Whether it may be missing comes after policy: only who is allowed learns that it is.
+        """
+        algorithm = selector.algorithm.name
+        if selector.version is None:
+            return self._keys.active(context.tenant_id, selector.name, algorithm)
+        ref = KeyRef(context.tenant_id, selector.name, algorithm, selector.version)
+        return self._keys.get(ref)
+
+    def _record(
+        self,
+        context: RequestContext,
+        call: _Request,
+        request_id: uuid.UUID,
+        key: KeyVersion | None,
+        outcome: Outcome[T],
+    ) -> Done[T]:
+        def work(writer: StoreWriter) -> Done[T]:
+            if key is not None and not self._keys.confirm(writer.keys, key):
+                raise _KeyChanged
+            effect = outcome if isinstance(outcome, Effect) else outcome(writer)
+            used = effect.key or key
+            if used is None:
+                raise TypeError(f"{call.operation.action} neither used nor made a key")
+            draft = _draft(
+                context, call, request_id, used, "success", call.reason, digest(effect.content)
+            )
+            entry = self._audit.append(writer.audit, context.tenant_id, draft)
+            return Done(effect.value, used, request_id, entry.receipt)
+
+        with self._refusals(context, call, request_id, passing=(_KeyChanged, AuditUnavailable)):
+            return self._commit(work)
+
+    # --- recording -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _refusals(
+        self,
+        context: RequestContext,
+        call: _Request,
+        request_id: uuid.UUID,
+        *,
+        passing: tuple[type[Exception], ...] = (),
+    ) -> Iterator[None]:
+        """Record whatever stops the call inside, then let it out."""
+        try:
+            yield
+        except passing:
+            raise
+        except QpherError as error:
+            self._record_refusal(context, call, request_id, error)
+            raise
+        except Exception as error:
+            # Not one of ours: its text could hold anything, so only its type is recorded.
+            unexpected = QpherError(f"unexpected {type(error).__name__}")
+            self._record_refusal(context, call, request_id, unexpected)
+            raise
+
+    def _record_refusal(
+        self, context: RequestContext, call: _Request, request_id: uuid.UUID, error: QpherError
+    ) -> None:
+        """Record a refusal; if that is impossible, ``AuditUnavailable`` takes its place."""
+        denied = isinstance(error, PermissionDenied | PolicyUnavailable)
+        draft = _draft(
+            context,
+            call,
+            request_id,
+            None,
+            "denied" if denied else "failed",
+            f"{error.code}: {error}",
+            None,
+        )
+        try:
+            self._commit(lambda writer: self._audit.append(writer.audit, context.tenant_id, draft))
+        except AuditUnavailable as unavailable:
+            raise unavailable from error
+
+    def _commit(self, work: Callable[[StoreWriter], T]) -> T:
+        try:
+            return self._store.commit(work)
+        except StoreUnavailable as error:
+            raise AuditUnavailable(
+                f"the audit log cannot record, so nothing was released or changed: {error}"
+            ) from error
+
+
+def _usable(call: KeyCall[T], key: KeyVersion | None) -> KeyVersion:
+    """Return the key if it exists in a state that allows the operation."""
+    selector, operation = call.selector, call.operation
+    algorithm = selector.algorithm.name
+    if key is None:
+        which = "active" if selector.version is None else f"version {selector.version} of the"
+        raise NotFound(f"no {which} {algorithm} key {selector.name!r}", code="ERR_KMS_002")
+    if not operation.states or key.state in operation.states:
+        return key
+    if key.state is KeyState.COMPROMISED and operation.accepts_compromised:
+        if call.accept_compromised:
+            return key
+        raise StateConflict(
+            f"{key.ref} is compromised; {operation.action} needs accept_compromised=True"
+        )
+    raise StateConflict(
+        f"{key.ref} is {key.state}; {operation.action} needs "
+        f"{' or '.join(sorted(operation.states))}"
+    )
+
+
+def _policy_request(
+    context: RequestContext, tenant: Tenant, call: _Request, key: KeyVersion | None, now: datetime
+) -> PolicyRequest:
+    selector = call.selector
+    hybrid = selector is not None and selector.algorithm.hybrid
+    features = call.operation.features | call.features
+    return PolicyRequest(
+        tenant_id=tenant.id,
+        plan=tenant.plan,
+        actor=context.actor,
+        scopes=context.scopes,
+        action=call.operation.action,
+        features=features | {"hybrid"} if hybrid else features,
+        key_name=selector and selector.name,
+        algorithm=selector and selector.algorithm.name,
+        key_version=key.version if key else selector and selector.version,
+        key_state=key and str(key.state),
+        context_keys=frozenset(call.context),
+        payload_bytes=call.payload_bytes,
+        time=now,
+        source=context.source,
+    )
+
+
+def _draft(
+    context: RequestContext,
+    call: _Request,
+    request_id: uuid.UUID,
+    key: KeyVersion | None,
+    outcome: str,
+    reason: str,
+    content: bytes | None,
+) -> EntryDraft:
+    selector = call.selector
+    address: KeyAddress | None = None
+    if key is not None:
+        address = KeyAddress(key.name, key.algorithm, key.version)
+    elif selector is not None:
+        address = KeyAddress(selector.name, selector.algorithm.name, selector.version)
+    return EntryDraft(
+        actor=context.actor,
+        action=call.operation.action,
+        key=address,
+        outcome=outcome,
+        reason=reason,
+        request_id=request_id,
+        context=digest(canonical_json(call.context)) if call.context else None,
+        content=content,
+    )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy: typed rules, the chain that evaluates them, plans and algorithm profiles."""

@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interfaces that backends, protectors, policy engines and primitives implement.
+
+A *store* persists. It offers reading through four narrow protocols and writing only inside
+:meth:`Store.commit`, so that an effect and its audit entry are one transaction by construction.
+Every method that reads or writes tenant data takes the tenant and scopes its query by it.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar, runtime_checkable
+
+from qpher_core.audit.entry import EntryDraft
+from qpher_core.lifecycle import KeyState
+from qpher_core.models import (
+    AuditEntry,
+    AuditReport,
+    Decision,
+    KeyRecord,
+    KeyRef,
+    KeyVersion,
+    PolicyDocument,
+    PolicyRequest,
+    Receipt,
+    Tenant,
+)
+
+__all__ = [
+    "AuditLog",
+    "AuditRecords",
+    "AuditRecordsWriter",
+    "DecapsulationKey",
+    "EncapsulationKey",
+    "KemScheme",
+    "KeyProtector",
+    "KeyRecords",
+    "KeyRecordsWriter",
+    "KeyStore",
+    "PolicyEngine",
+    "PolicyRecords",
+    "PolicyRecordsWriter",
+    "PreparedKey",
+    "Primitives",
+    "SignatureScheme",
+    "SigningKey",
+    "Store",
+    "StoreWriter",
+    "TenantDirectory",
+    "TenantDirectoryWriter",
+    "VerificationKey",
+]
+
+T = TypeVar("T")
+
+
+# --- persistence -------------------------------------------------------------------------------
+
+
+class KeyRecords(Protocol):
+    """Key records, for reading. Errors: ``StoreUnavailable``."""
+
+    def get(self, ref: KeyRef) -> KeyRecord | None:
+        """Return one record."""
+
+    def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyRecord | None:
+        """Return the active version, of which there is at most one."""
+
+    def find(
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        name: str | None = None,
+        algorithm: str | None = None,
+        state: KeyState | None = None,
+    ) -> Sequence[KeyRecord]:
+        """Return the records that match, ordered by name, algorithm and version."""
+
+    def kek_ids(self) -> frozenset[str]:
+        """Return the ids of all key encryption keys that records in this store need."""
+
+
+class KeyRecordsWriter(Protocol):
+    """Key records inside a transaction. Reads see the transaction's own writes."""
+
+    def get(self, ref: KeyRef) -> KeyRecord | None:
+        """Return one record."""
+
+    def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyRecord | None:
+        """Return the active version."""
+
+    def next_version(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> int:
+        """Return one more than the highest version that ever existed, from 1."""
+
+    def insert(self, record: KeyRecord) -> None:
+        """Add a record. Raises ``StateConflict`` if a second one would become active."""
+
+    def replace(self, record: KeyRecord, *, revision: int) -> bool:
+        """Compare-and-swap: overwrite the record if its stored revision is ``revision``.
+
+        Returns False, and changes nothing, if it is not. Raises ``StateConflict`` if a second
+        version would become active. The public key and creation time never change.
+        """
+
+
+class AuditRecords(Protocol):
+    """Audit entries, for reading. Errors: ``StoreUnavailable``."""
+
+    def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
+        """Return (number of entries, hash of the last); ``(0, 32 zero bytes)`` when empty."""
+
+    def read(
+        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
+    ) -> Iterator[AuditEntry]:
+        """Yield entries as they are stored, from ``start``, unchecked, in constant memory."""
+
+
+class AuditRecordsWriter(Protocol):
+    """Audit entries inside a transaction. Append only: no method changes or removes one."""
+
+    def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
+        """Return (number of entries, hash of the last)."""
+
+    def append(self, entry: AuditEntry) -> None:
+        """Add the entry, whose ``seq`` is the current number of entries."""
+
+
+class TenantDirectory(Protocol):
+    """Tenants, for reading. Errors: ``StoreUnavailable``."""
+
+    def get(self, tenant_id: uuid.UUID) -> Tenant | None:
+        """Return a tenant by id."""
+
+    def by_name(self, name: str) -> Tenant | None:
+        """Return a tenant by name; names compare exactly, code point by code point."""
+
+    def all(self) -> Sequence[Tenant]:
+        """Return all tenants, by name."""
+
+
+class TenantDirectoryWriter(Protocol):
+    """Tenants inside a transaction."""
+
+    def get(self, tenant_id: uuid.UUID) -> Tenant | None:
+        """Return a tenant by id."""
+
+    def insert(self, tenant: Tenant) -> None:
+        """Add a tenant. Raises ``StateConflict`` if the name exists."""
+
+    def replace(self, tenant: Tenant) -> None:
+        """Overwrite plan, status and time of an existing tenant."""
+
+
+class PolicyRecords(Protocol):
+    """Stored policy documents. ``tenant_id`` None is the service's own."""
+
+    def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
+        """Return the current document."""
+
+
+class PolicyRecordsWriter(Protocol):
+    """Policy documents inside a transaction. Earlier revisions are kept."""
+
+    def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
+        """Return the current document."""
+
+    def insert(self, document: PolicyDocument) -> None:
+        """Add the next revision of a document."""
+
+
+class StoreWriter(Protocol):
+    """What :meth:`Store.commit` hands to its work."""
+
+    @property
+    def keys(self) -> KeyRecordsWriter:
+        """Key records."""
+
+    @property
+    def audit(self) -> AuditRecordsWriter:
+        """Audit entries."""
+
+    @property
+    def tenants(self) -> TenantDirectoryWriter:
+        """Tenants."""
+
+    @property
+    def policies(self) -> PolicyRecordsWriter:
+        """Policy documents."""
+
+
+class Store(Protocol):
+    """One place that persists keys, audit entries, tenants and policies. Thread-safe."""
+
+    @property
+    def keys(self) -> KeyRecords:
+        """Key records."""
+
+    @property
+    def audit(self) -> AuditRecords:
+        """Audit entries."""
+
+    @property
+    def tenants(self) -> TenantDirectory:
+        """Tenants."""
+
+    @property
+    def policies(self) -> PolicyRecords:
+        """Policy documents."""
+
+    @property
+    def default_protector(self) -> str:
+        """URL of the protector to use when the caller names none."""
+
+    def commit(self, work: Callable[[StoreWriter], T]) -> T:
+        """Run ``work``; everything that it wrote is durable when this returns.
+
+        If ``work`` raises, nothing that it wrote remains, and the exception comes out. If the
+        store cannot make it durable: ``StoreUnavailable``, and nothing remains. ``work`` runs
+        exactly once, serialised with all other commits of this store, in any process; several
+        callers' work may share one durable commit.
+        """
+
+    def close(self) -> None:
+        """Release files and connections. Idempotent."""
+
+
+# --- key protection ----------------------------------------------------------------------------
+
+
+class KeyProtector(Protocol):
+    """Holds the key encryption keys (KEKs). They never leave it; keys derived from them do.
+
+    Deriving instead of wrapping lets one method serve files, tokens (HMAC inside the token) and
+    cloud services (their MAC operation) alike.
+    """
+
+    @property
+    def kek_id(self) -> str:
+        """Id of the KEK that new records are sealed under; derived from the KEK itself."""
+
+    def derive(self, kek_id: str, info: bytes) -> bytes:
+        """Return the 32-byte key derived from a KEK for ``info``.
+
+        Raises:
+            ProtectorUnavailable: there is no such KEK, or it cannot be reached; the message
+                names the KEK id.
+        """
+
+    def close(self) -> None:
+        """Forget the KEKs. Idempotent."""
+
+
+class PreparedKey(Protocol):
+    """A fresh private key that is not stored yet."""
+
+    @property
+    def algorithm(self) -> str:
+        """Canonical algorithm name."""
+
+    @property
+    def public_key(self) -> bytes:
+        """Encapsulation key or public key."""
+
+
+class KeyStore(Protocol):
+    """Creates, keeps and uses private keys, and returns none."""
+
+    def get(self, ref: KeyRef) -> KeyVersion | None:
+        """Return one key version."""
+
+    def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyVersion | None:
+        """Return the active key version."""
+
+    def find(
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        name: str | None = None,
+        algorithm: str | None = None,
+        state: KeyState | None = None,
+    ) -> Sequence[KeyVersion]:
+        """Return the key versions that match, ordered by name, algorithm and version."""
+
+    def open_decapsulation(self, key: KeyVersion) -> "DecapsulationKey":
+        """Open a KEM key for use.
+
+        Raises:
+            ProtectorUnavailable: its key encryption key cannot be had.
+            IntegrityError: its record was altered or belongs elsewhere.
+        """
+
+    def open_signing(self, key: KeyVersion) -> "SigningKey":
+        """Open a signature key for use. Errors as :meth:`open_decapsulation`."""
+
+    def open_encapsulation(self, key: KeyVersion) -> "EncapsulationKey":
+        """Open the public side of a KEM key."""
+
+    def open_verification(self, key: KeyVersion) -> "VerificationKey":
+        """Open the public side of a signature key."""
+
+    def prepare(self, tenant_id: uuid.UUID, algorithm: str) -> PreparedKey:
+        """Generate a private key that :meth:`add` can store for this tenant.
+
+        Raises:
+            AlgorithmUnavailable: the primitives provider lacks the algorithm.
+            ProtectorUnavailable: it could not be sealed.
+        """
+
+    def add(
+        self,
+        writer: KeyRecordsWriter,
+        tenant_id: uuid.UUID,
+        name: str,
+        key: PreparedKey,
+        *,
+        now: datetime,
+    ) -> KeyVersion:
+        """Store a prepared key as the next version, active since ``now``."""
+
+    def transition(
+        self, writer: KeyRecordsWriter, key: KeyVersion, to: KeyState, *, now: datetime, reason: str
+    ) -> KeyVersion:
+        """Move a key to another state; to destroyed, the sealed seed is erased with it.
+
+        Raises:
+            StateConflict: the table forbids it, or the record changed meanwhile.
+        """
+
+    def confirm(self, writer: KeyRecordsWriter, key: KeyVersion) -> bool:
+        """Return whether the record is still as ``key`` describes it."""
+
+    def close(self) -> None:
+        """Wipe all opened keys. Idempotent."""
+
+
+class AuditLog(Protocol):
+    """One append-only hash chain for each tenant."""
+
+    def append(
+        self, writer: AuditRecordsWriter, tenant_id: uuid.UUID, draft: EntryDraft
+    ) -> AuditEntry:
+        """Append one entry inside a transaction; it is recorded once that commits."""
+
+    def entries(
+        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
+    ) -> Iterator[AuditEntry]:
+        """Yield entries in order."""
+
+    def entry(self, receipt: Receipt) -> AuditEntry:
+        """Return the entry that a receipt names, or raise ``IntegrityError``."""
+
+    def verify(self, tenant_id: uuid.UUID) -> AuditReport:
+        """Check the whole chain of a tenant and name the first bad entry."""
+
+
+class PolicyEngine(Protocol):
+    """Decides whether an operation may happen. Thread-safe.
+
+    An engine that may block (network, disk, foreign code) leaves ``may_block`` unset or True
+    and is called with a deadline; only one that answers from memory sets it to False.
+    """
+
+    def decide(self, request: PolicyRequest) -> Decision:
+        """Return a decision. Any exception means that the engine cannot answer."""
+
+
+# --- primitives --------------------------------------------------------------------------------
+
+
+class EncapsulationKey(Protocol):
+    """An opened encapsulation key."""
+
+    def encapsulate(self, *, randomness: bytes | None = None) -> tuple[bytes, bytes]:
+        """Return (ciphertext, 32-byte shared secret).
+
+        ``randomness`` replaces the random draw (32 bytes; 64 for X-Wing); providers that cannot
+        take it raise ``AlgorithmUnavailable``.
+        """
+
+    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
+        """Return ``count`` independent encapsulations."""
+
+
+class DecapsulationKey(Protocol):
+    """An opened private KEM key. It shows and gives away no bytes of itself."""
+
+    @property
+    def encapsulation_key(self) -> bytes:
+        """The encoded encapsulation key."""
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """Return the 32-byte shared secret; a wrong ciphertext gives another one (FIPS 203).
+
+        Raises:
+            ValueError: the length is wrong.
+            DecryptionFailed: X-Wing only, an all-zero X25519 result.
+        """
+
+    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
+        """Decapsulate several ciphertexts."""
+
+    def close(self) -> None:
+        """Wipe it. Idempotent."""
+
+
+class VerificationKey(Protocol):
+    """An opened public signature key."""
+
+    def verify(self, message: bytes, signature: bytes, *, context: bytes = b"") -> bool:
+        """Return whether the signature is valid; False for any malformed signature."""
+
+    def verify_prehash(
+        self, digest: bytes, hash_name: str, signature: bytes, *, context: bytes = b""
+    ) -> bool:
+        """As :meth:`verify`, over a digest (see :meth:`SigningKey.sign_prehash`)."""
+
+    def verify_many(
+        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b""
+    ) -> list[bool]:
+        """Verify several (message, signature) pairs."""
+
+
+class SigningKey(Protocol):
+    """An opened private signature key. It shows and gives away no bytes of itself."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The encoded public key."""
+
+    def sign(self, message: bytes, *, context: bytes = b"", deterministic: bool = False) -> bytes:
+        """Sign; hedged unless ``deterministic``. ``context`` has at most 255 bytes."""
+
+    def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
+        """Sign a digest: HashML-DSA (FIPS 204 section 5.4), or a composite's own pre-hash.
+
+        Raises:
+            ValueError: the hash is not one that the algorithm allows.
+        """
+
+    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
+        """Sign several messages."""
+
+    def close(self) -> None:
+        """Wipe it. Idempotent."""
+
+
+class KemScheme(Protocol):
+    """One KEM of one provider."""
+
+    def generate_seed(self) -> bytes:
+        """Return a fresh private seed."""
+
+    def open_seed(self, seed: bytes) -> DecapsulationKey:
+        """Expand a seed. Raises ``ValueError`` for a wrong length."""
+
+    def open_encapsulation_key(self, data: bytes) -> EncapsulationKey:
+        """Check (FIPS 203 section 7.2) and open an encapsulation key, or raise ``ValueError``."""
+
+
+class SignatureScheme(Protocol):
+    """One signature algorithm of one provider."""
+
+    def generate_seed(self) -> bytes:
+        """Return a fresh private seed."""
+
+    def open_seed(self, seed: bytes) -> SigningKey:
+        """Expand a seed. Raises ``ValueError`` for a wrong length or form."""
+
+    def open_public_key(self, data: bytes) -> VerificationKey:
+        """Open a public key, or raise ``ValueError``."""
+
+
+@runtime_checkable
+class Primitives(Protocol):
+    """A provider of algorithms. Thread-safe."""
+
+    @property
+    def name(self) -> str:
+        """Name of its entry point."""
+
+    @property
+    def kems(self) -> Mapping[str, KemScheme]:
+        """Its KEMs, by canonical name."""
+
+    @property
+    def signatures(self) -> Mapping[str, SignatureScheme]:
+        """Its signature algorithms, by canonical name."""

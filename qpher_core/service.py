@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``Qpher``: what :func:`qpher_core.open` returns to the holder of the service."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final
+
+from attrs import evolve
+
+from qpher_core.algorithms import ALGORITHMS, Algorithm
+from qpher_core.audit.log import StoredAuditLog
+from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
+from qpher_core.errors import NotFound, ProtectorUnavailable, StateConflict, ValidationError
+from qpher_core.keystore import SealedKeyStore
+from qpher_core.models import (
+    AuditReport,
+    PolicyDocument,
+    Receipt,
+    RequestContext,
+    Tenant,
+    TenantStatus,
+    canonical_json,
+)
+from qpher_core.operations import OPERATIONS
+from qpher_core.pipeline import Effect, Pipeline
+from qpher_core.policy.chain import DEFAULT_RULES
+from qpher_core.policy.plans import check_plan
+from qpher_core.policy.rules import parse_rules
+from qpher_core.protocols import (
+    AuditLog,
+    KeyProtector,
+    PolicyEngine,
+    Primitives,
+    Store,
+    StoreWriter,
+)
+from qpher_core.session import Session
+from qpher_core.validation import check_name
+
+__all__ = ["Policies", "Qpher", "ServiceAudit", "Tenants", "open"]
+
+#: Tenant id of the log that records changes to the service itself. No tenant has it.
+SERVICE_LOG: Final = uuid.UUID(int=0)
+
+_OPERATOR: Final = "operator"
+_DEFAULT_POLICY_DEADLINE: Final = 0.5
+
+
+class Tenants:
+    """The tenants of a service. Every change is recorded in the tenant's own log."""
+
+    def __init__(self, store: Store, pipeline: Pipeline) -> None:
+        self._store = store
+        self._pipeline = pipeline
+
+    def create(self, name: str, *, plan: str | None = None, actor: str = _OPERATOR) -> Tenant:
+        """Create a tenant; without a plan it has every feature.
+
+        Raises:
+            ValidationError: the name or plan is not one, or the name reads like an id.
+            StateConflict: the name exists.
+        """
+        now = datetime.now(UTC)
+        tenant = Tenant(
+            uuid.uuid4(), _tenant_name(name), check_plan(plan), TenantStatus.ACTIVE, now, now
+        )
+
+        def change(writer: StoreWriter) -> Effect[Tenant]:
+            writer.tenants.insert(tenant)
+            return Effect(tenant, _document(tenant))
+
+        return self._administer("tenants.create", tenant.id, actor, change)
+
+    def get(self, tenant: str | uuid.UUID) -> Tenant:
+        """Return a tenant by name or id.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = self._find(tenant)
+        if found is None:
+            raise NotFound("no such tenant", parameter="tenant")
+        return found
+
+    def list(self) -> Sequence[Tenant]:
+        """Return all tenants, by name."""
+        return self._store.tenants.all()
+
+    def set_plan(
+        self, tenant: str | uuid.UUID, plan: str | None, *, actor: str = _OPERATOR
+    ) -> Tenant:
+        """Change a tenant's plan; it applies from the next operation on."""
+        checked = check_plan(plan)
+        return self._update(tenant, actor, lambda now: evolve(now, plan=checked))
+
+    def suspend(self, tenant: str | uuid.UUID, *, actor: str = _OPERATOR) -> Tenant:
+        """Refuse every operation of a tenant, from the next one on."""
+        return self._update(tenant, actor, lambda t: evolve(t, status=TenantStatus.SUSPENDED))
+
+    def resume(self, tenant: str | uuid.UUID, *, actor: str = _OPERATOR) -> Tenant:
+        """Undo :meth:`suspend`."""
+        return self._update(tenant, actor, lambda t: evolve(t, status=TenantStatus.ACTIVE))
+
+    def _update(
+        self, tenant: str | uuid.UUID, actor: str, update: Callable[[Tenant], Tenant]
+    ) -> Tenant:
+        tenant_id = self.get(tenant).id
+
+        def change(writer: StoreWriter) -> Effect[Tenant]:
+            current = writer.tenants.get(tenant_id)
+            if current is None:
+                raise NotFound("no such tenant", parameter="tenant")
+            updated = evolve(update(current), updated_at=datetime.now(UTC))
+            writer.tenants.replace(updated)
+            return Effect(updated, _document(updated))
+
+        return self._administer("tenants.update", tenant_id, actor, change)
+
+    def _administer(
+        self,
+        action: str,
+        tenant_id: uuid.UUID,
+        actor: str,
+        change: Callable[[StoreWriter], Effect[Tenant]],
+    ) -> Tenant:
+        checked = check_name(actor, "actor")
+        return self._pipeline.administer(OPERATIONS[action], tenant_id, checked, change)
+
+    def _find(self, tenant: str | uuid.UUID) -> Tenant | None:
+        if isinstance(tenant, uuid.UUID):
+            return self._store.tenants.get(tenant)
+        if not isinstance(tenant, str):
+            raise ValidationError("tenant must be a name or an id", parameter="tenant")
+        identifier = _as_id(tenant)
+        if identifier is not None:
+            return self._store.tenants.get(identifier)
+        return self._store.tenants.by_name(tenant)
+
+
+class Policies:
+    """The stored rules of the service and of each tenant (docs/policy.md)."""
+
+    def __init__(self, store: Store, pipeline: Pipeline, tenants: Tenants) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._tenants = tenants
+
+    def get(self, tenant: str | uuid.UUID | None = None) -> PolicyDocument | None:
+        """Return the current rules of a tenant, or of the service."""
+        return self._store.policies.get(self._id(tenant))
+
+    def set(
+        self, rules: str, *, tenant: str | uuid.UUID | None = None, actor: str = _OPERATOR
+    ) -> PolicyDocument:
+        """Replace the rules of a tenant, or of the service, from the next operation on.
+
+        Args:
+            rules: a JSON array of rules.
+            tenant: name or id; the service itself where none is given.
+            actor: who does it, for the audit log.
+
+        Raises:
+            ValidationError: the rules are malformed; the message names which.
+        """
+        parsed = parse_rules(rules)
+        tenant_id = self._id(tenant)
+        if tenant_id is None and not parsed:
+            raise ValidationError(
+                "rules of the service must not be empty: that denies everything",
+                parameter="rules",
+            )
+
+        def change(writer: StoreWriter) -> Effect[PolicyDocument]:
+            current = writer.policies.get(tenant_id)
+            document = PolicyDocument(tenant_id, current.revision + 1 if current else 1, rules)
+            writer.policies.insert(document)
+            return Effect(document, rules.encode())
+
+        return self._pipeline.administer(
+            OPERATIONS["policies.set"],
+            tenant_id or SERVICE_LOG,
+            check_name(actor, "actor"),
+            change,
+        )
+
+    def _id(self, tenant: str | uuid.UUID | None) -> uuid.UUID | None:
+        return None if tenant is None else self._tenants.get(tenant).id
+
+
+class ServiceAudit:
+    """The audit logs of all tenants, for the holder of the service."""
+
+    def __init__(self, audit: AuditLog, tenants: Tenants) -> None:
+        self._audit = audit
+        self._tenants = tenants
+
+    def verify(self, tenant: str | uuid.UUID | None = None) -> AuditReport:
+        """Check the whole chain of a tenant, or that of the service itself."""
+        return self._audit.verify(SERVICE_LOG if tenant is None else self._tenants.get(tenant).id)
+
+    def has(self, receipt: Receipt) -> bool:
+        """Return whether the log holds the entry of a receipt, unaltered, at its place."""
+        return any(
+            entry.hash == receipt.hash
+            for entry in self._audit.entries(receipt.tenant_id, start=receipt.seq, limit=1)
+        )
+
+
+class Qpher:
+    """An open service. Thread-safe; a context manager.
+
+    Attributes:
+        tenants: creating and changing tenants.
+        policies: the stored rules.
+        audit: verifying the logs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        protector: KeyProtector,
+        primitives: Primitives,
+        policy: PolicyEngine,
+        *,
+        policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
+    ) -> None:
+        self._store = store
+        self._protector = protector
+        self._primitives = primitives
+        self._keys = SealedKeyStore(store.keys, protector, primitives)
+        self._audit = StoredAuditLog(store.audit, lambda: datetime.now(UTC))
+        self._pipeline = Pipeline(
+            store,
+            self._keys,
+            self._audit,
+            policy,
+            clock=lambda: datetime.now(UTC),
+            policy_deadline=policy_deadline,
+        )
+        self.tenants = Tenants(store, self._pipeline)
+        self.policies = Policies(store, self._pipeline, self.tenants)
+        self.audit = ServiceAudit(self._audit, self.tenants)
+
+    def __repr__(self) -> str:
+        return f"<Qpher with {self._primitives.name!r} primitives>"
+
+    def __enter__(self) -> "Qpher":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def algorithms(self) -> Sequence[Algorithm]:
+        """The algorithms that this service's provider has."""
+        have = {*self._primitives.kems, *self._primitives.signatures}
+        return [row for row in ALGORITHMS.values() if row.name in have]
+
+    def session(self, tenant: str | uuid.UUID, *, actor: str) -> Session:
+        """Return a view of one tenant for one actor, whom policy and audit log will know.
+
+        Raises:
+            NotFound: there is no such tenant.
+        """
+        context = RequestContext(self.tenants.get(tenant).id, check_name(actor, "actor"))
+        return Session(self._pipeline, self._keys, self._audit, context)
+
+    def close(self) -> None:
+        """Wipe opened keys and release the store. Idempotent."""
+        self._keys.close()
+        self._protector.close()
+        self._store.close()
+
+
+def open(  # noqa: A001 - qpher_core.open() is the name that reads right
+    url: str | Store | None = None,
+    *,
+    keys: str | Store | None = None,
+    audit: str | Store | None = None,
+    policy: str | PolicyEngine = "rules:",
+    protector: str | KeyProtector | None = None,
+    primitives: str | Primitives | None = None,
+    policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
+) -> Qpher:
+    """Open a service.
+
+    Args:
+        url: where keys, audit log, tenants and policies are kept, such as
+            ``sqlite:///qpher.db`` (a relative path) or ``memory:``; or a ready-made store.
+        keys: the same, under the name that it has where stores are mixed.
+        audit: must be the store of the keys.
+        policy: ``rules:``, or a ready-made policy engine.
+        protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``; the
+            store's own choice where none is given.
+        primitives: name of a provider, or a ready-made one.
+        policy_deadline: seconds that a policy engine may take before it counts as unavailable.
+
+    Raises:
+        ValidationError: a URL or name is not one, or a package is missing.
+        StoreUnavailable: the store cannot be opened.
+        ProtectorUnavailable: the store holds keys, and their key encryption key is missing.
+    """
+    target = _store_target(url, keys, audit)
+    provider = open_primitives(primitives)
+    store = open_store(target, parameter="url")
+    try:
+        needed = store.keys.kek_ids()
+        guard = open_protector(protector or store.default_protector, create=not needed)
+        for kek_id in sorted(needed):
+            # A wrong KEK is noticed here, before anything is sealed under it.
+            guard.derive(kek_id, b"qpher-core check 1")
+        _install_default_rules(store)
+        engine = open_policy(policy, store.policies)
+    except BaseException:
+        store.close()
+        raise
+    return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline)
+
+
+def _store_target(
+    url: str | Store | None, keys: str | Store | None, audit: str | Store | None
+) -> str | Store:
+    target = url if url is not None else keys
+    if target is None:
+        raise ValidationError("url is missing, such as 'sqlite:///qpher.db'", parameter="url")
+    for other, parameter in ((keys, "keys"), (audit, "audit")):
+        if other is not None and other != target:
+            raise ValidationError(
+                f"{parameter} must be the same store as the rest: an effect and its audit entry "
+                "are one transaction",
+                parameter=parameter,
+            )
+    return target
+
+
+def _install_default_rules(store: Store) -> None:
+    if store.policies.get(None) is not None:
+        return
+
+    def work(writer: StoreWriter) -> None:
+        if writer.policies.get(None) is None:
+            writer.policies.insert(PolicyDocument(None, 1, DEFAULT_RULES))
+
+    store.commit(work)
+
+
+def _tenant_name(name: str) -> str:
+    checked = check_name(name, "name")
+    if _as_id(checked) is not None:
+        raise ValidationError("name must not read like an id (UUID)", parameter="name")
+    return checked
+
+
+def _as_id(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _document(tenant: Tenant) -> bytes:
+    return canonical_json(
+        {
+            "id": str(tenant.id),
+            "name": tenant.name,
+            "plan": tenant.plan,
+            "status": str(tenant.status),
+        }
+    )

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What callers hold for one tenant. Every public method is one call of the pipeline."""
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
+from qpher_core.operations import OPERATIONS
+from qpher_core.pipeline import Call, Effect, Pipeline
+from qpher_core.protocols import AuditLog, KeyStore
+from qpher_core.session_kem import Kem
+from qpher_core.session_keys import Keys
+from qpher_core.session_signatures import Signatures
+
+__all__ = ["Session", "SessionAudit"]
+
+
+@frozen
+class SessionAudit:
+    """The tenant's own audit log."""
+
+    _pipeline: Pipeline
+    _audit: AuditLog
+    _context: RequestContext
+
+    def entries(self, *, start: int = 0, limit: int | None = None) -> Iterator[AuditEntry]:
+        """Yield the tenant's entries in order, from place ``start``."""
+        call = Call(
+            operation=OPERATIONS["audit.read"],
+            execute=lambda: Effect(
+                self._audit.entries(self._context.tenant_id, start=start, limit=limit)
+            ),
+        )
+        return self._pipeline.read(self._context, call)
+
+    def entry(self, receipt: Receipt) -> AuditEntry:
+        """Return the entry that a receipt names.
+
+        Raises:
+            IntegrityError: the log holds another entry, or none, at that place.
+        """
+        call = Call(
+            operation=OPERATIONS["audit.read"], execute=lambda: Effect(self._entry(receipt))
+        )
+        return self._pipeline.read(self._context, call)
+
+    def verify(self) -> AuditReport:
+        """Check the whole chain and name the first bad entry."""
+        call = Call(
+            operation=OPERATIONS["audit.verify"],
+            execute=lambda: Effect(self._audit.verify(self._context.tenant_id)),
+        )
+        return self._pipeline.read(self._context, call)
+
+    def _entry(self, receipt: Receipt) -> AuditEntry:
+        return self._audit.entry(Receipt(self._context.tenant_id, receipt.seq, receipt.hash))
+
+
+class Session:
+    """A view of one tenant, for one actor, and of nothing else. Thread-safe.
+
+    Attributes:
+        keys: key versions and their life.
+        kem: encryption, encapsulation, key wrap.
+        signatures: signing and verifying.
+        audit: the tenant's audit log.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, keystore: KeyStore, audit: AuditLog, context: RequestContext
+    ) -> None:
+        self._context = context
+        self.keys = Keys(pipeline, keystore, context)
+        self.kem = Kem(pipeline, keystore, context)
+        self.signatures = Signatures(pipeline, keystore, context)
+        self.audit = SessionAudit(pipeline, audit, context)
+
+    def __repr__(self) -> str:
+        return f"<Session of tenant {self._context.tenant_id} for {self._context.actor!r}>"

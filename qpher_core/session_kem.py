@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``session.kem``: encrypting messages and files, encapsulating, wrapping keys."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import frozen
+
+from qpher_core import algorithms, chunked, files, messages
+from qpher_core.errors import DecryptionFailed, ValidationError
+from qpher_core.files import FileSource
+from qpher_core.models import (
+    DecapsulateResult,
+    DecryptResult,
+    EncapsulateResult,
+    EncryptResult,
+    FileResult,
+    KeyUnwrapResult,
+    KeyVersion,
+    KeyWrapResult,
+    RequestContext,
+)
+from qpher_core.operations import OPERATIONS
+from qpher_core.pipeline import Effect, KeyCall, KeySelector, Pipeline
+from qpher_core.protocols import KeyStore
+from qpher_core.validation import check_bytes, check_context, check_name, check_version
+
+__all__ = ["Kem"]
+
+_DEFAULT: Final = "ML-KEM-768"
+_WRAPPABLE: Final = (16, 24, 32, 48, 64)
+_LEAST_SALT: Final = 32
+_WRAPPING_METHOD: Final = "HPKE"
+
+Context = Mapping[str, str] | None
+
+
+@frozen
+class Kem:
+    """KEM operations of one tenant.
+
+    ``context`` is bound into what is encrypted: it opens only with the same one. Every method
+    raises ``ValidationError`` for bad parameters, ``NotFound``, ``StateConflict``,
+    ``PermissionDenied`` and the ``Unavailable`` errors; those that decrypt raise
+    ``DecryptionFailed``, the same for every cause.
+    """
+
+    _pipeline: Pipeline
+    _keys: KeyStore
+    _context: RequestContext
+
+    def encrypt(
+        self,
+        plaintext: bytes,
+        key_version: int | None = None,
+        mode: str = "standard",
+        salt: bytes | None = None,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+    ) -> EncryptResult:
+        """Encrypt a message; with the active key version where none is given.
+
+        Args:
+            plaintext: any number of bytes.
+            key_version: key version, from 1.
+            mode: ``standard``, or ``deterministic``: equal input gives equal output. That
+                shows who compares ciphertexts which plaintexts are equal.
+            salt: with deterministic mode, a secret of at least 32 bytes.
+            algorithm: a KEM.
+            name: key name.
+            context: text that must be given again to decrypt; it is not stored.
+        """
+        data = check_bytes(plaintext, "plaintext")
+        secret = _check_mode(mode, salt)
+        bound = check_context(context)
+
+        def execute(key: KeyVersion) -> Effect[bytes]:
+            binding = messages.Binding(key.ref, messages.Kind.MESSAGE, bound)
+            opened = self._keys.open_encapsulation(key)
+            ciphertext = messages.encrypt(opened, binding, data, salt=secret)
+            return Effect(ciphertext, ciphertext)
+
+        call = KeyCall(
+            operation=OPERATIONS["kem.encrypt"],
+            selector=_selector(name, algorithm, key_version),
+            context=bound,
+            payload_bytes=len(data),
+            features=frozenset() if secret is None else frozenset({"deterministic"}),
+            execute=execute,
+        )
+        done = self._pipeline.run(self._context, call)
+        return EncryptResult(ciphertext=done.value, **done.common)
+
+    def decrypt(
+        self,
+        ciphertext: bytes,
+        key_version: int,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        accept_compromised: bool = False,
+    ) -> DecryptResult:
+        """Decrypt a message."""
+        data = check_bytes(ciphertext, "ciphertext")
+        call = self._opening(
+            "kem.decrypt",
+            messages.Kind.MESSAGE,
+            data,
+            _selector(name, algorithm, check_version(key_version)),
+            check_context(context),
+            accept_compromised=accept_compromised,
+        )
+        done = self._pipeline.run(self._context, call)
+        return DecryptResult(plaintext=done.value, **done.common)
+
+    def encapsulate(
+        self, key_version: int | None = None, algorithm: str = _DEFAULT, *, name: str = "default"
+    ) -> EncapsulateResult:
+        """Return a fresh 32-byte shared secret and the KEM ciphertext that carries it."""
+
+        def execute(key: KeyVersion) -> Effect[tuple[bytes, bytes]]:
+            ciphertext, secret = self._keys.open_encapsulation(key).encapsulate()
+            return Effect((ciphertext, secret), ciphertext)
+
+        call = KeyCall(
+            operation=OPERATIONS["kem.encapsulate"],
+            selector=_selector(name, algorithm, key_version),
+            execute=execute,
+        )
+        done = self._pipeline.run(self._context, call)
+        ciphertext, secret = done.value
+        return EncapsulateResult(kem_ciphertext=ciphertext, shared_secret=secret, **done.common)
+
+    def decapsulate(
+        self,
+        kem_ciphertext: bytes,
+        key_version: int,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        accept_compromised: bool = False,
+    ) -> DecapsulateResult:
+        """Return the 32-byte shared secret of a KEM ciphertext.
+
+        A wrong ciphertext of the right length gives another secret (implicit rejection).
+        """
+        selector = _selector(name, algorithm, check_version(key_version))
+        size = selector.algorithm.output_bytes
+        data = check_bytes(kem_ciphertext, "kem_ciphertext", sizes=(size,))
+
+        def execute(key: KeyVersion) -> Effect[bytes]:
+            return Effect(self._keys.open_decapsulation(key).decapsulate(data), data)
+
+        call = KeyCall(
+            operation=OPERATIONS["kem.decapsulate"],
+            selector=selector,
+            payload_bytes=size,
+            accept_compromised=accept_compromised,
+            execute=execute,
+        )
+        done = self._pipeline.run(self._context, call)
+        return DecapsulateResult(shared_secret=done.value, **done.common)
+
+    def wrap(
+        self,
+        symmetric_key: bytes,
+        key_version: int | None = None,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+    ) -> KeyWrapResult:
+        """Wrap a symmetric key of 16, 24, 32, 48 or 64 bytes."""
+        data = check_bytes(symmetric_key, "symmetric_key", sizes=_WRAPPABLE)
+        selector = _selector(name, algorithm, key_version)
+        call = self._wrapping(
+            "kem.wrap", messages.Kind.WRAPPED_KEY, data, selector, check_context(context)
+        )
+        done = self._pipeline.run(self._context, call)
+        return KeyWrapResult(
+            wrapped_key=done.value, wrapping_method=_WRAPPING_METHOD, **done.common
+        )
+
+    def unwrap(
+        self,
+        wrapped_key: bytes,
+        key_version: int,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        accept_compromised: bool = False,
+    ) -> KeyUnwrapResult:
+        """Unwrap a symmetric key."""
+        data = check_bytes(wrapped_key, "wrapped_key")
+        call = self._opening(
+            "kem.unwrap",
+            messages.Kind.WRAPPED_KEY,
+            data,
+            _selector(name, algorithm, check_version(key_version)),
+            check_context(context),
+            accept_compromised=accept_compromised,
+        )
+        done = self._pipeline.run(self._context, call)
+        return KeyUnwrapResult(symmetric_key=done.value, **done.common)
+
+    def encrypt_file(
+        self,
+        source: FileSource,
+        target: FileSource,
+        key_version: int | None = None,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        progress: chunked.Progress = lambda _: None,
+    ) -> FileResult:
+        """Encrypt a file of any size in constant memory.
+
+        Args:
+            source: path or binary file to read.
+            target: path or binary file to write; a path appears only when it is complete.
+            key_version: key version, from 1; the active one where none is given.
+            algorithm: a KEM.
+            name: key name.
+            context: text that must be given again to decrypt; it is not stored.
+            progress: called with the number of plaintext bytes of each chunk.
+        """
+        selector = _selector(name, algorithm, key_version)
+        bound = check_context(context)
+        with files.open_source(source) as reading, files.open_target(target) as writing:
+            file_key = files.new_file_key()
+            call = self._wrapping(
+                "kem.encrypt_file", messages.Kind.FILE_KEY, file_key, selector, bound
+            )
+            done = self._pipeline.run(self._context, call)
+            header = files.pack_header(done.value)
+            writing.write(header)
+            total = chunked.encrypt_stream(
+                file_key, reading, writing, context=files.STREAM_CONTEXT, progress=progress
+            )
+        size = len(header) + chunked.encrypted_bytes(total)
+        return FileResult(plaintext_bytes=total, ciphertext_bytes=size, **done.common)
+
+    def decrypt_file(
+        self,
+        source: FileSource,
+        target: FileSource,
+        key_version: int,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        accept_compromised: bool = False,
+        progress: chunked.Progress = lambda _: None,
+    ) -> FileResult:
+        """Decrypt a file. A path appears under its name only if all of it authenticated.
+
+        A ``target`` that is a file object receives authenticated chunks as they come; discard
+        it when this raises ``DecryptionFailed``: the stream was cut or altered further on.
+        """
+        selector = _selector(name, algorithm, check_version(key_version))
+        bound = check_context(context)
+        with files.open_source(source) as reading, files.open_target(target) as writing:
+            recipients = files.read_recipients(reading)
+            call = self._opening_file(
+                recipients, selector, bound, accept_compromised=accept_compromised
+            )
+            done = self._pipeline.run(self._context, call)
+            total = chunked.decrypt_stream(
+                done.value, reading, writing, context=files.STREAM_CONTEXT, progress=progress
+            )
+        size = files.header_bytes(recipients) + chunked.encrypted_bytes(total)
+        return FileResult(plaintext_bytes=total, ciphertext_bytes=size, **done.common)
+
+    # --- how -----------------------------------------------------------------------------------
+
+    def _wrapping(
+        self,
+        action: str,
+        kind: messages.Kind,
+        data: bytes,
+        selector: KeySelector,
+        bound: dict[str, str],
+    ) -> KeyCall[bytes]:
+        def execute(key: KeyVersion) -> Effect[bytes]:
+            binding = messages.Binding(key.ref, kind, bound)
+            wrapped = messages.encrypt(self._keys.open_encapsulation(key), binding, data)
+            return Effect(wrapped, wrapped)
+
+        return KeyCall(
+            operation=OPERATIONS[action],
+            selector=selector,
+            context=bound,
+            payload_bytes=len(data),
+            execute=execute,
+        )
+
+    def _opening(
+        self,
+        action: str,
+        kind: messages.Kind,
+        data: bytes,
+        selector: KeySelector,
+        bound: dict[str, str],
+        *,
+        accept_compromised: bool,
+    ) -> KeyCall[bytes]:
+        def execute(key: KeyVersion) -> Effect[bytes]:
+            binding = messages.Binding(key.ref, kind, bound)
+            opened = self._keys.open_decapsulation(key)
+            return Effect(messages.decrypt(opened, binding, data), data)
+
+        return KeyCall(
+            operation=OPERATIONS[action],
+            selector=selector,
+            context=bound,
+            payload_bytes=len(data),
+            accept_compromised=accept_compromised,
+            execute=execute,
+        )
+
+    def _opening_file(
+        self,
+        recipients: list[bytes],
+        selector: KeySelector,
+        bound: dict[str, str],
+        *,
+        accept_compromised: bool,
+    ) -> KeyCall[bytes]:
+        """Open whichever recipient names the key version and algorithm that were asked for."""
+
+        def execute(key: KeyVersion) -> Effect[bytes]:
+            binding = messages.Binding(key.ref, messages.Kind.FILE_KEY, bound)
+            for wrapped in recipients:
+                if wrapped.startswith(binding.header):
+                    opened = self._keys.open_decapsulation(key)
+                    return Effect(messages.decrypt(opened, binding, wrapped), wrapped)
+            raise DecryptionFailed
+
+        return KeyCall(
+            operation=OPERATIONS["kem.decrypt_file"],
+            selector=selector,
+            context=bound,
+            payload_bytes=sum(map(len, recipients)),
+            accept_compromised=accept_compromised,
+            execute=execute,
+        )
+
+
+def _selector(name: str, algorithm: str, version: int | None) -> KeySelector:
+    row = algorithms.find(algorithm, kind=algorithms.Kind.KEM)
+    checked = None if version is None else check_version(version)
+    return KeySelector(check_name(name, "name"), row, checked)
+
+
+def _check_mode(mode: str, salt: bytes | None) -> bytes | None:
+    if mode == "deterministic":
+        return check_bytes(salt, "salt", least=_LEAST_SALT)
+    if mode != "standard":
+        raise ValidationError("mode must be 'standard' or 'deterministic'", parameter="mode")
+    if salt is not None:
+        raise ValidationError("salt goes with mode='deterministic' only", parameter="salt")
+    return None

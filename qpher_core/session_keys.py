@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``session.keys``: generating key versions and moving them through their states."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from attrs import frozen
+
+from qpher_core.algorithms import Algorithm, find
+from qpher_core.errors import ValidationError
+from qpher_core.lifecycle import KeyState
+from qpher_core.models import KeyVersion, RequestContext, RotateResult
+from qpher_core.operations import OPERATIONS
+from qpher_core.pipeline import Call, Change, Effect, KeyCall, KeySelector, Pipeline
+from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
+from qpher_core.validation import check_name, check_text, check_version
+
+__all__ = ["Keys"]
+
+_LONGEST_REASON = 1024
+
+
+@frozen
+class Keys:
+    """Key versions of one tenant, addressed by name, algorithm and version.
+
+    Every method raises ``ValidationError`` for bad parameters, ``NotFound`` for keys that do
+    not exist or are another tenant's, ``StateConflict`` where the state table forbids it,
+    ``PermissionDenied``, ``PolicyUnavailable``, ``AuditUnavailable`` and ``StoreUnavailable``.
+    """
+
+    _pipeline: Pipeline
+    _keys: KeyStore
+    _context: RequestContext
+
+    def generate(self, algorithm: str, *, name: str = "default") -> KeyVersion:
+        """Generate a key version and make it active; one that was active is retired."""
+        selector = _selector(name, algorithm)
+        address = (self._context.tenant_id, selector.name, selector.algorithm.name)
+        # Where one is active this is a rotation, and needs what a rotation needs.
+        rotates = self._keys.active(*address) is not None
+
+        def execute() -> Change[KeyVersion]:
+            prepared = self._keys.prepare(self._context.tenant_id, selector.algorithm.name)
+
+            def change(writer: StoreWriter) -> Effect[KeyVersion]:
+                active = writer.keys.active(*address)
+                return self._succeed(writer, selector.name, prepared, active and active.key)
+
+            return change
+
+        call = Call(
+            operation=OPERATIONS["keys.generate"],
+            selector=selector,
+            features=frozenset({"rotation"}) if rotates else frozenset(),
+            execute=execute,
+        )
+        return self._pipeline.run(self._context, call).value
+
+    def rotate(self, algorithm: str, *, name: str = "default") -> RotateResult:
+        """Replace the active key version by a new one; the old one is retired."""
+        selector = _selector(name, algorithm)
+
+        def execute(old: KeyVersion) -> Change[tuple[KeyVersion, KeyVersion]]:
+            prepared = self._keys.prepare(self._context.tenant_id, old.algorithm)
+
+            def change(writer: StoreWriter) -> Effect[tuple[KeyVersion, KeyVersion]]:
+                added = self._succeed(writer, old.name, prepared, old)
+                return Effect((added.value, old), added.content, added.key)
+
+            return change
+
+        call = KeyCall(operation=OPERATIONS["keys.rotate"], selector=selector, execute=execute)
+        done = self._pipeline.run(self._context, call)
+        new, old = done.value
+        return RotateResult(
+            public_key=new.public_key, old_key_version=old.version, key=new, **done.common
+        )
+
+    def suspend(
+        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+    ) -> KeyVersion:
+        """Stop protecting with an active key for now; processing goes on."""
+        return self._move("suspend", KeyState.SUSPENDED, algorithm, key_version, name, reason)
+
+    def resume(
+        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+    ) -> KeyVersion:
+        """Make a suspended key active again, if no other version is."""
+        return self._move("resume", KeyState.ACTIVE, algorithm, key_version, name, reason)
+
+    def retire(
+        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+    ) -> KeyVersion:
+        """Stop protecting with a key for good; processing goes on."""
+        return self._move("retire", KeyState.RETIRED, algorithm, key_version, name, reason)
+
+    def archive(
+        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+    ) -> KeyVersion:
+        """Stop every use of a retired or compromised key; it can be restored."""
+        return self._move("archive", KeyState.ARCHIVED, algorithm, key_version, name, reason)
+
+    def restore(
+        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+    ) -> KeyVersion:
+        """Make an archived key retired again, so that it can process."""
+        return self._move("restore", KeyState.RETIRED, algorithm, key_version, name, reason)
+
+    def compromise(
+        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+    ) -> KeyVersion:
+        """Mark a key as compromised: it processes only with ``accept_compromised=True``."""
+        return self._move("compromise", KeyState.COMPROMISED, algorithm, key_version, name, reason)
+
+    def destroy(
+        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+    ) -> KeyVersion:
+        """Erase the private key for good; the record and the public key stay.
+
+        Copies in backups of the store are not reached; the storage may keep the erased bytes
+        until it reuses their place.
+        """
+        return self._move("destroy", KeyState.DESTROYED, algorithm, key_version, name, reason)
+
+    def get(self, algorithm: str, key_version: int, *, name: str = "default") -> KeyVersion:
+        """Return one key version."""
+        return self._read(_selector(name, algorithm, check_version(key_version)))
+
+    def active(self, algorithm: str, *, name: str = "default") -> KeyVersion:
+        """Return the active key version."""
+        return self._read(_selector(name, algorithm))
+
+    def list(
+        self,
+        algorithm: str | None = None,
+        *,
+        name: str | None = None,
+        state: KeyState | str | None = None,
+    ) -> Sequence[KeyVersion]:
+        """Return the key versions that match, ordered by name, algorithm and version."""
+        row = None if algorithm is None else find(algorithm).name
+        wanted_name = None if name is None else check_name(name, "name")
+        wanted_state = None if state is None else _state(state)
+        call = Call(
+            operation=OPERATIONS["keys.list"],
+            execute=lambda: Effect(
+                self._keys.find(
+                    self._context.tenant_id, name=wanted_name, algorithm=row, state=wanted_state
+                )
+            ),
+        )
+        return self._pipeline.read(self._context, call)
+
+    # --- how -----------------------------------------------------------------------------------
+
+    def _succeed(
+        self, writer: StoreWriter, name: str, prepared: PreparedKey, old: KeyVersion | None
+    ) -> Effect[KeyVersion]:
+        """Retire the old version, if there is one, and add the prepared one."""
+        now = datetime.now(UTC)
+        if old is not None:
+            self._keys.transition(
+                writer.keys, old, KeyState.RETIRED, now=now, reason="replaced by a new version"
+            )
+        new = self._keys.add(writer.keys, self._context.tenant_id, name, prepared, now=now)
+        return Effect(new, new.public_key, new)
+
+    def _move(
+        self,
+        action: str,
+        target: KeyState,
+        algorithm: str,
+        key_version: int,
+        name: str,
+        reason: str,
+    ) -> KeyVersion:
+        selector = _selector(name, algorithm, check_version(key_version))
+        text = check_text(reason, "reason", longest=_LONGEST_REASON, least=0)
+
+        def execute(key: KeyVersion) -> Change[KeyVersion]:
+            def change(writer: StoreWriter) -> Effect[KeyVersion]:
+                moved = self._keys.transition(
+                    writer.keys, key, target, now=datetime.now(UTC), reason=text
+                )
+                return Effect(moved, moved.public_key, moved)
+
+            return change
+
+        call = KeyCall(
+            operation=OPERATIONS[f"keys.{action}"], selector=selector, reason=text, execute=execute
+        )
+        return self._pipeline.run(self._context, call).value
+
+    def _read(self, selector: KeySelector) -> KeyVersion:
+        call = KeyCall(
+            operation=OPERATIONS["keys.get"], selector=selector, execute=lambda key: Effect(key)
+        )
+        return self._pipeline.read(self._context, call)
+
+
+def _selector(name: str, algorithm: str, version: int | None = None) -> KeySelector:
+    row: Algorithm = find(algorithm)
+    return KeySelector(check_name(name, "name"), row, version)
+
+
+def _state(value: KeyState | str) -> KeyState:
+    try:
+        return KeyState(value)
+    except ValueError:
+        raise ValidationError(
+            f"state must be one of: {', '.join(KeyState)}", parameter="state"
+        ) from None

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``session.signatures``: signing and verifying."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import frozen
+
+from qpher_core import algorithms
+from qpher_core.errors import ValidationError
+from qpher_core.models import (
+    KeyVersion,
+    RequestContext,
+    SignHashResult,
+    SignResult,
+    VerifyHashResult,
+    VerifyResult,
+    canonical_json,
+)
+from qpher_core.operations import OPERATIONS
+from qpher_core.pipeline import Effect, KeyCall, KeySelector, Pipeline
+from qpher_core.protocols import KeyStore
+from qpher_core.validation import check_bytes, check_context, check_name, check_version
+
+__all__ = ["HASHES", "Signatures", "context_string"]
+
+_DEFAULT: Final = "ML-DSA-65"
+_LONGEST_CONTEXT_STRING: Final = 255
+_SIGNATURE_TYPE: Final = "detached"
+
+#: Hash name to digest length in bytes.
+HASHES: Final = {"SHA-256": 32, "SHA-384": 48, "SHA-512": 64}
+
+Context = Mapping[str, str] | bytes | None
+
+
+def context_string(context: Context) -> bytes:
+    """Return the context string (FIPS 204 section 5.2) that a context stands for.
+
+    Bytes, at most 255, stand for themselves. A mapping stands for ``qpher-context/1:`` followed
+    by SHA-256 of its canonical JSON; an empty one for the empty string.
+    """
+    if isinstance(context, bytes | bytearray | memoryview):
+        raw = bytes(context)
+        if len(raw) > _LONGEST_CONTEXT_STRING:
+            raise ValidationError(
+                f"context must have at most 255 bytes, not {len(raw)}", parameter="context"
+            )
+        return raw
+    mapping = check_context(context)
+    if not mapping:
+        return b""
+    return b"qpher-context/1:" + hashlib.sha256(canonical_json(mapping)).digest()
+
+
+@frozen
+class Signatures:
+    """Signature operations of one tenant. Errors as :class:`~qpher_core.session_kem.Kem`."""
+
+    _pipeline: Pipeline
+    _keys: KeyStore
+    _context: RequestContext
+
+    def sign(
+        self,
+        message: bytes,
+        key_version: int | None = None,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        deterministic: bool = False,
+    ) -> SignResult:
+        """Sign a message; with the active key version where none is given.
+
+        Args:
+            message: any number of bytes.
+            key_version: key version, from 1.
+            algorithm: a signature algorithm.
+            name: key name.
+            context: must be given again to verify (see :func:`context_string`).
+            deterministic: the same message always gives the same signature; hedged otherwise.
+        """
+        data = check_bytes(message, "message")
+        string = context_string(context)
+
+        def execute(key: KeyVersion) -> Effect[bytes]:
+            signature = self._keys.open_signing(key).sign(
+                data, context=string, deterministic=deterministic
+            )
+            return Effect(signature, signature)
+
+        call = KeyCall(
+            operation=OPERATIONS["signatures.sign"],
+            selector=_selector(name, algorithm, key_version),
+            context=_recorded(context),
+            payload_bytes=len(data),
+            execute=execute,
+        )
+        done = self._pipeline.run(self._context, call)
+        return SignResult(signature=done.value, **done.common)
+
+    def verify(
+        self,
+        message: bytes,
+        signature: bytes,
+        key_version: int,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        accept_compromised: bool = False,
+    ) -> VerifyResult:
+        """Verify a signature; ``valid`` is False for any that is wrong or malformed."""
+        data = check_bytes(message, "message")
+        given = check_bytes(signature, "signature")
+        string = context_string(context)
+
+        def execute(key: KeyVersion) -> Effect[bool]:
+            opened = self._keys.open_verification(key)
+            return Effect(opened.verify(data, given, context=string), given)
+
+        call = KeyCall(
+            operation=OPERATIONS["signatures.verify"],
+            selector=_selector(name, algorithm, check_version(key_version)),
+            context=_recorded(context),
+            payload_bytes=len(data),
+            accept_compromised=accept_compromised,
+            execute=execute,
+        )
+        done = self._pipeline.run(self._context, call)
+        return VerifyResult(valid=done.value, **done.common)
+
+    def sign_hash(
+        self,
+        hash_value: bytes,
+        hash_algorithm: str,
+        key_version: int | None = None,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+    ) -> SignHashResult:
+        """Sign a digest that the caller computed.
+
+        ML-DSA signs it as HashML-DSA (FIPS 204 section 5.4). The composites take SHA-512 only:
+        it is their own pre-hash, so the signature also verifies over the message itself.
+
+        Args:
+            hash_value: the digest.
+            hash_algorithm: ``SHA-256``, ``SHA-384`` or ``SHA-512``.
+            key_version: key version, from 1; the active one where none is given.
+            algorithm: a signature algorithm.
+            name: key name.
+            context: must be given again to verify.
+        """
+        selector = _selector(name, algorithm, key_version)
+        digest = _check_digest(hash_value, hash_algorithm, selector)
+        string = context_string(context)
+
+        def execute(key: KeyVersion) -> Effect[bytes]:
+            opened = self._keys.open_signing(key)
+            signature = opened.sign_prehash(digest, hash_algorithm, context=string)
+            return Effect(signature, signature)
+
+        call = KeyCall(
+            operation=OPERATIONS["signatures.sign_hash"],
+            selector=selector,
+            context=_recorded(context),
+            payload_bytes=len(digest),
+            execute=execute,
+        )
+        done = self._pipeline.run(self._context, call)
+        return SignHashResult(
+            signature=done.value,
+            hash_algorithm=hash_algorithm,
+            signature_type=_SIGNATURE_TYPE,
+            **done.common,
+        )
+
+    def verify_hash(
+        self,
+        hash_value: bytes,
+        hash_algorithm: str,
+        signature: bytes,
+        key_version: int,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        accept_compromised: bool = False,
+    ) -> VerifyHashResult:
+        """Verify a signature over a digest."""
+        selector = _selector(name, algorithm, check_version(key_version))
+        digest = _check_digest(hash_value, hash_algorithm, selector)
+        given = check_bytes(signature, "signature")
+        string = context_string(context)
+
+        def execute(key: KeyVersion) -> Effect[bool]:
+            opened = self._keys.open_verification(key)
+            valid = opened.verify_prehash(digest, hash_algorithm, given, context=string)
+            return Effect(valid, given)
+
+        call = KeyCall(
+            operation=OPERATIONS["signatures.verify_hash"],
+            selector=selector,
+            context=_recorded(context),
+            payload_bytes=len(digest),
+            accept_compromised=accept_compromised,
+            execute=execute,
+        )
+        done = self._pipeline.run(self._context, call)
+        return VerifyHashResult(valid=done.value, hash_algorithm=hash_algorithm, **done.common)
+
+
+def _selector(name: str, algorithm: str, version: int | None) -> KeySelector:
+    row = algorithms.find(algorithm, kind=algorithms.Kind.SIGNATURE)
+    checked = None if version is None else check_version(version)
+    return KeySelector(check_name(name, "name"), row, checked)
+
+
+def _check_digest(value: object, hash_name: object, selector: KeySelector) -> bytes:
+    allowed = ["SHA-512"] if selector.algorithm.hybrid else list(HASHES)
+    if not isinstance(hash_name, str) or hash_name not in allowed:
+        raise ValidationError(
+            f"hash_algorithm must be one of: {', '.join(allowed)}", parameter="hash_algorithm"
+        )
+    return check_bytes(value, "hash_value", sizes=(HASHES[hash_name],))
+
+
+def _recorded(context: Context) -> dict[str, str]:
+    """Return the part of a context that policy and the entry's digest are about."""
+    if isinstance(context, bytes | bytearray | memoryview):
+        return {"context string": bytes(context).hex()} if context else {}
+    return check_context(context)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of what callers pass in. Each raises ``ValidationError`` naming the parameter."""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
+
+from qpher_core.errors import ValidationError
+
+__all__ = ["check_bytes", "check_context", "check_name", "check_text", "check_version"]
+
+_LONGEST_NAME: Final = 255
+_MOST_CONTEXT: Final = 64
+_LONGEST_CONTEXT_KEY: Final = 128
+_LONGEST_CONTEXT_VALUE: Final = 4096
+_HIGHEST_VERSION: Final = 2**32 - 1  # 4 bytes in the message header
+
+
+def check_text(value: object, parameter: str, *, longest: int, least: int = 1) -> str:
+    """Return text of ``least`` to ``longest`` characters without controls or surrogates."""
+    if not isinstance(value, str):
+        raise ValidationError(f"{parameter} must be text", parameter=parameter)
+    if not least <= len(value) <= longest:
+        raise ValidationError(
+            f"{parameter} must have {least} to {longest} characters, not {len(value)}",
+            parameter=parameter,
+        )
+    if any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
+        raise ValidationError(
+            f"{parameter} must not contain control characters or lone surrogates",
+            parameter=parameter,
+        )
+    return value
+
+
+def check_name(value: object, parameter: str) -> str:
+    """Return a name: 1 to 255 characters in Unicode form NFC, no white space at its ends."""
+    text = check_text(value, parameter, longest=_LONGEST_NAME)
+    if text != text.strip():
+        raise ValidationError(
+            f"{parameter} must not begin or end with white space", parameter=parameter
+        )
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValidationError(f"{parameter} must be in Unicode form NFC", parameter=parameter)
+    return text
+
+
+def check_bytes(
+    value: object, parameter: str, *, sizes: tuple[int, ...] | None = None, least: int = 0
+) -> bytes:
+    """Return a bytes-like value as bytes, of one of ``sizes`` if given."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ValidationError(f"{parameter} must be bytes", parameter=parameter)
+    data = bytes(value)
+    if sizes is not None and len(data) not in sizes:
+        expected = " or ".join(str(size) for size in sizes)
+        raise ValidationError(
+            f"{parameter} must have {expected} bytes, not {len(data)}", parameter=parameter
+        )
+    if len(data) < least:
+        raise ValidationError(
+            f"{parameter} must have at least {least} bytes, not {len(data)}", parameter=parameter
+        )
+    return data
+
+
+def check_version(value: object, parameter: str = "key_version") -> int:
+    """Return a key version: an integer from 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValidationError(f"{parameter} must be an integer", parameter=parameter)
+    if not 1 <= value <= _HIGHEST_VERSION:
+        raise ValidationError(
+            f"{parameter} must be from 1 to {_HIGHEST_VERSION}", parameter=parameter
+        )
+    return value
+
+
+def check_context(value: object, parameter: str = "context") -> dict[str, str]:
+    """Return a caller context: a mapping of text to text, possibly empty."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValidationError(f"{parameter} must be a mapping of text to text", parameter=parameter)
+    if len(value) > _MOST_CONTEXT:
+        raise ValidationError(
+            f"{parameter} must have at most {_MOST_CONTEXT} members", parameter=parameter
+        )
+    return {
+        check_text(k, f"{parameter} key", longest=_LONGEST_CONTEXT_KEY): check_text(
+            v, f"{parameter} value", longest=_LONGEST_CONTEXT_VALUE, least=0
+        )
+        for k, v in value.items()
+    }
