@@ -50,7 +50,7 @@ from qpher_core.protocols import (
     Primitives,
     Store,
 )
-from qpher_core.service import Qpher, open
+from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
 from qpher_core.session import Session
 
 __all__ = [

@@ -178,8 +178,10 @@ class SealedKeyStore:
 
     def close(self) -> None:
         """Wipe all opened keys."""
-        for opened in (*self._decapsulation.clear(), *self._signing.clear()):
-            opened.close()
+        for decapsulation in self._decapsulation.clear():
+            decapsulation.close()
+        for signing in self._signing.clear():
+            signing.close()
         self._encapsulation.clear()
         self._verification.clear()
         self._sealer.close()
@@ -208,7 +210,7 @@ class SealedKeyStore:
 
 def _matching(key: KeyVersion, opened: Opened, public_key: bytes) -> Opened:
     """Return ``opened`` if it belongs to the stored public key, which is not sealed."""
-    if public_key != key.public_key:
-        opened.close()
-        raise IntegrityError(f"the public key of {key.ref} does not belong to its private key")
-    return opened
+    if public_key == key.public_key:
+        return opened
+    opened.close()
+    raise IntegrityError(f"the public key of {key.ref} does not belong to its private key")

@@ -12,13 +12,11 @@ import contextlib
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Final, Generic, TypedDict, TypeVar
-
-from attrs import field, frozen
+from typing import Final, TypeVar
 
 from qpher_core._deadline import call_with_deadline
-from qpher_core.algorithms import Algorithm
 from qpher_core.audit.entry import EntryDraft, KeyAddress, digest
+from qpher_core.calls import Call, Change, Done, Effect, KeyCall, KeySelector, Outcome, Request
 from qpher_core.errors import (
     AuditUnavailable,
     AuthenticationError,
@@ -35,7 +33,6 @@ from qpher_core.models import (
     KeyRef,
     KeyVersion,
     PolicyRequest,
-    Receipt,
     RequestContext,
     Tenant,
     TenantStatus,
@@ -44,108 +41,12 @@ from qpher_core.models import (
 from qpher_core.operations import Operation, Recording
 from qpher_core.protocols import AuditLog, KeyStore, PolicyEngine, Store, StoreWriter
 
-__all__ = ["Call", "Change", "Done", "Effect", "KeyCall", "KeySelector", "Pipeline"]
+__all__ = ["Pipeline"]
 
 T = TypeVar("T")
 
 #: A key whose record changes between the check and the commit is looked at again, so often.
 _ATTEMPTS: Final = 32
-
-
-@frozen
-class KeySelector:
-    """The key that a call addresses; ``version`` None means the active one."""
-
-    name: str
-    algorithm: Algorithm
-    version: int | None = None
-
-
-@frozen
-class Effect(Generic[T]):
-    """What executing a call gave.
-
-    Attributes:
-        value: for the caller, once recorded.
-        content: what the audit entry's content digest covers.
-        key: the key that the entry names, where it is not the one that was resolved.
-    """
-
-    value: T = field(repr=False)
-    content: bytes | None = field(default=None, repr=False)
-    key: KeyVersion | None = None
-
-
-#: The part of a call that writes; it runs inside the transaction of its audit entry.
-Change = Callable[[StoreWriter], Effect[T]]
-
-
-#: What executing gives: an effect, or, where the store changes, the change to run.
-Outcome = Effect[T] | Change[T]
-
-
-@frozen(kw_only=True)
-class _Request:
-    """What both kinds of call have.
-
-    Attributes:
-        selector: the key that is addressed, for policy and audit.
-        payload_bytes: size of what the caller passed in.
-        features: plan features that this call uses beyond its operation's.
-        reason: the caller's reason, for the audit entry.
-    """
-
-    operation: Operation
-    selector: KeySelector | None = None
-    context: dict[str, str] = field(factory=dict, repr=False)
-    payload_bytes: int = 0
-    features: frozenset[str] = frozenset()
-    accept_compromised: bool = False
-    reason: str = ""
-
-
-@frozen(kw_only=True)
-class Call(_Request, Generic[T]):
-    """One call of an operation that needs no existing key."""
-
-    execute: Callable[[], Outcome[T]] = field(repr=False)
-
-
-@frozen(kw_only=True)
-class KeyCall(_Request, Generic[T]):
-    """One call of an operation on one existing key version, which the pipeline resolves."""
-
-    selector: KeySelector
-    execute: Callable[[KeyVersion], Outcome[T]] = field(repr=False)
-
-
-class Common(TypedDict):
-    """Members that every result on a key has."""
-
-    key_version: int
-    algorithm: str
-    request_id: str
-    receipt: Receipt
-
-
-@frozen
-class Done(Generic[T]):
-    """A recorded call on one key; ``key`` is the version that was used or made."""
-
-    value: T = field(repr=False)
-    key: KeyVersion
-    request_id: uuid.UUID
-    receipt: Receipt
-
-    @property
-    def common(self) -> Common:
-        """Members for the result that the caller gets."""
-        return {
-            "key_version": self.key.version,
-            "algorithm": self.key.algorithm,
-            "request_id": str(self.request_id),
-            "receipt": self.receipt,
-        }
 
 
 class _KeyChanged(Exception):  # noqa: N818 - a signal, not an error
@@ -238,7 +139,7 @@ class Pipeline:
         return tenant
 
     def _decide(
-        self, context: RequestContext, tenant: Tenant, call: _Request, key: KeyVersion | None
+        self, context: RequestContext, tenant: Tenant, call: Request, key: KeyVersion | None
     ) -> None:
         scope = call.operation.scope
         if context.scopes is not None and scope not in context.scopes:
@@ -276,7 +177,7 @@ class Pipeline:
     def _record(
         self,
         context: RequestContext,
-        call: _Request,
+        call: Request,
         request_id: uuid.UUID,
         key: KeyVersion | None,
         outcome: Outcome[T],
@@ -303,7 +204,7 @@ class Pipeline:
     def _refusals(
         self,
         context: RequestContext,
-        call: _Request,
+        call: Request,
         request_id: uuid.UUID,
         *,
         passing: tuple[type[Exception], ...] = (),
@@ -323,7 +224,7 @@ class Pipeline:
             raise
 
     def _record_refusal(
-        self, context: RequestContext, call: _Request, request_id: uuid.UUID, error: QpherError
+        self, context: RequestContext, call: Request, request_id: uuid.UUID, error: QpherError
     ) -> None:
         """Record a refusal; if that is impossible, ``AuditUnavailable`` takes its place."""
         denied = isinstance(error, PermissionDenied | PolicyUnavailable)
@@ -372,7 +273,7 @@ def _usable(call: KeyCall[T], key: KeyVersion | None) -> KeyVersion:
 
 
 def _policy_request(
-    context: RequestContext, tenant: Tenant, call: _Request, key: KeyVersion | None, now: datetime
+    context: RequestContext, tenant: Tenant, call: Request, key: KeyVersion | None, now: datetime
 ) -> PolicyRequest:
     selector = call.selector
     hybrid = selector is not None and selector.algorithm.hybrid
@@ -384,10 +285,10 @@ def _policy_request(
         scopes=context.scopes,
         action=call.operation.action,
         features=features | {"hybrid"} if hybrid else features,
-        key_name=selector and selector.name,
-        algorithm=selector and selector.algorithm.name,
-        key_version=key.version if key else selector and selector.version,
-        key_state=key and str(key.state),
+        key_name=selector.name if selector else None,
+        algorithm=selector.algorithm.name if selector else None,
+        key_version=key.version if key else selector.version if selector else None,
+        key_state=str(key.state) if key else None,
         context_keys=frozenset(call.context),
         payload_bytes=call.payload_bytes,
         time=now,
@@ -397,7 +298,7 @@ def _policy_request(
 
 def _draft(
     context: RequestContext,
-    call: _Request,
+    call: Request,
     request_id: uuid.UUID,
     key: KeyVersion | None,
     outcome: str,

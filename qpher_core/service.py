@@ -5,14 +5,15 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from attrs import evolve
 
 from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.audit.log import StoredAuditLog
+from qpher_core.calls import Effect
 from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
-from qpher_core.errors import NotFound, ProtectorUnavailable, StateConflict, ValidationError
+from qpher_core.errors import NotFound, ValidationError
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.models import (
     AuditReport,
@@ -24,7 +25,7 @@ from qpher_core.models import (
     canonical_json,
 )
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Effect, Pipeline
+from qpher_core.pipeline import Pipeline
 from qpher_core.policy.chain import DEFAULT_RULES
 from qpher_core.policy.plans import check_plan
 from qpher_core.policy.rules import parse_rules
@@ -246,7 +247,7 @@ class Qpher:
     def __repr__(self) -> str:
         return f"<Qpher with {self._primitives.name!r} primitives>"
 
-    def __enter__(self) -> "Qpher":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

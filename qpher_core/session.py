@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from qpher_core.calls import Call, Effect
 from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Call, Effect, Pipeline
+from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import AuditLog, KeyStore
 from qpher_core.session_kem import Kem
 from qpher_core.session_keys import Keys

@@ -7,6 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from qpher_core import algorithms, chunked, files, messages
+from qpher_core.calls import Effect, KeyCall, KeySelector
 from qpher_core.errors import DecryptionFailed, ValidationError
 from qpher_core.files import FileSource
 from qpher_core.models import (
@@ -21,7 +22,7 @@ from qpher_core.models import (
     RequestContext,
 )
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Effect, KeyCall, KeySelector, Pipeline
+from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from qpher_core.algorithms import Algorithm, find
+from qpher_core.calls import Call, Change, Effect, KeyCall, KeySelector
 from qpher_core.errors import ValidationError
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import KeyVersion, RequestContext, RotateResult
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Call, Change, Effect, KeyCall, KeySelector, Pipeline
+from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
 from qpher_core.validation import check_name, check_text, check_version
 
@@ -45,7 +46,8 @@ class Keys:
 
             def change(writer: StoreWriter) -> Effect[KeyVersion]:
                 active = writer.keys.active(*address)
-                return self._succeed(writer, selector.name, prepared, active and active.key)
+                old = active.key if active else None
+                return self._succeed(writer, selector.name, prepared, old)
 
             return change
 
@@ -193,9 +195,7 @@ class Keys:
         return self._pipeline.run(self._context, call).value
 
     def _read(self, selector: KeySelector) -> KeyVersion:
-        call = KeyCall(
-            operation=OPERATIONS["keys.get"], selector=selector, execute=lambda key: Effect(key)
-        )
+        call = KeyCall(operation=OPERATIONS["keys.get"], selector=selector, execute=Effect)
         return self._pipeline.read(self._context, call)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from qpher_core import algorithms
+from qpher_core.calls import Effect, KeyCall, KeySelector
 from qpher_core.errors import ValidationError
 from qpher_core.models import (
     KeyVersion,
@@ -19,7 +20,7 @@ from qpher_core.models import (
     canonical_json,
 )
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Effect, KeyCall, KeySelector, Pipeline
+from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 

@@ -4,7 +4,7 @@
 import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from qpher_core.audit.entry import EMPTY_HEAD
 from qpher_core.errors import StateConflict, StoreUnavailable, ValidationError

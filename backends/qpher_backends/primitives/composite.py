@@ -220,7 +220,7 @@ class CompositeScheme:
         """Open a public key; the point must be uncompressed and on the curve."""
         composite = self._composite
         point = data[composite.mldsa_public :]
-        if len(point) != 1 + 2 * composite.scalar_bytes or point[0] != 4:  # noqa: PLR2004
+        if len(point) != 1 + 2 * composite.scalar_bytes or point[0] != 4:
             raise ValueError("public key must end with an uncompressed point")
         mldsa = self._mldsa.open_public_key(data[: composite.mldsa_public])
         ecdsa = ec.EllipticCurvePublicKey.from_encoded_point(composite.curve, point)

@@ -4,7 +4,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
@@ -21,9 +21,6 @@ _KemPrivate = mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey
 _KemPublic = mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
 _DsaPrivate = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
 _DsaPublic = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
-
-
-_KeyT = TypeVar("_KeyT")
 
 
 class _Opened:
@@ -65,7 +62,9 @@ class _DecapsulationKey(_Opened):
         self.encapsulation_key = key.public_key().public_bytes_raw()
 
     def decapsulate(self, ciphertext: bytes) -> bytes:
-        return _open(self._key).decapsulate(ciphertext)
+        if self._key is None:
+            raise ValueError("the key is closed")
+        return self._key.decapsulate(ciphertext)
 
     def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
         return [self.decapsulate(ciphertext) for ciphertext in ciphertexts]
@@ -131,16 +130,21 @@ class _SigningKey(_Opened):
                 "the primitives provider 'openssl' cannot sign deterministically; "
                 "open with primitives='native'"
             )
-        return _open(self._key).sign(message, context)
+        return self._opened().sign(message, context)
 
     def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
-        return _open(self._key).sign_mu(prehash_mu(self.public_key, digest, hash_name, context))
+        return self._opened().sign_mu(prehash_mu(self.public_key, digest, hash_name, context))
 
     def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
         return [self.sign(message, context=context) for message in messages]
 
     def close(self) -> None:
         self._key = None  # OpenSSL wipes the key when its last reference goes
+
+    def _opened(self) -> _DsaPrivate:
+        if self._key is None:
+            raise ValueError("the key is closed")
+        return self._key
 
 
 class _Dsa:
@@ -156,12 +160,6 @@ class _Dsa:
 
     def open_public_key(self, data: bytes) -> _VerificationKey:
         return _VerificationKey(self._public.from_public_bytes(data))
-
-
-def _open(key: _KeyT | None) -> _KeyT:
-    if key is None:
-        raise ValueError("the key is closed")
-    return key
 
 
 class OpenSSL:

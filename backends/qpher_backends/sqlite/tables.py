@@ -152,7 +152,7 @@ class AuditTable:
         rows = self._run(
             "SELECT size, hash FROM audit_heads WHERE tenant_id = ?", (str(tenant_id),)
         )
-        return rows[0] if rows else (0, EMPTY_HEAD)  # type: ignore[return-value]  # typed columns
+        return rows[0] if rows else (0, EMPTY_HEAD)
 
     def read(
         self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None

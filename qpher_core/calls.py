@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pipeline is given and what it gives back: calls, their effects, recorded results."""
+
+import uuid
+from collections.abc import Callable
+from typing import Generic, TypedDict, TypeVar
+
+from attrs import field, frozen
+
+from qpher_core.algorithms import Algorithm
+from qpher_core.models import KeyVersion, Receipt
+from qpher_core.operations import Operation
+from qpher_core.protocols import StoreWriter
+
+__all__ = [
+    "Call",
+    "Change",
+    "Common",
+    "Done",
+    "Effect",
+    "KeyCall",
+    "KeySelector",
+    "Outcome",
+    "Request",
+]
+
+T = TypeVar("T")
+
+
+@frozen
+class KeySelector:
+    """The key that a call addresses; ``version`` None means the active one."""
+
+    name: str
+    algorithm: Algorithm
+    version: int | None = None
+
+
+@frozen
+class Effect(Generic[T]):
+    """What executing a call gave.
+
+    Attributes:
+        value: for the caller, once recorded.
+        content: what the audit entry's content digest covers.
+        key: the key that the entry names, where it is not the one that was resolved.
+    """
+
+    value: T = field(repr=False)
+    content: bytes | None = field(default=None, repr=False)
+    key: KeyVersion | None = None
+
+
+#: The part of a call that writes; it runs inside the transaction of its audit entry.
+Change = Callable[[StoreWriter], Effect[T]]
+
+
+#: What executing gives: an effect, or, where the store changes, the change to run.
+Outcome = Effect[T] | Change[T]
+
+
+@frozen(kw_only=True)
+class Request:
+    """What both kinds of call have.
+
+    Attributes:
+        selector: the key that is addressed, for policy and audit.
+        payload_bytes: size of what the caller passed in.
+        features: plan features that this call uses beyond its operation's.
+        reason: the caller's reason, for the audit entry.
+    """
+
+    operation: Operation
+    selector: KeySelector | None = None
+    context: dict[str, str] = field(factory=dict, repr=False)
+    payload_bytes: int = 0
+    features: frozenset[str] = frozenset()
+    accept_compromised: bool = False
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class Call(Request, Generic[T]):
+    """One call of an operation that needs no existing key."""
+
+    execute: Callable[[], Outcome[T]] = field(repr=False)
+
+
+@frozen(kw_only=True)
+class KeyCall(Request, Generic[T]):
+    """One call of an operation on one existing key version, which the pipeline resolves."""
+
+    selector: KeySelector
+    execute: Callable[[KeyVersion], Outcome[T]] = field(repr=False)
+
+
+class Common(TypedDict):
+    """Members that every result on a key has."""
+
+    key_version: int
+    algorithm: str
+    request_id: str
+    receipt: Receipt
+
+
+@frozen
+class Done(Generic[T]):
+    """A recorded call on one key; ``key`` is the version that was used or made."""
+
+    value: T = field(repr=False)
+    key: KeyVersion
+    request_id: uuid.UUID
+    receipt: Receipt
+
+    @property
+    def common(self) -> Common:
+        """Members for the result that the caller gets."""
+        return {
+            "key_version": self.key.version,
+            "algorithm": self.key.algorithm,
+            "request_id": str(self.request_id),
+            "receipt": self.receipt,
+        }
