@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store in dictionaries: ``memory:``. Gone when it is closed."""
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -23,11 +24,20 @@ class _State:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.closed = False
         self.undo: list[Callable[[], None]] = []
         self.keys: dict[KeyRef, KeyRecord] = {}
         self.entries: dict[uuid.UUID, list[AuditEntry]] = {}
         self.tenants: dict[uuid.UUID, Tenant] = {}
         self.policies: dict[uuid.UUID | None, list[PolicyDocument]] = {}
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the lock of a store that is not closed."""
+        with self.lock:
+            if self.closed:
+                raise StoreUnavailable("the store is closed")
+            yield
 
     def put(self, table: dict[K, V], key: K, value: V) -> None:
         """Set an item, undoably."""
@@ -51,7 +61,7 @@ class _Keys:
         self._state = state
 
     def get(self, ref: KeyRef) -> KeyRecord | None:
-        with self._state.lock:
+        with self._state.opened():
             return self._state.keys.get(ref)
 
     def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyRecord | None:
@@ -66,7 +76,7 @@ class _Keys:
         algorithm: str | None = None,
         state: KeyState | None = None,
     ) -> Sequence[KeyRecord]:
-        with self._state.lock:
+        with self._state.opened():
             records = [
                 record
                 for ref, record in self._state.keys.items()
@@ -78,7 +88,7 @@ class _Keys:
         return sorted(records, key=lambda r: (r.key.name, r.key.algorithm, r.key.version))
 
     def kek_ids(self) -> frozenset[str]:
-        with self._state.lock:
+        with self._state.opened():
             records = list(self._state.keys.values())
         return frozenset(record.kek_id for record in records if record.sealed is not None)
 
@@ -89,6 +99,8 @@ class _Keys:
     def insert(self, record: KeyRecord) -> None:
         if record.key.ref.tenant_id not in self._state.tenants:
             raise StoreUnavailable("a key belongs to an existing tenant")
+        if record.key.ref in self._state.keys:
+            raise StoreUnavailable("a key version exists once")
         self._check_one_active(record)
         self._state.put(self._state.keys, record.key.ref, record)
 
@@ -114,7 +126,7 @@ class _Audit:
         self._state = state
 
     def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
-        with self._state.lock:
+        with self._state.opened():
             entries = self._state.entries.get(tenant_id, [])
             return len(entries), entries[-1].hash if entries else EMPTY_HEAD
 
@@ -122,12 +134,15 @@ class _Audit:
         self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
     ) -> Iterator[AuditEntry]:
         end = None if limit is None else start + limit
-        with self._state.lock:
+        with self._state.opened():
             entries = self._state.entries.get(tenant_id, [])[start:end]
         return iter(entries)
 
     def append(self, entry: AuditEntry) -> None:
-        self._state.push(self._state.entries.setdefault(entry.tenant_id, []), entry)
+        entries = self._state.entries.setdefault(entry.tenant_id, [])
+        if entry.seq != len(entries):
+            raise StoreUnavailable("an audit entry takes the next place")
+        self._state.push(entries, entry)
 
 
 class _Tenants:
@@ -137,14 +152,14 @@ class _Tenants:
         self._state = state
 
     def get(self, tenant_id: uuid.UUID) -> Tenant | None:
-        with self._state.lock:
+        with self._state.opened():
             return self._state.tenants.get(tenant_id)
 
     def by_name(self, name: str) -> Tenant | None:
         return next((tenant for tenant in self.all() if tenant.name == name), None)
 
     def all(self) -> Sequence[Tenant]:
-        with self._state.lock:
+        with self._state.opened():
             return sorted(self._state.tenants.values(), key=lambda tenant: tenant.name)
 
     def insert(self, tenant: Tenant) -> None:
@@ -163,7 +178,7 @@ class _Policies:
         self._state = state
 
     def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
-        with self._state.lock:
+        with self._state.opened():
             documents = self._state.policies.get(tenant_id)
             return documents[-1] if documents else None
 
@@ -178,7 +193,6 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._state = _State()
-        self._closed = False
         self.keys = _Keys(self._state)
         self.audit = _Audit(self._state)
         self.tenants = _Tenants(self._state)
@@ -186,9 +200,7 @@ class MemoryStore:
 
     def commit(self, work: "Callable[[MemoryStore], T]") -> T:
         """Run ``work`` under the lock; undo what it wrote if it raises."""
-        with self._state.lock:
-            if self._closed:
-                raise StoreUnavailable("the store is closed")
+        with self._state.opened():
             try:
                 return work(self)
             except BaseException:
@@ -200,7 +212,7 @@ class MemoryStore:
 
     def close(self) -> None:
         """Refuse further work."""
-        self._closed = True
+        self._state.closed = True
 
 
 def open_store(url: str) -> MemoryStore:
