@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kills in the middle of work."""

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SIGKILL at random moments: nothing acknowledged is lost, and nothing is half done.
+
+``QPHER_CRASH_KILLS`` sets how many kills there are; ``make crash`` asks for 200.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import qpher_core
+from qpher_backends.sqlite import SQLiteStore
+from qpher_core.models import AuditEntry
+from tests.crash.worker import KEM, SIGNATURE, TENANT
+
+KILLS = int(os.environ.get("QPHER_CRASH_KILLS", "12"))
+KILLS_A_STORE = 10  # the log is replayed after each, so it must not grow for ever
+WORKER = Path(__file__).with_name("worker.py")
+
+_STATES = {
+    "keys.suspend": "suspended",
+    "keys.resume": "active",
+    "keys.retire": "retired",
+    "keys.archive": "archived",
+}
+
+
+def _prepare(path: Path) -> str:
+    url = f"sqlite:///{path}/qpher.db"
+    with qpher_core.open(url, primitives="openssl") as kms:
+        kms.tenants.create(TENANT)
+        session = kms.session(TENANT, actor="test")
+        session.keys.generate(KEM, name="main")
+        session.keys.generate(SIGNATURE, name="main")
+    return url
+
+
+def _start(url: str, seed: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(WORKER), url, str(seed)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def _acknowledged(worker: subprocess.Popen[str], seconds: float) -> dict[int, str]:
+    """Let a worker work, kill it, and return what it had acknowledged, seq to hash."""
+    assert worker.stdout is not None
+    lines = [worker.stdout.readline()]  # it is at work once the first one is there
+    time.sleep(seconds)
+    worker.send_signal(signal.SIGKILL)
+    lines += worker.stdout.readlines()
+    worker.stdout.close()
+    assert worker.wait() == -signal.SIGKILL, "the worker ended by itself"
+    whole = (line.split() for line in lines if line.endswith("\n"))
+    return {int(seq): digest for seq, digest in whole}
+
+
+def _check(url: str, acknowledged: dict[int, str]) -> None:
+    """Reopen the store and hold it against what was acknowledged."""
+    with qpher_core.open(url, primitives="openssl") as kms:
+        report = kms.audit.verify(TENANT)
+        assert report.ok, report
+        session = kms.session(TENANT, actor="test")
+        entries = list(session.audit.entries())
+        lost = {s for s, digest in acknowledged.items() if entries[s].hash.hex() != digest}
+        assert not lost, f"acknowledged but not recorded: {sorted(lost)}"
+        _check_states(session, entries)
+        for algorithm in (KEM, SIGNATURE):
+            active = session.keys.list(algorithm, name="main", state="active")
+            assert len(active) == 1
+        # It works on.
+        assert session.kem.encrypt(b"after", name="main").receipt.seq == len(entries)
+
+
+def _check_states(session: qpher_core.Session, entries: list[AuditEntry]) -> None:
+    """The stored states are those that the log tells, so no effect is without its entry."""
+    told = _replay(entries)
+    stored = {(k.name, k.algorithm, k.version): str(k.state) for k in session.keys.list()}
+    assert stored == told
+    versions = defaultdict(list)
+    for name, algorithm, version in stored:
+        versions[name, algorithm].append(version)
+    for found in versions.values():
+        assert sorted(found) == list(range(1, len(found) + 1))
+
+
+def _replay(entries: list[AuditEntry]) -> dict[tuple[str, str, int], str]:
+    states: dict[tuple[str, str, int], str] = {}
+    for entry in entries:
+        fields = entry.fields
+        key, action = fields["key"], fields["action"]
+        if fields["outcome"] != "success" or key is None:
+            continue
+        address = key["name"], key["algorithm"], key["version"]
+        if action in {"keys.generate", "keys.rotate"}:
+            for other, state in states.items():
+                if other[:2] == address[:2] and state == "active":
+                    states[other] = "retired"
+            states[address] = "active"
+        elif action in _STATES:
+            states[address] = _STATES[action]
+    return states
+
+
+@pytest.mark.timeout(1800)
+def test_nothing_acknowledged_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After each kill every acknowledged entry is there, the chain verifies, one is active."""
+    choose = random.Random(2026)
+    total = 0
+    for kill in range(KILLS):
+        if kill % KILLS_A_STORE == 0:
+            folder = tmp_path / str(kill)
+            folder.mkdir()
+            url = _prepare(folder)
+        acknowledged = _acknowledged(_start(url, kill), choose.uniform(0, 0.25))
+        total += len(acknowledged)
+        _check(url, acknowledged)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{KILLS} kills, {total} acknowledged operations, 0 lost\n")
+    assert total > KILLS
+
+
+def test_the_other_process_goes_on(tmp_path: Path) -> None:
+    """One of two processes on a store is killed; the other works on and both keep their word."""
+    url = _prepare(tmp_path)
+    survivor, victim = _start(url, 1), _start(url, 2)
+    first = _acknowledged(victim, 0.2)
+    second = _acknowledged(survivor, 0.2)
+    assert not first.keys() & second.keys()
+    _check(url, first | second)
+
+
+def test_a_kill_while_the_store_is_made(tmp_path: Path) -> None:
+    """Killed at any moment of its first opening, a store can be opened afterwards."""
+    choose = random.Random(7)
+    script = "import sys; from qpher_backends.sqlite import open_store; open_store(sys.argv[1])"
+    for number in range(8):
+        url = f"sqlite:///{tmp_path}/{number}.db"
+        process = subprocess.Popen([sys.executable, "-c", script, url])
+        time.sleep(choose.uniform(0.15, 0.4))
+        process.kill()
+        process.wait()
+        with qpher_core.open(url, primitives="openssl") as kms:
+            kms.tenants.create(TENANT)
+            assert kms.audit.verify(TENANT).ok
+
+
+def test_a_cut_transaction_leaves_nothing(tmp_path: Path) -> None:
+    """A process that dies between a write and its commit leaves no trace of it."""
+    url = _prepare(tmp_path)
+    script = (
+        "import os, sys; from qpher_backends.sqlite import open_store\n"
+        "store = open_store(sys.argv[1])\n"
+        "def work(writer):\n"
+        "    writer.policies.insert(__import__('qpher_core').PolicyDocument(None, 99, '[]'))\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "store.commit(work)"
+    )
+    process = subprocess.run([sys.executable, "-c", script, url], check=False)
+    assert process.returncode == -signal.SIGKILL
+    store = SQLiteStore(tmp_path / "qpher.db")
+    document = store.policies.get(None)
+    store.close()
+    assert document is not None
+    assert document.revision == 1
