@@ -26,6 +26,7 @@ __all__ = [
     "decrypt_stream",
     "encrypt_stream",
     "encrypted_bytes",
+    "read_up_to",
 ]
 
 KEY_BYTES: Final = 32
@@ -69,9 +70,9 @@ def decrypt_stream(
     Raises:
         DecryptionFailed: the stream was made under another key or context, cut or altered.
     """
-    salt = _read(source, _SALT_BYTES)
+    salt = read_up_to(source, _SALT_BYTES)
     cipher, nonce, commitment = _derive(key, salt, context)
-    if not hmac.compare_digest(_read(source, _COMMITMENT_BYTES), commitment):
+    if not hmac.compare_digest(read_up_to(source, _COMMITMENT_BYTES), commitment):
         raise DecryptionFailed
     total = 0
     for counter, chunk in enumerate(_chunks(source, CHUNK_BYTES + _TAG_BYTES)):
@@ -105,12 +106,12 @@ def _nonce(base: bytes, counter: int) -> bytes:
 
 def _chunks(source: BinaryIO, size: int) -> Iterator[bytes]:
     """Yield chunks of ``size`` bytes; the last one is shorter, possibly empty."""
-    while len(chunk := _read(source, size)) == size:
+    while len(chunk := read_up_to(source, size)) == size:
         yield chunk
     yield chunk
 
 
-def _read(source: BinaryIO, size: int) -> bytes:
+def read_up_to(source: BinaryIO, size: int) -> bytes:
     """Read ``size`` bytes, fewer only at the end (a pipe may give them in pieces)."""
     data = source.read(size)
     while len(data) < size and (more := source.read(size - len(data))):

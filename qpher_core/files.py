@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from qpher_core import chunked
-from qpher_core.errors import DecryptionFailed, ValidationError
+from qpher_core.errors import ValidationError
 
 __all__ = [
     "STREAM_CONTEXT",
@@ -50,16 +50,19 @@ def pack_header(wrapped_key: bytes) -> bytes:
 
 
 def read_recipients(source: BinaryIO) -> list[bytes]:
-    """Read the header and return the wrapped file keys, one for each recipient."""
-    start = source.read(len(_MAGIC) + 1)
-    if start[:-1] != _MAGIC or start[-1] == 0:
-        raise DecryptionFailed
+    """Read the header and return the wrapped file keys, one for each recipient.
+
+    A malformed header has none, so that the pipeline refuses and records it like any other.
+    """
+    start = chunked.read_up_to(source, len(_MAGIC) + 1)
+    if start[:-1] != _MAGIC:
+        return []
     recipients = []
     for _ in range(start[-1]):
-        length = source.read(_LENGTH_BYTES)
-        wrapped = source.read(int.from_bytes(length))
+        length = chunked.read_up_to(source, _LENGTH_BYTES)
+        wrapped = chunked.read_up_to(source, int.from_bytes(length))
         if len(length) != _LENGTH_BYTES or len(wrapped) != int.from_bytes(length):
-            raise DecryptionFailed
+            return []
         recipients.append(wrapped)
     return recipients
 

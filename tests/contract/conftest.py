@@ -14,7 +14,7 @@ from qpher_core.models import Tenant
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
 from qpher_core.session import Session
-from tests.contract.table import BACKENDS, PROVIDERS, backends, cases
+from tests.contract.table import BACKENDS, PROVIDERS, Provider, backends, cases
 from tests.records import append, new_tenant
 
 _ALGORITHM_FIXTURES = {"kem": Kind.KEM, "signature": Kind.SIGNATURE, "algorithm": None}
@@ -47,6 +47,12 @@ def service(
     kms = qpher_core.open(url, primitives=provider)
     yield kms
     kms.close()
+
+
+@pytest.fixture
+def provider(request: pytest.FixtureRequest, service: Qpher) -> Provider:
+    """Return what the service's provider can do."""
+    return PROVIDERS[request.node.callspec.params["service"][1]]
 
 
 @pytest.fixture

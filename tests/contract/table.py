@@ -10,8 +10,9 @@ from attrs import frozen
 
 from qpher_core.algorithms import Kind
 from qpher_core.discovery import open_primitives
+from qpher_core.errors import ValidationError
 
-__all__ = ["BACKENDS", "PROVIDERS", "Backend", "backends", "cases"]
+__all__ = ["BACKENDS", "PROVIDERS", "Backend", "Provider", "backends", "cases"]
 
 
 @frozen
@@ -36,8 +37,39 @@ BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType(
     }
 )
 
-#: Primitives providers, by the name of their entry point.
-PROVIDERS: Final = ("openssl",)
+
+@frozen
+class Provider:
+    """One primitives provider.
+
+    Attributes:
+        deterministic: it takes randomness from the caller, or none for signing.
+        digests: it signs digests (the composites do so over any provider).
+    """
+
+    deterministic: bool
+    digests: bool
+
+
+_ALL_PROVIDERS: Final = {
+    "native": Provider(deterministic=True, digests=True),
+    "openssl": Provider(deterministic=False, digests=True),
+    "rustcrypto": Provider(deterministic=False, digests=False),
+}
+
+
+def _installed(name: str) -> bool:
+    try:
+        open_primitives(name)
+    except ValidationError:  # not built, or its extra is missing
+        return False
+    return True
+
+
+#: The providers that are installed, by the name of their entry point.
+PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType(
+    {name: provider for name, provider in _ALL_PROVIDERS.items() if _installed(name)}
+)
 
 
 def backends(*, durable: bool = False, shared: bool = False) -> list[str]:
