@@ -2,10 +2,10 @@
 """The audit log of a store: appending to a tenant's chain, reading it, verifying it."""
 
 import hashlib
-import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
 from qpher_core.audit.entry import EMPTY_HEAD, FORMAT, EntryDraft, build_entry
 from qpher_core.errors import IntegrityError, ValidationError
@@ -88,12 +88,8 @@ def _problem(entry: AuditEntry, tenant_id: uuid.UUID, seq: int, prev_hash: bytes
         return "the entry is missing"
     if _hash(entry) != entry.hash:
         return "the entry was altered"
-    try:
-        fields = entry.fields
-        canonical = canonical_json(fields) == entry.body
-    except (ValueError, TypeError, json.JSONDecodeError):
-        return "the entry is not canonical JSON"
-    if not canonical:
+    fields = _canonical_fields(entry)
+    if fields is None:
         return "the entry is not canonical JSON"
     found = (fields.get("format"), fields.get("seq"), fields.get("tenant"))
     if found != (FORMAT, seq, str(tenant_id)):
@@ -101,6 +97,16 @@ def _problem(entry: AuditEntry, tenant_id: uuid.UUID, seq: int, prev_hash: bytes
     if fields.get("prev_hash") != prev_hash.hex():
         return "the entry does not follow the one before it"
     return ""
+
+
+def _canonical_fields(entry: AuditEntry) -> dict[str, Any] | None:
+    """Return the fields if the body is the canonical form of an object."""
+    try:
+        fields = entry.fields
+        canonical = isinstance(fields, dict) and canonical_json(fields) == entry.body
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return fields if canonical else None
 
 
 def _hash(entry: AuditEntry) -> bytes:
