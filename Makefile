@@ -7,13 +7,14 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: demo test lint types unit crash clean help
+.PHONY: demo test lint types unit crash bench clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [FILES=\"a b\"]  the main job on real files"
 	@echo "make test               linters, types, tests"
 	@echo "make crash              200 kills in the middle of work (minutes)"
+	@echo "make bench              providers side by side, and the cost of the pipeline"
 	@echo "make clean              remove what the targets made"
 
 demo: $(READY)
@@ -33,6 +34,10 @@ unit: $(READY)
 
 crash: $(READY)
 	QPHER_CRASH_KILLS=200 $(BIN)/python -m pytest -q tests/crash
+
+bench: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=mean,median,stddev,ops
 
 $(READY): pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)

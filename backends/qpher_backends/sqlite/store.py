@@ -133,7 +133,11 @@ class SQLiteStore:
         with _translated():
             # autocommit: transactions begin and end in this file alone
             connection = sqlite3.connect(
-                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                f"{self._path.as_uri()}?mode=rw",  # never makes a file that is gone
+                uri=True,
+                timeout=_BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
             )
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
@@ -150,7 +154,7 @@ class SQLiteStore:
         self._check_usable()
         with self._lock:
             connection = self._idle.pop() if self._idle else None
-        connection = connection or self._connect()
+        connection = connection or self._connect_again()
         try:
             yield connection
         finally:
@@ -161,6 +165,17 @@ class SQLiteStore:
             if not keep:
                 connection.close()
 
+    def _connect_again(self) -> sqlite3.Connection:
+        """Open one more connection, to the file that was opened first and to no other."""
+        self._check_file()
+        connection = self._connect()
+        try:
+            self._check_file()  # it may have been replaced just now
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _check_usable(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
@@ -168,7 +183,7 @@ class SQLiteStore:
             raise StoreUnavailable("the store was opened before a fork; open it again in here")
 
     def _check_file(self) -> None:
-        """Refuse to write to a database whose file was replaced or unlinked meanwhile."""
+        """Refuse a database whose file was replaced or unlinked meanwhile."""
         try:
             now = os.stat(self._path)  # noqa: PTH116
         except OSError as error:
