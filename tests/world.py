@@ -70,7 +70,9 @@ def make_goods(session: Session, prefix: str = "k-") -> Goods:
         session.kem.wrap(SYMMETRIC_KEY, name=main).wrapped_key,
         target.getvalue(),
         signed.signature,
-        session.signatures.sign_hash(bytes(32), "SHA-256", algorithm=SIGNATURE, name=main).signature,
+        session.signatures.sign_hash(
+            bytes(32), "SHA-256", algorithm=SIGNATURE, name=main
+        ).signature,
         signed.receipt,
     )
 
