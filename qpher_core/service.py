@@ -13,7 +13,7 @@ from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.audit.log import StoredAuditLog
 from qpher_core.calls import Effect
 from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
-from qpher_core.errors import NotFound, ValidationError
+from qpher_core.errors import IntegrityError, NotFound, ValidationError
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.models import (
     AuditReport,
@@ -203,10 +203,11 @@ class ServiceAudit:
 
     def has(self, receipt: Receipt) -> bool:
         """Return whether the log holds the entry of a receipt, unaltered, at its place."""
-        return any(
-            entry.hash == receipt.hash
-            for entry in self._audit.entries(receipt.tenant_id, start=receipt.seq, limit=1)
-        )
+        try:
+            self._audit.entry(receipt)
+        except IntegrityError:
+            return False
+        return True
 
 
 class Qpher:

@@ -204,12 +204,14 @@ def _match(members: Mapping[str, Any], where: str) -> Match:
         raise ValidationError(
             f"{where} must have one of: {', '.join(_MATCH_MEMBERS)}", parameter=where
         )
-    return Match(*(_patterns(members.get(name), f"{where}.{name}") for name in _MATCH_MEMBERS))
+    parts = (
+        _patterns(members[name], f"{where}.{name}") if name in members else None
+        for name in _MATCH_MEMBERS
+    )
+    return Match(*parts)
 
 
-def _patterns(value: object, where: str) -> tuple[str, ...] | None:
-    if value is None:
-        return None
+def _patterns(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         raise ValidationError(f"{where} must be an array of text, not empty", parameter=where)
     return tuple(value)

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules: how they are read, what each denies, and how the chain decides."""
+
+import itertools
+import json
+import uuid
+from collections.abc import Mapping
+
+import pytest
+from attrs import evolve
+
+from qpher_core.algorithms import ALGORITHMS
+from qpher_core.errors import PermissionDenied, PolicyUnavailable, ValidationError
+from qpher_core.models import Decision, PolicyDocument, PolicyRequest
+from qpher_core.operations import OPERATIONS, Operation
+from qpher_core.policy.chain import DEFAULT_RULES, RuleChain
+from qpher_core.policy.plans import PLANS, check_plan
+from qpher_core.policy.profiles import PROFILES
+from qpher_core.policy.rules import parse_rules
+from qpher_core.service import Qpher
+from qpher_core.session import Session
+from tests.records import NOW
+
+TENANT = uuid.uuid4()
+
+REQUEST = PolicyRequest(
+    tenant_id=TENANT,
+    plan=None,
+    actor="billing",
+    scopes=None,
+    action="kem.encrypt",
+    features=frozenset({"kem"}),
+    key_name="payments",
+    algorithm="ML-KEM-768",
+    key_version=1,
+    key_state="active",
+    context_keys=frozenset(),
+    payload_bytes=100,
+    time=NOW,
+    source=None,
+)
+
+
+def denial(rules: object, **changes: object) -> str | None:
+    """Return the reason for which rules deny a request, or None."""
+    request = evolve(REQUEST, **changes)
+    parsed = parse_rules(json.dumps(rules))
+    return next((reason for rule in parsed if (reason := rule.denies(request))), None)
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "parameter"),
+    [
+        (None, "rules"),
+        (b"[]", "rules"),
+        ([], "rules"),
+        ("", "rules"),
+        ("[", "rules"),
+        ("[" * 100_000, "rules"),
+        (" " * (1 << 20) + "[]", "rules"),
+        ("{}", "rules"),
+        ('"plan"', "rules"),
+        ("null", "rules"),
+        ('["plan"]', "rules[0]"),
+        ("[[]]", "rules[0]"),
+        ("[{}]", "rules[0].rule"),
+        ('[{"rule":"allow"}]', "rules[0].rule"),
+        ('[{"rule":["plan"]}]', "rules[0].rule"),
+        ('[{"rule":"plan"},{"rule":"plan","x":1}]', "rules[1]"),
+        ('[{"rule":"profile"}]', "rules[0].profile"),
+        ('[{"rule":"profile","profile":"other"}]', "rules[0].profile"),
+        ('[{"rule":"profile","profile":["fips"]}]', "rules[0].profile"),
+        ('[{"rule":"profile","profile":"fips","actions":["a"]}]', "rules[0]"),
+        ('[{"rule":"deny"}]', "rules[0]"),
+        ('[{"rule":"deny","action":["a"]}]', "rules[0]"),
+        ('[{"rule":"deny","actions":[]}]', "rules[0].actions"),
+        ('[{"rule":"deny","actions":"a"}]', "rules[0].actions"),
+        ('[{"rule":"deny","actors":[1]}]', "rules[0].actors"),
+        ('[{"rule":"only"}]', "rules[0]"),
+        ('[{"rule":"only","key_names":{}}]', "rules[0].key_names"),
+        ('[{"rule":"payload"}]', "rules[0].max_bytes"),
+        ('[{"rule":"payload","max_bytes":-1}]', "rules[0].max_bytes"),
+        ('[{"rule":"payload","max_bytes":true}]', "rules[0].max_bytes"),
+        ('[{"rule":"payload","max_bytes":1.0}]', "rules[0].max_bytes"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_malformed_rules_are_refused(rules: object, parameter: str) -> None:
+    """Each malformed document is refused, naming the rule and member at fault."""
+    with pytest.raises(ValidationError) as caught:
+        parse_rules(rules)
+    assert caught.value.parameter == parameter
+    assert parameter in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["deny", "only"])
+@pytest.mark.parametrize("member", ["actions", "actors", "algorithms", "key_names"])
+def test_null_patterns_are_refused(kind: str, member: str) -> None:
+    """A pattern of null is a mistake, not a rule that limits nothing."""
+    with pytest.raises(ValidationError):
+        parse_rules(json.dumps([{"rule": kind, member: None}]))
+
+
+def test_good_rules_are_read() -> None:
+    """Every kind of rule is read, in order."""
+    document = [
+        {"rule": "plan"},
+        {"rule": "profile", "profile": "cnsa2"},
+        {"rule": "deny", "actions": ["keys.destroy"], "actors": ["intern"]},
+        {"rule": "only", "key_names": ["payments"]},
+        {"rule": "payload", "max_bytes": 0},
+    ]
+    names = [rule.name for rule in parse_rules(json.dumps(document))]
+    assert names == ["plan", "profile", "deny", "only", "payload"]
+    assert parse_rules("[]") == ()
+
+
+# --- each rule ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("row", OPERATIONS.values(), ids=lambda row: row.action)
+def test_plans_deny_what_they_lack(plan: str, row: Operation) -> None:
+    """A plan allows exactly the operations whose features it has."""
+    reason = denial([{"rule": "plan"}], plan=plan, features=row.features)
+    lacking = row.features - PLANS[plan]
+    assert (reason is not None) == bool(lacking)
+    assert all(feature in (reason or "") for feature in lacking)
+
+
+def test_no_plan_has_everything() -> None:
+    """A tenant without a plan is never denied by it."""
+    assert denial([{"rule": "plan"}], plan=None, features=frozenset({"anything"})) is None
+
+
+def test_the_table_of_plans() -> None:
+    """Each plan contains the one before; features are those that operations know."""
+    order = ["free", "starter", "growth", "pro", "enterprise"]
+    assert [*PLANS] == order
+    for smaller, larger in itertools.pairwise(order):
+        assert PLANS[smaller] < PLANS[larger]
+    used = frozenset[str]().union(*(row.features for row in OPERATIONS.values()))
+    assert used | {"hybrid", "deterministic"} == PLANS["enterprise"]
+
+
+@pytest.mark.parametrize("plan", ["", "Free", "gold", 5, [], b"free"])
+def test_unknown_plans_are_refused(plan: object) -> None:
+    """What is not the name of a plan is refused, and the choice is told."""
+    with pytest.raises(ValidationError, match="enterprise") as caught:
+        check_plan(plan)
+    assert caught.value.parameter == "plan"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profiles_deny_new_use_of_other_algorithms(profile: str) -> None:
+    """A profile denies making and protecting with algorithms that it does not admit."""
+    rules = [{"rule": "profile", "profile": profile}]
+    for name in ALGORITHMS:
+        for action in ("keys.generate", "keys.rotate", "kem.encrypt", "signatures.sign"):
+            denied = denial(rules, algorithm=name, action=action) is not None
+            assert denied == (name not in PROFILES[profile])
+    assert denial(rules, algorithm=None, action="keys.list") is None
+
+
+def test_the_profiles() -> None:
+    """The profiles admit what their names promise."""
+    assert PROFILES["default"] == set(ALGORITHMS)
+    assert PROFILES["cnsa2"] == {"ML-KEM-1024", "ML-DSA-87"}
+    assert PROFILES["hybrid"] == {"X-Wing", "MLDSA65-ECDSA-P256", "MLDSA87-ECDSA-P384"}
+    assert PROFILES["fips"] == set(ALGORITHMS) - PROFILES["hybrid"]
+
+
+@pytest.mark.parametrize(
+    ("match", "denied"),
+    [
+        ({"actions": ["kem.encrypt"]}, True),
+        ({"actions": ["kem.*"]}, True),
+        ({"actions": ["KEM.*"]}, False),
+        ({"actions": ["kem.decrypt", "kem.encrypt"]}, True),
+        ({"actions": ["kem.decrypt"]}, False),
+        ({"actors": ["bill*"]}, True),
+        ({"algorithms": ["ML-KEM-*"]}, True),
+        ({"key_names": ["pay?ents"]}, True),
+        ({"actions": ["kem.*"], "actors": ["intern"]}, False),
+        ({"actions": ["kem.*"], "actors": ["billing"], "key_names": ["payments"]}, True),
+    ],
+    ids=str,
+)
+def test_deny_needs_every_part_to_match(match: Mapping[str, object], denied: bool) -> None:  # noqa: FBT001
+    """A ``deny`` rule denies requests that match all of its parts."""
+    assert (denial([{"rule": "deny", **match}]) is not None) == denied
+
+
+@pytest.mark.parametrize(
+    ("match", "denied"),
+    [
+        ({"actions": ["kem.*"]}, False),
+        ({"actions": ["signatures.*"]}, True),
+        ({"key_names": ["payments"]}, False),
+        ({"key_names": ["other"]}, True),
+        ({"actors": ["billing"], "key_names": ["other"]}, True),
+        ({"algorithms": ["X-Wing", "ML-KEM-768"]}, False),
+    ],
+    ids=str,
+)
+def test_only_needs_every_part_to_match(match: Mapping[str, object], denied: bool) -> None:  # noqa: FBT001
+    """An ``only`` rule denies requests that differ in any of its parts."""
+    assert (denial([{"rule": "only", **match}]) is not None) == denied
+
+
+def test_only_leaves_requests_without_the_part() -> None:
+    """A request that is about no key passes a limit on key names; a ``deny`` needs the part."""
+    about_none = {"key_name": None, "algorithm": None, "action": "keys.list"}
+    assert denial([{"rule": "only", "key_names": ["x"]}], **about_none) is None
+    assert denial([{"rule": "deny", "key_names": ["*"]}], **about_none) is None
+
+
+def test_payloads_have_a_largest_size() -> None:
+    """A payload of the limit passes, one byte more does not."""
+    rules = [{"rule": "payload", "max_bytes": 100}]
+    assert denial(rules, payload_bytes=100) is None
+    assert "100" in (denial(rules, payload_bytes=101) or "")
+
+
+# --- the chain ---------------------------------------------------------------------------------
+
+
+class Documents:
+    """Stored documents, as a chain reads them."""
+
+    def __init__(self, service: str | None, tenant: str | None = None) -> None:
+        self.documents = {None: service, TENANT: tenant}
+        self.revision = 1
+
+    def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
+        """Return the current document."""
+        rules = self.documents.get(tenant_id)
+        return None if rules is None else PolicyDocument(tenant_id, self.revision, rules)
+
+
+def test_the_first_denial_wins() -> None:
+    """The service's rules come first, then the tenant's, each in order."""
+    service = '[{"rule":"plan"},{"rule":"payload","max_bytes":50}]'
+    tenant = '[{"rule":"deny","actions":["kem.*"]}]'
+    chain = RuleChain(Documents(service, tenant))
+    decision = chain.decide(REQUEST)
+    assert (decision.allow, decision.rule) == (False, "payload")
+    assert chain.decide(evolve(REQUEST, plan="free", features=frozenset({"x"}))).rule == "plan"
+    assert chain.decide(evolve(REQUEST, payload_bytes=50)).rule == "deny"
+    allowed = chain.decide(evolve(REQUEST, payload_bytes=50, action="keys.list"))
+    assert allowed == Decision(allow=True, rule="chain", reason="no rule denies")
+
+
+@pytest.mark.parametrize("service", [None, "[]"])
+def test_no_service_rules_deny_everything(service: str | None) -> None:
+    """A service without rules denies, whatever the tenant's rules say."""
+    decision = RuleChain(Documents(service, '[{"rule":"plan"}]')).decide(REQUEST)
+    assert (decision.allow, decision.rule) == (False, "empty")
+
+
+def test_empty_tenant_rules_deny_nothing() -> None:
+    """A tenant with no rules of its own has the service's alone."""
+    for tenant in (None, "[]"):
+        assert RuleChain(Documents(DEFAULT_RULES, tenant)).decide(REQUEST).allow is True
+
+
+def test_broken_documents_make_the_engine_unavailable() -> None:
+    """A stored document that cannot be read is no allowance."""
+    for documents in (Documents("[{"), Documents(DEFAULT_RULES, "nonsense")):
+        with pytest.raises(PolicyUnavailable, match="broken"):
+            RuleChain(documents).decide(REQUEST)
+
+
+def test_a_new_revision_counts_at_once() -> None:
+    """Parsed documents are kept by revision: the next decision uses the new one."""
+    documents = Documents(DEFAULT_RULES)
+    chain = RuleChain(documents)
+    assert chain.decide(REQUEST).allow
+    documents.documents[None] = '[{"rule":"deny","actions":["*"]}]'
+    documents.revision = 2
+    assert not chain.decide(REQUEST).allow
+
+
+# --- through the service -----------------------------------------------------------------------
+
+
+def test_rules_apply_from_the_next_operation_on(kms: Qpher, acme: Session) -> None:
+    """Rules of the service and of one tenant are set, read and take effect at once."""
+    acme.keys.generate("ML-KEM-768")
+    kms.tenants.create("other")
+    document = kms.policies.set('[{"rule":"deny","actions":["kem.encrypt"]}]', tenant="acme")
+    assert document.revision == 1
+    assert kms.policies.get("acme") == document
+    assert kms.policies.get("other") is None
+    with pytest.raises(PermissionDenied) as caught:
+        acme.kem.encrypt(b"")
+    assert caught.value.rule == "deny"
+    assert kms.policies.set("[]", tenant="acme").revision == 2
+    acme.kem.encrypt(b"")
+    kms.policies.set('[{"rule":"deny","actors":["tester"]}]')
+    with pytest.raises(PermissionDenied):
+        acme.kem.encrypt(b"")
+    kms.session("acme", actor="another").kem.encrypt(b"")
+
+
+def test_service_rules_must_not_be_empty(kms: Qpher) -> None:
+    """Setting an empty service document is refused, and so are malformed ones."""
+    for rules in ("[]", "[{}]", "x"):
+        with pytest.raises(ValidationError):
+            kms.policies.set(rules)
+    found = kms.policies.get()
+    assert found is not None
+    assert (found.revision, found.rules) == (1, DEFAULT_RULES)
+
+
+def test_hybrid_and_deterministic_are_features(kms: Qpher) -> None:
+    """A plan without them denies hybrid algorithms and deterministic mode."""
+    kms.tenants.create("small", plan="growth")
+    small = kms.session("small", actor="x")
+    with pytest.raises(PermissionDenied, match="hybrid"):
+        small.keys.generate("X-Wing")
+    small.keys.generate("ML-KEM-768")
+    with pytest.raises(PermissionDenied, match="deterministic"):
+        small.kem.encrypt(b"", mode="deterministic", salt=bytes(32))
+
+
+def test_generating_again_is_a_rotation(kms: Qpher) -> None:
+    """A plan without rotation may generate a first key and no second one beside it."""
+    kms.tenants.create("small", plan="free")
+    small = kms.session("small", actor="x")
+    small.keys.generate("ML-KEM-768")
+    for attempt in (small.keys.generate, small.keys.rotate):
+        with pytest.raises(PermissionDenied, match="rotation"):
+            attempt("ML-KEM-768")
+    assert [key.version for key in small.keys.list()] == [1]
+
+
+def test_who_is_denied_does_not_learn_what_exists(kms: Qpher, acme: Session) -> None:
+    """Policy decides before a missing key is reported."""
+    kms.policies.set('[{"rule":"deny","actions":["kem.decrypt"]}]', tenant="acme")
+    with pytest.raises(PermissionDenied):
+        acme.kem.decrypt(b"", 9)
