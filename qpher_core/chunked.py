@@ -7,6 +7,7 @@ The last chunk is always shorter than 16 KiB, possibly empty, so that a cut stre
 Memory is constant. https://c2sp.org/chunked-encryption
 """
 
+import contextlib
 import hmac
 import os
 from collections.abc import Callable, Iterator
@@ -76,10 +77,11 @@ def decrypt_stream(
         raise DecryptionFailed
     total = 0
     for counter, chunk in enumerate(_chunks(source, CHUNK_BYTES + _TAG_BYTES)):
-        try:
+        clear = None
+        with contextlib.suppress(InvalidTag, ValueError):  # ValueError: shorter than a tag
             clear = cipher.decrypt(_nonce(nonce, counter), chunk, None)
-        except (InvalidTag, ValueError):  # ValueError: shorter than a tag
-            raise DecryptionFailed from None
+        if clear is None:  # raised outside the handler, so that nothing is chained to it
+            raise DecryptionFailed
         target.write(clear)
         total += len(clear)
         progress(len(clear))

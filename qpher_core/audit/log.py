@@ -57,7 +57,22 @@ class StoredAuditLog:
     def verify(self, tenant_id: uuid.UUID) -> AuditReport:
         """Check the whole chain of a tenant. Entries appended meanwhile are left out."""
         size, head = self._records.head(tenant_id)
-        return verify_chain(tenant_id, self.entries(tenant_id, limit=size), size=size, head=head)
+        entries = self.entries(tenant_id, limit=size)
+        report = verify_chain(tenant_id, entries, size=size, head=head)
+        beyond = self._beyond_head(tenant_id, size) if report.ok else None
+        if beyond is None:
+            return report
+        problem = "the entry is beyond the recorded head"
+        return AuditReport(tenant_id, report.entries, beyond, problem, report.head)
+
+    def _beyond_head(self, tenant_id: uuid.UUID, size: int) -> int | None:
+        """Return the place of the first entry that the recorded head leaves out, or None.
+
+        Entry and head are one commit: who sees an entry that came meanwhile sees its head too.
+        """
+        for entry in self._records.read(tenant_id, start=size, limit=1):
+            return entry.seq if self._records.head(tenant_id)[0] <= entry.seq else None
+        return None
 
 
 def verify_chain(
