@@ -10,6 +10,7 @@ import binascii
 import logging
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -42,19 +43,25 @@ def open_protector(url: str, *, create: bool) -> KekRing:
 
 
 def _create(path: Path) -> None:
+    """Make the file with a new KEK, complete and durable, unless another process was faster."""
     kek = new_kek()
     line = f"{_TAG} {kek_id(kek)} {base64.b64encode(kek).decode()}\n".encode()
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle, partial = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:  # mkstemp gave it mode 0600
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            # A link, unlike a rename, never replaces the KEK that another process made.
+            os.link(partial, path)
+        finally:
+            Path(partial).unlink()
+        _sync_directory(path.parent)
     except FileExistsError:
         return  # another process was faster; its KEK is the one
     except OSError as error:
         raise ProtectorUnavailable(f"cannot create {path}: {error.strerror}") from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_directory(path.parent)
     _log.warning(
         "created a key encryption key; back up %s: without it no key in the store can be used",
         path,
