@@ -32,9 +32,8 @@ CONTEXTS = st.dictionaries(
 )
 NAMES = ["ML-KEM-768", "ML-KEM-1024", "X-Wing"]
 PROVIDER = open_primitives(None)
-SECRETS = {
-    name: PROVIDER.kems[name].open_seed(PROVIDER.kems[name].generate_seed()) for name in NAMES
-}
+KEMS = {name: PROVIDER.kems[name] for name in NAMES}
+SECRETS = {name: kem.open_seed(kem.generate_seed()) for name, kem in KEMS.items()}
 PUBLIC = {
     name: KEMS[name].open_encapsulation_key(key.encapsulation_key) for name, key in SECRETS.items()
 }
