@@ -188,6 +188,6 @@ class Machine(RuleBasedStateMachine):
 def test_the_service_follows_the_model(backend: str) -> None:
     """Whatever is done in whatever order, keys and log are as the model says."""
     machine = type("Machine", (Machine,), {"backend": backend})
-    bounds = settings(max_examples=100, stateful_step_count=40, deadline=None, database=None)
+    bounds = settings(max_examples=50, stateful_step_count=40, deadline=None, database=None)
 
     run_state_machine_as_test(machine, settings=bounds)
