@@ -120,12 +120,14 @@ def test_a_service_that_is_at_work_verifies_all_the_while(kms: Qpher, acme: Sess
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
-    reports = [kms.audit.verify("acme") for _ in range(40)]
+    reports = [kms.audit.verify("acme")]
+    while reports[-1].ok and reports[-1].entries < 100:
+        reports.append(kms.audit.verify("acme"))
     stop.set()
     for thread in threads:
         thread.join()
     assert all(report.ok for report in reports), [r for r in reports if not r.ok][:1]
-    assert reports[-1].entries > reports[0].entries
+    assert len(reports) > 3
 
 
 def test_what_only_a_kept_receipt_shows(

@@ -4,6 +4,7 @@
 ``QPHER_CRASH_KILLS`` sets how many kills there are; ``make crash`` asks for 200.
 """
 
+import hashlib
 import os
 import random
 import signal
@@ -14,10 +15,12 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
 import qpher_core
 from qpher_backends.sqlite import SQLiteStore
 from qpher_core.models import AuditEntry
+from qpher_core.service import _document
 from tests.crash.worker import KEM, SIGNATURE, TENANT
 
 KILLS = int(os.environ.get("QPHER_CRASH_KILLS", "12"))
@@ -29,7 +32,41 @@ _STATES = {
     "keys.resume": "active",
     "keys.retire": "retired",
     "keys.archive": "archived",
+    "keys.restore": "retired",
+    "keys.compromise": "compromised",
+    "keys.destroy": "destroyed",
 }
+
+
+@frozen
+class Acknowledged:
+    """What a worker was told had happened.
+
+    Attributes:
+        entries: seq to hash of the entry.
+        revisions: (key name, version) to the highest revision.
+        policy, plan: the last change of each.
+        lines: how many operations that is.
+    """
+
+    entries: dict[int, str]
+    revisions: dict[tuple[str, int], int]
+    policy: int
+    plan: str
+    lines: int
+
+
+def _parse(lines: list[list[str]]) -> Acknowledged:
+    revisions: dict[tuple[str, int], int] = {}
+    for _, name, version, revision in (line for line in lines if line[0] == "key"):
+        revisions[name, int(version)] = int(revision)
+    return Acknowledged(
+        {int(seq): digest for _, seq, digest in (line for line in lines if line[0] == "entry")},
+        revisions,
+        max((int(line[1]) for line in lines if line[0] == "policy"), default=0),
+        max((line[1] for line in lines if line[0] == "plan"), default=""),
+        len(lines),
+    )
 
 
 def _prepare(path: Path) -> str:
@@ -39,6 +76,7 @@ def _prepare(path: Path) -> str:
         session = kms.session(TENANT, actor="test")
         session.keys.generate(KEM, name="main")
         session.keys.generate(SIGNATURE, name="main")
+        kms.policies.set('[{"rule":"plan"}]', tenant=TENANT)
     return url
 
 
@@ -48,8 +86,8 @@ def _start(url: str, seed: int) -> subprocess.Popen[str]:
     )
 
 
-def _acknowledged(worker: subprocess.Popen[str], seconds: float) -> dict[int, str]:
-    """Let a worker work, kill it, and return what it had acknowledged, seq to hash."""
+def _acknowledged(worker: subprocess.Popen[str], seconds: float) -> Acknowledged:
+    """Let a worker work, kill it, and return what it had acknowledged."""
     assert worker.stdout is not None
     lines = [worker.stdout.readline()]  # it is at work once the first one is there
     time.sleep(seconds)
@@ -57,20 +95,24 @@ def _acknowledged(worker: subprocess.Popen[str], seconds: float) -> dict[int, st
     lines += worker.stdout.readlines()
     worker.stdout.close()
     assert worker.wait() == -signal.SIGKILL, "the worker ended by itself"
-    whole = (line.split() for line in lines if line.endswith("\n"))
-    return {int(seq): digest for seq, digest in whole}
+    return _parse([line.split() for line in lines if line.endswith("\n")])
 
 
-def _check(url: str, acknowledged: dict[int, str]) -> None:
+def _check(url: str, acknowledged: Acknowledged) -> None:
     """Reopen the store and hold it against what was acknowledged."""
     with qpher_core.open(url, primitives="openssl") as kms:
         report = kms.audit.verify(TENANT)
         assert report.ok, report
         session = kms.session(TENANT, actor="test")
         entries = list(session.audit.entries())
-        lost = {s for s, digest in acknowledged.items() if entries[s].hash.hex() != digest}
+        hashes = {entry.seq: entry.hash.hex() for entry in entries}
+        lost = acknowledged.entries.items() - hashes.items()
         assert not lost, f"acknowledged but not recorded: {sorted(lost)}"
+        stored = {(k.name, k.version): k.revision for k in session.keys.list(KEM)}
+        for key, revision in acknowledged.revisions.items():
+            assert stored[key] >= revision, f"a change of {key} is lost"
         _check_states(session, entries)
+        _check_documents(kms, entries, acknowledged)
         for algorithm in (KEM, SIGNATURE):
             active = session.keys.list(algorithm, name="main", state="active")
             assert len(active) == 1
@@ -88,6 +130,24 @@ def _check_states(session: qpher_core.Session, entries: list[AuditEntry]) -> Non
         versions[name, algorithm].append(version)
     for found in versions.values():
         assert sorted(found) == list(range(1, len(found) + 1))
+
+
+def _check_documents(
+    kms: qpher_core.Qpher, entries: list[AuditEntry], acknowledged: Acknowledged
+) -> None:
+    """Policy and tenant are those of their last entries, and no older than acknowledged."""
+    tenant = kms.tenants.get(TENANT)
+    policy = kms.policies.get(TENANT)
+    assert policy is not None
+    assert policy.revision >= acknowledged.policy
+    assert tenant.updated_at.isoformat() >= acknowledged.plan
+    told = defaultdict(list)
+    for entry in entries:
+        told[entry.fields["action"]].append(entry.fields["content"])
+    assert policy.revision == len(told["policies.set"])
+    assert told["policies.set"][-1] == hashlib.sha256(policy.rules.encode()).hexdigest()
+    changes = told["tenants.create"] + told["tenants.update"]
+    assert changes[-1] == hashlib.sha256(_document(tenant)).hexdigest()
 
 
 def _replay(entries: list[AuditEntry]) -> dict[tuple[str, str, int], str]:
@@ -119,7 +179,7 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, capsys: pytest.CaptureFixt
             folder.mkdir()
             url = _prepare(folder)
         acknowledged = _acknowledged(_start(url, kill), choose.uniform(0, 0.25))
-        total += len(acknowledged)
+        total += acknowledged.lines
         _check(url, acknowledged)
     with capsys.disabled():
         sys.stdout.write(f"\n{KILLS} kills, {total} acknowledged operations, 0 lost\n")
@@ -132,8 +192,10 @@ def test_the_other_process_goes_on(tmp_path: Path) -> None:
     survivor, victim = _start(url, 1), _start(url, 2)
     first = _acknowledged(victim, 0.2)
     second = _acknowledged(survivor, 0.2)
-    assert not first.keys() & second.keys()
-    _check(url, first | second)
+    assert not first.entries.keys() & second.entries.keys()
+    assert max(second.entries) > max(first.entries), "the survivor stopped as well"
+    _check(url, first)
+    _check(url, second)
 
 
 def test_a_kill_while_the_store_is_made(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 """A process that works on a store with several threads until it is killed.
 
 ``python worker.py URL SEED`` writes one line for each operation that was acknowledged to it:
-``<seq> <hash of the audit entry>``.
+``entry <seq> <hash>``, ``key <name> <version> <revision>``, ``policy <revision>`` or
+``plan <time of the change>``.
 """
 
+import os
 import random
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 
 import qpher_core
@@ -19,11 +22,16 @@ KEM, SIGNATURE = "ML-KEM-768", "ML-DSA-44"
 _output = threading.Lock()
 
 
-def acknowledge(receipt: Receipt) -> None:
+def tell(line: str) -> None:
     """Tell the parent, in one write, that an operation was acknowledged."""
     with _output:
-        sys.stdout.write(f"{receipt.seq} {receipt.hash.hex()}\n")
+        sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+
+def acknowledge(receipt: Receipt) -> None:
+    """Tell of an operation that gave a receipt."""
+    tell(f"entry {receipt.seq} {receipt.hash.hex()}")
 
 
 def rotate(session: qpher_core.Session, choose: random.Random) -> None:
@@ -54,23 +62,41 @@ def sign(session: qpher_core.Session, _: random.Random) -> None:
 
 
 def live(session: qpher_core.Session, choose: random.Random) -> None:
-    """Walk a key through its states; its only witness is the log."""
+    """Walk a key through its states."""
     keys, name = session.keys, f"side-{choose.randrange(3)}"
-    version = keys.generate(KEM, name=name).version
-    moves: list[Callable[..., object]] = [keys.suspend, keys.resume, keys.retire, keys.archive]
-    for move in moves[choose.randrange(3) :]:
+
+    def made(key: qpher_core.KeyVersion) -> int:
+        tell(f"key {name} {key.version} {key.revision}")
+        return key.version
+
+    version = made(keys.generate(KEM, name=name))
+    moves: list[Callable[..., qpher_core.KeyVersion]] = choose.choice(
+        [
+            [keys.suspend, keys.resume, keys.retire, keys.archive, keys.restore],
+            [keys.retire, keys.archive, keys.destroy],
+            [keys.compromise, keys.destroy],
+        ]
+    )
+    for move in moves:
         try:
-            move(KEM, version, name=name)
+            made(move(KEM, version, name=name))
         except qpher_core.StateConflict:
-            return
+            return  # another process has replaced it
 
 
-ROLES: tuple[Callable[[qpher_core.Session, random.Random], None], ...] = (
-    rotate,
-    encrypt,
-    sign,
-    live,
-)
+Role = Callable[[qpher_core.Session, random.Random], None]
+
+ROLES: tuple[Role, ...] = (rotate, encrypt, sign, live)
+
+
+def administer(kms: qpher_core.Qpher, choose: random.Random) -> None:
+    """Change policy and plan; none of them denies what the others do."""
+    if choose.random() < 0.5:
+        rules = choose.choice(('[{"rule":"plan"}]', '[{"rule":"payload","max_bytes":100000}]'))
+        tell(f"policy {kms.policies.set(rules, tenant=TENANT).revision}")
+    else:
+        changed = kms.tenants.set_plan(TENANT, choose.choice((None, "enterprise")))
+        tell(f"plan {changed.updated_at.isoformat()}")
 
 
 def main(url: str, seed: int) -> None:
@@ -78,12 +104,17 @@ def main(url: str, seed: int) -> None:
     kms = qpher_core.open(url, primitives="openssl")
     session = kms.session(TENANT, actor="worker")
 
-    def run(role: Callable[[qpher_core.Session, random.Random], None], number: int) -> None:
+    def run(role: Role, number: int) -> None:
         choose = random.Random(f"{seed} {number}")
-        while True:
-            role(session, choose)
+        try:
+            while True:
+                role(session, choose)
+        except BaseException:  # noqa: BLE001 - whatever it is, it must be seen
+            traceback.print_exc()
+            os._exit(3)  # the parent sees that it was not its kill
 
-    threads = [threading.Thread(target=run, args=(r, n)) for n, r in enumerate(ROLES)]
+    roles: list[Role] = [*ROLES, lambda _, choose: administer(kms, choose)]
+    threads = [threading.Thread(target=run, args=(r, n)) for n, r in enumerate(roles)]
     for thread in threads:
         thread.start()
     for thread in threads:

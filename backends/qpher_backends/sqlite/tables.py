@@ -5,6 +5,7 @@
 from the pool, for writing it is the connection of the transaction.
 """
 
+import contextlib
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from qpher_core.audit.entry import EMPTY_HEAD
-from qpher_core.errors import StateConflict
+from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
     AuditEntry,
@@ -264,6 +265,15 @@ def _address(ref: KeyRef) -> tuple[str, str, str, int]:
     return str(ref.tenant_id), ref.name, ref.algorithm, ref.version
 
 
+@contextlib.contextmanager
+def _parsing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError:
+        raise IntegrityError(f"a stored {what} is malformed: it was altered") from None
+
+
+@_parsing("key record")
 def _record(row: tuple[Any, ...]) -> KeyRecord:
     tenant_id, name, algorithm, version, state, public_key, created, changed, *rest = row
     reason, revision, kek_id, sealed = rest
@@ -279,6 +289,7 @@ def _record(row: tuple[Any, ...]) -> KeyRecord:
     return KeyRecord(key, kek_id, sealed)
 
 
+@_parsing("tenant")
 def _tenant(row: tuple[Any, ...]) -> Tenant:
     tenant_id, name, plan, status, created, updated = row
     return Tenant(
