@@ -217,7 +217,8 @@ class Store(Protocol):
         If ``work`` raises, nothing that it wrote remains, and the exception comes out. If the
         store cannot make it durable: ``StoreUnavailable``, and nothing remains. ``work`` runs
         exactly once, serialised with all other commits of this store, in any process; several
-        callers' work may share one durable commit.
+        callers' work may share one durable commit. ``work`` must not commit itself:
+        ``RuntimeError``.
         """
 
     def close(self) -> None:

@@ -61,15 +61,22 @@ class GroupCommit(Generic[W]):
         self._waiting: list[_Job[W]] = []
         self._waiting_lock = threading.Lock()
         self._leading = threading.Lock()
+        self._leader: int | None = None  # thread that leads; only it can find itself here
 
     def __call__(self, work: Callable[[W], T]) -> T:
         """Run ``work`` and return its result once it is durable."""
+        if self._leader == threading.get_ident():
+            raise RuntimeError("work must not commit: it is inside a commit already")
         job: _Job[W] = _Job(work)
         with self._waiting_lock:
             self._waiting.append(job)
         with self._leading:
-            while not job.done:
-                self._lead()
+            self._leader = threading.get_ident()
+            try:
+                while not job.done:
+                    self._lead()
+            finally:
+                self._leader = None
         if job.error is not None:
             raise job.error
         value: T = job.value

@@ -124,6 +124,21 @@ def test_a_transaction_reads_its_own_writes(store: Store) -> None:
     assert store.tenants.get(tenant.id) == tenant
 
 
+def test_a_commit_inside_a_commit_is_refused(store: Store) -> None:
+    """Work that commits is stopped instead of hanging, nothing of it stays, the store goes on."""
+    tenant = add_tenant(store)
+
+    def work(writer: StoreWriter) -> None:
+        append(writer, tenant.id)
+        store.commit(lambda inner: append(inner, tenant.id))
+
+    with pytest.raises(RuntimeError, match="inside a commit"):
+        store.commit(work)
+    assert store.audit.head(tenant.id)[0] == 0
+    store.commit(lambda w: append(w, tenant.id))
+    assert store.audit.head(tenant.id)[0] == 1
+
+
 def test_work_runs_once_and_one_at_a_time(store: Store) -> None:
     """Concurrent work is serialised, and each runs exactly once."""
     running, most, runs = [0], [0], []

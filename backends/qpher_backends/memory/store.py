@@ -25,6 +25,7 @@ class _State:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.closed = False
+        self.committing = False
         self.undo: list[Callable[[], None]] = []
         self.keys: dict[KeyRef, KeyRecord] = {}
         self.entries: dict[uuid.UUID, list[AuditEntry]] = {}
@@ -201,6 +202,9 @@ class MemoryStore:
     def commit(self, work: "Callable[[MemoryStore], T]") -> T:
         """Run ``work`` under the lock; undo what it wrote if it raises."""
         with self._state.opened():
+            if self._state.committing:
+                raise RuntimeError("work must not commit: it is inside a commit already")
+            self._state.committing = True
             try:
                 return work(self)
             except BaseException:
@@ -209,6 +213,7 @@ class MemoryStore:
                 raise
             finally:
                 self._state.undo.clear()
+                self._state.committing = False
 
     def close(self) -> None:
         """Refuse further work."""
