@@ -19,12 +19,17 @@ __all__ = [
     "Done",
     "Effect",
     "KeyCall",
+    "KeyChanged",
     "KeySelector",
     "Outcome",
     "Request",
 ]
 
 T = TypeVar("T")
+
+
+class KeyChanged(Exception):  # noqa: N818 - a signal, not an error
+    """What was decided on changed before the commit; the pipeline looks and decides again."""
 
 
 @frozen
@@ -66,7 +71,8 @@ class Request:
     Attributes:
         selector: the key that is addressed, for policy and audit.
         payload_bytes: size of what the caller passed in.
-        features: plan features that this call uses beyond its operation's.
+        features: gives the plan features that this call uses beyond its operation's, asked anew
+            each time that the pipeline looks at the store.
         reason: the caller's reason, for the audit entry.
     """
 
@@ -74,7 +80,7 @@ class Request:
     selector: KeySelector | None = None
     context: dict[str, str] = field(factory=dict, repr=False)
     payload_bytes: int = 0
-    features: frozenset[str] = frozenset()
+    features: Callable[[], frozenset[str]] = field(default=frozenset, repr=False)
     accept_compromised: bool = False
     reason: str = ""
 

@@ -16,7 +16,17 @@ from typing import Final, TypeVar
 
 from qpher_core._deadline import call_with_deadline
 from qpher_core.audit.entry import EntryDraft, KeyAddress, digest
-from qpher_core.calls import Call, Change, Done, Effect, KeyCall, KeySelector, Outcome, Request
+from qpher_core.calls import (
+    Call,
+    Change,
+    Done,
+    Effect,
+    KeyCall,
+    KeyChanged,
+    KeySelector,
+    Outcome,
+    Request,
+)
 from qpher_core.errors import (
     AuditUnavailable,
     AuthenticationError,
@@ -49,10 +59,6 @@ T = TypeVar("T")
 _ATTEMPTS: Final = 32
 
 
-class _KeyChanged(Exception):  # noqa: N818 - a signal, not an error
-    """The key's record changed between the state check and the commit."""
-
-
 class Pipeline:
     """Runs calls. Thread-safe."""
 
@@ -81,7 +87,7 @@ class Pipeline:
                 key, outcome = self._execute(context, call)
             try:
                 return self._record(context, call, request_id, key, outcome)
-            except _KeyChanged:
+            except KeyChanged:
                 continue
         with self._refusals(context, call, request_id):
             raise StateConflict("the key was changed by others again and again; try later")
@@ -184,7 +190,7 @@ class Pipeline:
     ) -> Done[T]:
         def work(writer: StoreWriter) -> Done[T]:
             if key is not None and not self._keys.confirm(writer.keys, key):
-                raise _KeyChanged
+                raise KeyChanged
             effect = outcome if isinstance(outcome, Effect) else outcome(writer)
             used = effect.key or key
             if used is None:
@@ -195,7 +201,7 @@ class Pipeline:
             entry = self._audit.append(writer.audit, context.tenant_id, draft)
             return Done(effect.value, used, request_id, entry.receipt)
 
-        with self._refusals(context, call, request_id, passing=(_KeyChanged, AuditUnavailable)):
+        with self._refusals(context, call, request_id, passing=(KeyChanged, AuditUnavailable)):
             return self._commit(work)
 
     # --- recording -----------------------------------------------------------------------------
@@ -277,7 +283,7 @@ def _policy_request(
 ) -> PolicyRequest:
     selector = call.selector
     hybrid = selector is not None and selector.algorithm.hybrid
-    features = call.operation.features | call.features
+    features = call.operation.features | call.features()
     return PolicyRequest(
         tenant_id=tenant.id,
         plan=tenant.plan,

@@ -88,7 +88,7 @@ class Kem:
             selector=_selector(name, algorithm, key_version),
             context=bound,
             payload_bytes=len(data),
-            features=frozenset() if secret is None else frozenset({"deterministic"}),
+            features=lambda: frozenset() if secret is None else frozenset({"deterministic"}),
             execute=execute,
         )
         done = self._pipeline.run(self._context, call)

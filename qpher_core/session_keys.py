@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from qpher_core.algorithms import Algorithm, find
-from qpher_core.calls import Call, Change, Effect, KeyCall, KeySelector
+from qpher_core.calls import Call, Change, Effect, KeyCall, KeyChanged, KeySelector
 from qpher_core.errors import ValidationError
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import KeyVersion, RequestContext, RotateResult
@@ -38,14 +38,21 @@ class Keys:
         """Generate a key version and make it active; one that was active is retired."""
         selector = _selector(name, algorithm)
         address = (self._context.tenant_id, selector.name, selector.algorithm.name)
-        # Where one is active this is a rotation, and needs what a rotation needs.
-        rotates = self._keys.active(*address) is not None
+        rotates = False
+
+        def features() -> frozenset[str]:
+            # Where one is active this is a rotation, and needs what a rotation needs.
+            nonlocal rotates
+            rotates = self._keys.active(*address) is not None
+            return frozenset({"rotation"}) if rotates else frozenset()
 
         def execute() -> Change[KeyVersion]:
             prepared = self._keys.prepare(self._context.tenant_id, selector.algorithm.name)
 
             def change(writer: StoreWriter) -> Effect[KeyVersion]:
                 active = writer.keys.active(*address)
+                if active is not None and not rotates:
+                    raise KeyChanged
                 old = active.key if active else None
                 return self._succeed(writer, selector.name, prepared, old)
 
@@ -54,7 +61,7 @@ class Keys:
         call = Call(
             operation=OPERATIONS["keys.generate"],
             selector=selector,
-            features=frozenset({"rotation"}) if rotates else frozenset(),
+            features=features,
             execute=execute,
         )
         return self._pipeline.run(self._context, call).value

@@ -213,7 +213,7 @@ def test_sources_and_targets_are_checked(
 
 def test_failed_decryptions_are_recorded(kem_session: Session, kem: str, sealed: bytes) -> None:
     """A file whose header is nonsense leaves an entry as a message does."""
-    for data in (b"nonsense", sealed[:40], sealed[:100] + b"\x00" + sealed[101:]):
+    for data in (b"nonsense", sealed[:40], alterations(sealed)["wrapped key"]):
         before = len([*kem_session.audit.entries()])
         with pytest.raises(DecryptionFailed):
             kem_session.kem.decrypt_file(io.BytesIO(data), io.BytesIO(), 1, kem)
