@@ -73,31 +73,41 @@ class GroupCommit(Generic[W]):
         with self._leading:
             self._leader = threading.get_ident()
             try:
-                while not job.done:
+                while not job.done and self._is_waiting(job):
                     self._lead()
             finally:
                 self._leader = None
         if job.error is not None:
             raise job.error
+        if not job.done:
+            # Its leader was interrupted (Ctrl-C) where nothing can be caught any more.
+            raise StoreUnavailable("the commit was interrupted")
         value: T = job.value
         return value
+
+    def _is_waiting(self, job: _Job[W]) -> bool:
+        with self._waiting_lock:
+            return job in self._waiting
 
     def _lead(self) -> None:
         with self._waiting_lock:
             jobs, self._waiting = self._waiting[:_MOST_JOBS], self._waiting[_MOST_JOBS:]
+        committed = False
         try:
             self._run(jobs)
+            committed = True
+            _settle(jobs)
         except StoreUnavailable as error:
             self._transaction.rollback()
             _fail(jobs, error)
         except BaseException as error:
-            # The leader itself was interrupted: nobody's work may count as recorded.
-            self._transaction.rollback()
-            _fail(jobs, StoreUnavailable("the commit was interrupted"))
+            # The leader itself was interrupted: unless it was just done, nobody's work counts.
+            if committed:
+                _settle(jobs)
+            else:
+                self._transaction.rollback()
+                _fail(jobs, StoreUnavailable("the commit was interrupted"))
             raise error from None
-        finally:
-            for job in jobs:
-                job.done = True
 
     def _run(self, jobs: Sequence[_Job[W]]) -> None:
         writer = self._transaction.begin()
@@ -111,7 +121,13 @@ class GroupCommit(Generic[W]):
         self._transaction.commit()
 
 
+def _settle(jobs: Sequence[_Job[W]]) -> None:
+    for job in jobs:
+        job.done = True
+
+
 def _fail(jobs: Sequence[_Job[W]], error: StoreUnavailable) -> None:
     for job in jobs:
         job.error = StoreUnavailable(str(error))
         job.error.__cause__ = error
+    _settle(jobs)

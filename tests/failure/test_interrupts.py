@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A thread that is interrupted in the middle of a commit that it shares with others."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qpher_backends.group_commit import GroupCommit
+from qpher_core import StoreUnavailable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_others_work_on_after_interrupts(tmp_path: Path) -> None:
+    """Ctrl-C at hundreds of random moments neither stops other threads nor breaks the log."""
+    command = [sys.executable, "-m", "tests.failure.interrupted", str(tmp_path / "q.db"), "4"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    interrupts, *rest = done.stdout.split()
+    assert int(interrupts) > 20
+    assert rest == ["True", "True", "1"]
+
+
+class _Transaction:
+    """A transaction in memory whose parts can be interrupted."""
+
+    def __init__(self) -> None:
+        self.committed: list[str] = []
+        self.written: list[str] = []
+        self.interrupt = ""
+
+    def _maybe(self, where: str) -> None:
+        if self.interrupt == where:
+            self.interrupt = ""
+            raise KeyboardInterrupt
+
+    def begin(self) -> list[str]:
+        """Begin."""
+        self._maybe("begin")
+        self.written = []
+        return self.written
+
+    def attempt(self, work: object) -> None:
+        """Run work."""
+        self._maybe("attempt")
+        work()
+
+    def commit(self) -> None:
+        """Commit."""
+        self._maybe("commit")
+        self.committed += self.written
+
+    def rollback(self) -> None:
+        """Undo."""
+        self.written = []
+
+
+@pytest.mark.parametrize("where", ["begin", "attempt", "commit"])
+def test_an_interrupted_commit_counts_for_nothing(where: str) -> None:
+    """The interrupt comes out, nothing was committed, and the next commit works."""
+    transaction = _Transaction()
+    group = GroupCommit(transaction)
+    transaction.interrupt = where
+    with pytest.raises(KeyboardInterrupt):
+        group(lambda writer: writer.append("first"))
+    assert transaction.committed == []
+    group(lambda writer: writer.append("second"))
+    assert transaction.committed == ["second"]
+
+
+def test_work_that_was_lost_with_its_leader_is_not_waited_for() -> None:
+    """Work that a leader took and never finished is refused, not waited for until the end."""
+    transaction = _Transaction()
+    group = GroupCommit(transaction)
+
+    class Losing(list):
+        """Takes work and forgets it, as a leader interrupted right after taking it does."""
+
+        def append(self, _: object) -> None:
+            """Lose it."""
+
+    group._waiting = Losing()
+    with pytest.raises(StoreUnavailable, match="interrupted"):
+        group(lambda writer: writer.append("lost"))
+    assert transaction.committed == []
