@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The native core: ML-KEM (FIPS 203) and ML-DSA (FIPS 204). The one public header.
+ *
+ * Between "cffi: begin" and "cffi: end" stand the declarations that the Python binding
+ * reads, so they use plain C declarators only: no macros with arguments, no attributes.
+ *
+ * Conventions of every function:
+ *   - it returns QPHER_OK (0), a positive count where the comment says so, or a negative QPHER_ERR_*;
+ *   - every length is checked before the memory it describes is touched;
+ *   - on an error every output is zeroed, or was never written;
+ *   - key objects are opaque: the caller gives qpher_*_bytes(set) bytes aligned to
+ *     QPHER_ALIGNMENT, and wipes them (qpher_wipe) before it gives them back;
+ *   - a null key object is QPHER_ERR_CLOSED: the binding passes null for a closed key;
+ *   - inputs and outputs do not overlap unless the comment allows it;
+ *   - no function keeps a pointer after it returns, and none locks: one object may be read
+ *     by many threads at once and written by one.
+ */
+#ifndef QPHER_NATIVE_H
+#define QPHER_NATIVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi: begin */
+
+/* ---- common ---------------------------------------------------------------------- */
+
+enum qpher_error {
+    QPHER_OK = 0,
+    QPHER_ERR_ARGUMENT = -1,  /* null pointer, unknown parameter set, option out of range */
+    QPHER_ERR_LENGTH = -2,    /* an input has not the length that its type has */
+    QPHER_ERR_KEY = -3,       /* an encoded key fails the checks of its standard */
+    QPHER_ERR_CLOSED = -4,    /* the key object is null: it was closed */
+    QPHER_ERR_RANDOM = -5,    /* the operating system gave no randomness */
+    QPHER_ERR_SIGNATURE = -6, /* the signature is not valid */
+    QPHER_ERR_CPU = -7,       /* the CPU lacks the instructions asked for */
+    QPHER_ERR_INTERNAL = -8,  /* a self-test or an internal consistency check failed */
+    QPHER_ERR_MEMORY = -9     /* no memory from the operating system */
+};
+
+#define QPHER_ALIGNMENT 64
+
+/* Code paths, each needing all the instructions of the one before it. */
+enum qpher_cpu_path {
+    QPHER_CPU_PORTABLE = 0, /* C11 alone */
+    QPHER_CPU_AVX2 = 1,     /* AVX2, BMI1, BMI2 */
+    QPHER_CPU_AVX512 = 2    /* and AVX-512 F, BW, DQ, VL, VBMI, VBMI2 */
+};
+
+/* Chooses the code path: one of enum qpher_cpu_path, or -1 for the best that this CPU has.
+ * Returns the path chosen, or QPHER_ERR_CPU. Call it before any other function and never
+ * while one runs; without it the portable path is in use. */
+int qpher_init(int path);
+
+/* The code path in use, and the best that this CPU has. */
+int qpher_cpu_path(void);
+int qpher_cpu_best(void);
+
+/* Overwrites n bytes in a way that the compiler may not leave out. */
+void qpher_wipe(void *p, size_t n);
+
+/* Fills out from the operating system's generator; blocks until that is seeded. */
+int qpher_random(uint8_t *out, size_t n);
+
+/* Maps n bytes (rounded up to whole pages) for key objects: zeroed, page-aligned, between
+ * two guard pages, left out of core dumps. *locked tells whether the limit of the process
+ * let them be locked against swapping. Returns null when there is no memory. */
+void *qpher_map(size_t n, int *locked);
+
+/* Wipes and gives back what qpher_map gave, with the same n. */
+void qpher_unmap(void *p, size_t n);
+
+/* SHA3-256, SHA3-512 and SHAKE of FIPS 202, for self-tests and for constructions above. */
+int qpher_sha3_256(uint8_t *out, const uint8_t *in, size_t n);
+int qpher_sha3_512(uint8_t *out, const uint8_t *in, size_t n);
+int qpher_shake128(uint8_t *out, size_t out_len, const uint8_t *in, size_t n);
+int qpher_shake256(uint8_t *out, size_t out_len, const uint8_t *in, size_t n);
+
+/* ---- ML-KEM: begin (owned by mlkem.c) --------------------------------------------- */
+/* ---- ML-KEM: end ------------------------------------------------------------------ */
+
+/* ---- ML-DSA: begin (owned by mldsa.c) --------------------------------------------- */
+/* ---- ML-DSA: end ------------------------------------------------------------------ */
+
+/* cffi: end */
+
+#endif
