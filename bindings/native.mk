@@ -2,6 +2,8 @@
 # Targets of the native core: build, lint, and the safety checks. Run from the repository root.
 
 PYTHON ?= .venv/bin/python
+GCC ?= gcc
+CLANG ?= $(shell command -v clang || command -v clang-14)
 CSRC := bindings/csrc
 NATIVE_C := $(sort $(wildcard $(CSRC)/*.c))
 NATIVE_H := $(sort $(wildcard $(CSRC)/*.h))
@@ -14,6 +16,6 @@ native:
 	$(PYTHON) bindings/build_native.py
 
 native-lint:
-	for cc in gcc clang; do for c in $(NATIVE_C); do \
+	for cc in $(GCC) $(CLANG); do for c in $(NATIVE_C); do \
 	  $$cc $(NATIVE_FLAGS) $(NATIVE_WARN) -c $$c -o /dev/null || exit 1; \
 	done; done

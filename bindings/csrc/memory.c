@@ -34,7 +34,8 @@ void *qpher_map(size_t n, int *locked)
     const size_t size = whole_pages(n, page);
     uint8_t *base;
 
-    *locked = 0;
+    if (locked != NULL)
+        *locked = 0;
     if (n == 0 || n > (size_t)1 << 30)
         return NULL;
     base = mmap(NULL, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -47,7 +48,8 @@ void *qpher_map(size_t n, int *locked)
 #if defined(MADV_DONTDUMP)
     madvise(base + page, size, MADV_DONTDUMP);
 #endif
-    *locked = mlock(base + page, size) == 0;
+    if (locked != NULL)
+        *locked = mlock(base + page, size) == 0;
     return base + page;
 }
 

@@ -63,8 +63,9 @@ void qpher_wipe(void *p, size_t n);
 int qpher_random(uint8_t *out, size_t n);
 
 /* Maps n bytes (rounded up to whole pages) for key objects: zeroed, page-aligned, between
- * two guard pages, left out of core dumps. *locked tells whether the limit of the process
- * let them be locked against swapping. Returns null when there is no memory. */
+ * two guard pages, left out of core dumps. If locked is not null the pages are to be locked
+ * against swapping, and *locked tells whether the limit of the process allowed it. Returns
+ * null when there is no memory. */
 void *qpher_map(size_t n, int *locked);
 
 /* Wipes and gives back what qpher_map gave, with the same n. */
