@@ -72,18 +72,33 @@ void keccak_lanes_absorb_suffix(keccak_lanes *k, unsigned n, unsigned rate, uint
 /* out[i] gets the next nblocks * rate bytes of instance i, for i < n. */
 void keccak_lanes_squeeze_blocks(keccak_lanes *k, uint8_t *const out[], size_t nblocks);
 
-/* ---- Units: what a code path provides (keccak.c, keccak_avx2.c, keccak_avx512.c) ---- */
+/* ---- Units: what a code path provides  ---- */
 
+/* add: word i of instance j ^= word i of in[j], for i < words (one block or less).
+ * get: word i of out[j] = word i of instance j, for i < words. Words are little-endian. */
 struct keccak_unit {
     unsigned preferred_lanes;
     void (*f1600)(uint64_t s[25]);
     void (*f1600_x4)(uint64_t s[100]);
     void (*f1600_x8)(uint64_t s[200]);
+    void (*add_x4)(uint64_t s[100], const uint8_t *const in[4], unsigned words);
+    void (*add_x8)(uint64_t s[200], const uint8_t *const in[8], unsigned words);
+    void (*get_x4)(uint8_t *const out[4], const uint64_t s[100], unsigned words);
+    void (*get_x8)(uint8_t *const out[8], const uint64_t s[200], unsigned words);
 };
 
 extern const struct keccak_unit keccak_portable;
+#if defined(__x86_64__)
+extern const struct keccak_unit keccak_avx2, keccak_avx512;
 
-/* Unit for a path of enum qpher_cpu_path. */
+/* Parts that units share. */
+void keccak_f1600_bmi(uint64_t s[25]);
+void keccak_f1600_x4_avx512vl(uint64_t s[100]);
+void keccak_add_x4_avx2(uint64_t s[100], const uint8_t *const in[4], unsigned words);
+void keccak_get_x4_avx2(uint8_t *const out[4], const uint64_t s[100], unsigned words);
+#endif
+
+/* The unit for a path of enum qpher_cpu_path. */
 const struct keccak_unit *keccak_unit_for(int path);
 
 #endif
