@@ -20,7 +20,10 @@ from cffi import FFI
 
 ROOT = Path(__file__).resolve().parents[2]
 CSRC = ROOT / "bindings" / "csrc"
-LIBRARY = ROOT / "build" / "internal" / "libqpher_internal.so"
+# The sanitizer target asks for other flags, in another folder.
+BUILD = Path(os.environ.get("QPHER_INTERNAL_BUILD", ROOT / "build" / "internal"))
+LIBRARY = (BUILD / "libqpher_internal.so").resolve()
+FLAGS = os.environ.get("QPHER_INTERNAL_CFLAGS", "-O2").split()
 
 
 @functools.cache
@@ -36,7 +39,7 @@ def library() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not LIBRARY.exists() or LIBRARY.stat().st_mtime < newest:
             fresh = LIBRARY.with_suffix(f".{os.getpid()}")
-            command = [compiler, "-std=c11", "-O2", "-shared", "-fPIC", "-o", str(fresh)]
+            command = [compiler, "-std=c11", *FLAGS, "-shared", "-fPIC", "-o", str(fresh)]
             subprocess.run([*command, *map(str, sources)], check=True)
             fresh.replace(LIBRARY)
     return LIBRARY

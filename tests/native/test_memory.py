@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import threading
 from pathlib import Path
@@ -102,7 +103,8 @@ def test_secret_pages_are_left_out_of_core_dumps() -> None:
     lib.qpher_unmap(place, 8192)
     assert flags is not None
     assert "dd" in flags
-    assert ("lo" in flags) == bool(locked[0])
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):  # AddressSanitizer makes mlock do nothing
+        assert ("lo" in flags) == bool(locked[0])
 
 
 def test_secret_memory_is_counted() -> None:
