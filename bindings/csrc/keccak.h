@@ -93,6 +93,7 @@ extern const struct keccak_unit keccak_avx2, keccak_avx512;
 
 /* Parts that units share. */
 void keccak_f1600_bmi(uint64_t s[25]);
+void keccak_f1600_avx512(uint64_t s[25]);
 void keccak_f1600_x4_avx512vl(uint64_t s[100]);
 void keccak_add_x4_avx2(uint64_t s[100], const uint8_t *const in[4], unsigned words);
 void keccak_get_x4_avx2(uint8_t *const out[4], const uint64_t s[100], unsigned words);

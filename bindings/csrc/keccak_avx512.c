@@ -87,7 +87,7 @@ static void get_x8(uint8_t *const out[8], const uint64_t s[200], unsigned words)
 
 const struct keccak_unit keccak_avx512 = {
     .preferred_lanes = 8,
-    .f1600 = keccak_f1600_bmi,
+    .f1600 = keccak_f1600_avx512,
     .f1600_x4 = keccak_f1600_x4_avx512vl,
     .f1600_x8 = f1600_x8,
     .add_x4 = keccak_add_x4_avx2,

@@ -10,15 +10,7 @@
  *   CONSTANT(x)     the 64-bit constant x in every lane
  * and gets keccak_rounds(a), which permutes the 25 words a[5*y + x] in place. */
 
-/* iota: FIPS 202, algorithm 6; tests/native recomputes them. */
-static const uint64_t keccak_rc[24] = {
-    0x0000000000000001, 0x0000000000008082, 0x800000000000808a, 0x8000000080008000,
-    0x000000000000808b, 0x0000000080000001, 0x8000000080008081, 0x8000000000008009,
-    0x000000000000008a, 0x0000000000000088, 0x0000000080008009, 0x000000008000000a,
-    0x000000008000808b, 0x800000000000008b, 0x8000000000008089, 0x8000000000008003,
-    0x8000000000008002, 0x8000000000000080, 0x000000000000800a, 0x800000008000000a,
-    0x8000000080008081, 0x8000000000008080, 0x0000000080000001, 0x8000000080008008,
-};
+#include "keccak_rc.h"
 
 /* One round, from a to e. theta (algorithm 1) adds d[x] to column x; rho and pi (algorithms 2
  * and 3) rotate each word and move it to another place; chi (algorithm 4) works along a row.

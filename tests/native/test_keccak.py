@@ -57,9 +57,7 @@ def _rc(t: int) -> int:
 
 def test_round_constants_are_those_of_the_standard() -> None:
     """keccak_rc in the C source is what algorithms 5 and 6 of FIPS 202 generate."""
-    table = re.search(
-        r"keccak_rc\[24\] = \{(.*?)\}", (CSRC / "keccak_round.h").read_text(), re.DOTALL
-    )
+    table = re.search(r"keccak_rc\[24\] = \{(.*?)\}", (CSRC / "keccak_rc.h").read_text(), re.DOTALL)
     assert table is not None
     found = [int(word, 16) for word in re.findall(r"0x[0-9a-f]+", table.group(1))]
     assert found == [sum(_rc(7 * i + j) << (2**j - 1) for j in range(7)) for i in range(24)]
@@ -73,4 +71,29 @@ def test_rotations_are_those_of_the_standard() -> None:
     for t in range(24):
         want[5 * y + x] = (t + 1) * (t + 2) // 2 % 64
         x, y = y, (2 * x + 3 * y) % 5
+    assert found == want
+
+
+def test_rotations_of_the_one_state_avx512_unit() -> None:
+    """Its table is that of the standard, seen through the six shapes of its registers."""
+    source = (CSRC / "keccak_avx512x1.c").read_text()
+    tables = re.findall(r"\[(\w+)\] = \{(\{.*?\})\},\n", source, re.DOTALL)
+    found = {name: [int(n) for n in re.findall(r"\d+", body)] for name, body in tables}
+    rotation, x, y = {(0, 0): 0}, 1, 0
+    for t in range(24):
+        rotation[x, y] = (t + 1) * (t + 2) // 2 % 64
+        x, y = y, (2 * x + 3 * y) % 5
+    cells = [(i, c) for i in range(5) for c in range(5)]
+    shapes = {
+        "ROWS": (0, 1),
+        "SKEW_3": (3, 2),
+        "SKEW_2": (2, 2),
+        "SKEW_4": (4, 3),
+        "SKEW_1": (1, 1),
+    }
+    want = {
+        name: [rotation[c, (a * c + b * i) % 5] for i, c in cells]
+        for name, (a, b) in shapes.items()
+    }
+    want["COLUMNS"] = [rotation[i, c] for i, c in cells]
     assert found == want
