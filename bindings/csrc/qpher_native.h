@@ -78,6 +78,57 @@ int qpher_shake128(uint8_t *out, size_t out_len, const uint8_t *in, size_t n);
 int qpher_shake256(uint8_t *out, size_t out_len, const uint8_t *in, size_t n);
 
 /* ---- ML-KEM: begin (owned by mlkem.c) --------------------------------------------- */
+
+/* Parameter sets of FIPS 203. Lengths in bytes:
+ *              encapsulation key   expanded decapsulation key   ciphertext
+ *   ML-KEM-512         800                   1632                  768
+ *   ML-KEM-768        1184                   2400                 1088
+ *   ML-KEM-1024       1568                   3168                 1568
+ * A seed is d || z, 64 bytes; a shared secret has 32 bytes. */
+enum qpher_mlkem_set { QPHER_MLKEM_512 = 0, QPHER_MLKEM_768 = 1, QPHER_MLKEM_1024 = 2 };
+
+typedef struct qpher_mlkem_ek qpher_mlkem_ek;
+typedef struct qpher_mlkem_dk qpher_mlkem_dk;
+
+/* Sizes of the key objects, and lengths of the encodings (0 for an unknown set). */
+size_t qpher_mlkem_ek_bytes(void);
+size_t qpher_mlkem_dk_bytes(void);
+size_t qpher_mlkem_ek_length(int set);
+size_t qpher_mlkem_dk_length(int set);
+size_t qpher_mlkem_ct_length(int set);
+
+/* Opens a key: fresh, from its seed, or from its expanded form with the checks of FIPS 203
+ * section 7.3 (QPHER_ERR_KEY). After an error wipe the object before using it again. */
+int qpher_mlkem_generate(qpher_mlkem_dk *dk, int set);
+int qpher_mlkem_from_seed(qpher_mlkem_dk *dk, int set, const uint8_t *seed, size_t seed_len);
+int qpher_mlkem_from_expanded(qpher_mlkem_dk *dk, int set, const uint8_t *in, size_t len);
+
+/* Opens an encapsulation key with the modulus check of section 7.2 (QPHER_ERR_KEY). */
+int qpher_mlkem_load_ek(qpher_mlkem_ek *ek, int set, const uint8_t *in, size_t len);
+
+/* The encapsulation key inside a decapsulation key, which must outlive it. */
+const qpher_mlkem_ek *qpher_mlkem_ek_of(const qpher_mlkem_dk *dk);
+
+/* Encodings. A key that came from its expanded form has no seed (QPHER_ERR_ARGUMENT). */
+int qpher_mlkem_encode_ek(const qpher_mlkem_ek *ek, uint8_t *out, size_t len);
+int qpher_mlkem_seed(const qpher_mlkem_dk *dk, uint8_t *out, size_t len);
+int qpher_mlkem_expanded(const qpher_mlkem_dk *dk, uint8_t *out, size_t len);
+
+/* Encapsulation, with fresh randomness or with the given m of 32 bytes (tests, deterministic
+ * encryption). ct has the set's ciphertext length, ss 32 bytes. */
+int qpher_mlkem_encapsulate(const qpher_mlkem_ek *ek, uint8_t *ct, uint8_t *ss);
+int qpher_mlkem_encapsulate_with(const qpher_mlkem_ek *ek, uint8_t *ct, uint8_t *ss,
+                                 const uint8_t *m, size_t m_len);
+
+/* Decapsulation with implicit rejection: a wrong ciphertext gives another secret, no error. */
+int qpher_mlkem_decapsulate(const qpher_mlkem_dk *dk, uint8_t *ss, const uint8_t *ct, size_t len);
+
+/* n independent operations; ciphertexts and secrets stand one after the other. */
+int qpher_mlkem_encapsulate_many(const qpher_mlkem_ek *ek, size_t n, uint8_t *cts,
+                                 uint8_t *secrets);
+int qpher_mlkem_decapsulate_many(const qpher_mlkem_dk *dk, size_t n, uint8_t *secrets,
+                                 const uint8_t *cts, size_t len);
+
 /* ---- ML-KEM: end ------------------------------------------------------------------ */
 
 /* ---- ML-DSA: begin (owned by mldsa.c) --------------------------------------------- */
