@@ -44,6 +44,17 @@ class Lib:
     QPHER_MLKEM_512: Final[int]
     QPHER_MLKEM_768: Final[int]
     QPHER_MLKEM_1024: Final[int]
+    QPHER_MLDSA_44: Final[int]
+    QPHER_MLDSA_65: Final[int]
+    QPHER_MLDSA_87: Final[int]
+    QPHER_MLDSA_SHA256: Final[int]
+    QPHER_MLDSA_SHA384: Final[int]
+    QPHER_MLDSA_SHA512: Final[int]
+    QPHER_MLDSA_SHA3_256: Final[int]
+    QPHER_MLDSA_SHA3_384: Final[int]
+    QPHER_MLDSA_SHA3_512: Final[int]
+    QPHER_MLDSA_SHAKE128: Final[int]
+    QPHER_MLDSA_SHAKE256: Final[int]
 
     def qpher_init(self, path: int, /) -> int: ...
     def qpher_cpu_path(self) -> int: ...
@@ -84,6 +95,116 @@ class Lib:
     ) -> int: ...
 
     # ML-DSA
+    def qpher_mldsa_sk_bytes(self, set_: int, /) -> int: ...
+    def qpher_mldsa_pk_bytes(self, set_: int, /) -> int: ...
+    def qpher_mldsa_mu_bytes(self) -> int: ...
+    def qpher_mldsa_expanded_len(self, set_: int, /) -> int: ...
+    def qpher_mldsa_public_key_len(self, set_: int, /) -> int: ...
+    def qpher_mldsa_signature_len(self, set_: int, /) -> int: ...
+    def qpher_mldsa_generate(self, sk: CData, set_: int, /) -> int: ...
+    def qpher_mldsa_from_seed(self, sk: CData, set_: int, seed: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_from_expanded(self, sk: CData, set_: int, data: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_load_public_key(self, pk: CData, set_: int, data: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_public_key(self, pk: CData, sk: CData, /) -> int: ...
+    def qpher_mldsa_seed(self, sk: CData, out: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_expanded(self, sk: CData, out: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_encode(self, pk: CData, out: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_sign(
+        self,
+        sk: CData,
+        sig: Bytes,
+        sig_len: int,
+        msg: Bytes,
+        msg_len: int,
+        ctx: Bytes,
+        ctx_len: int,
+        rnd: Bytes,
+        rnd_len: int,
+        /,
+    ) -> int: ...
+    def qpher_mldsa_sign_mu(
+        self,
+        sk: CData,
+        sig: Bytes,
+        sig_len: int,
+        mu: Bytes,
+        mu_len: int,
+        rnd: Bytes,
+        rnd_len: int,
+        /,
+    ) -> int: ...
+    def qpher_mldsa_sign_prehash(
+        self,
+        sk: CData,
+        sig: Bytes,
+        sig_len: int,
+        hash_: int,
+        digest: Bytes,
+        digest_len: int,
+        ctx: Bytes,
+        ctx_len: int,
+        rnd: Bytes,
+        rnd_len: int,
+        /,
+    ) -> int: ...
+    def qpher_mldsa_verify(
+        self,
+        pk: CData,
+        sig: Bytes,
+        sig_len: int,
+        msg: Bytes,
+        msg_len: int,
+        ctx: Bytes,
+        ctx_len: int,
+        /,
+    ) -> int: ...
+    def qpher_mldsa_verify_mu(
+        self, pk: CData, sig: Bytes, sig_len: int, mu: Bytes, mu_len: int, /
+    ) -> int: ...
+    def qpher_mldsa_verify_prehash(
+        self,
+        pk: CData,
+        sig: Bytes,
+        sig_len: int,
+        hash_: int,
+        digest: Bytes,
+        digest_len: int,
+        ctx: Bytes,
+        ctx_len: int,
+        /,
+    ) -> int: ...
+    def qpher_mldsa_mu_start(self, h: CData, pk: CData, ctx: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_mu_update(self, h: CData, part: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_mu_final(self, h: CData, mu: Bytes, n: int, /) -> int: ...
+    def qpher_mldsa_sign_many(
+        self,
+        sk: CData,
+        n: int,
+        sigs: Bytes,
+        sigs_len: int,
+        msgs: Bytes,
+        msgs_len: int,
+        msg_lens: CData,
+        ctx: Bytes,
+        ctx_len: int,
+        rnds: Bytes,
+        rnds_len: int,
+        /,
+    ) -> int: ...
+    def qpher_mldsa_verify_many(
+        self,
+        pk: CData,
+        n: int,
+        results: Bytes,
+        sigs: Bytes,
+        sigs_len: int,
+        msgs: Bytes,
+        msgs_len: int,
+        msg_lens: CData,
+        ctx: Bytes,
+        ctx_len: int,
+        /,
+    ) -> int: ...
 
 ffi: Final[FFI]
 lib: Final[Lib]
