@@ -132,6 +132,88 @@ int qpher_mlkem_decapsulate_many(const qpher_mlkem_dk *dk, size_t n, uint8_t *se
 /* ---- ML-KEM: end ------------------------------------------------------------------ */
 
 /* ---- ML-DSA: begin (owned by mldsa.c) --------------------------------------------- */
+
+enum qpher_mldsa_set { QPHER_MLDSA_44 = 44, QPHER_MLDSA_65 = 65, QPHER_MLDSA_87 = 87 };
+
+/* Hash functions of HashML-DSA; SHAKE128 gives 32 bytes there and SHAKE256 64. */
+enum qpher_mldsa_hash {
+    QPHER_MLDSA_SHA256 = 0,
+    QPHER_MLDSA_SHA384 = 1,
+    QPHER_MLDSA_SHA512 = 2,
+    QPHER_MLDSA_SHA3_256 = 3,
+    QPHER_MLDSA_SHA3_384 = 4,
+    QPHER_MLDSA_SHA3_512 = 5,
+    QPHER_MLDSA_SHAKE128 = 6,
+    QPHER_MLDSA_SHAKE256 = 7
+};
+
+/* An opened signing key (with its public key), an opened public key, a message on its way to mu. */
+typedef struct qpher_mldsa_sk qpher_mldsa_sk;
+typedef struct qpher_mldsa_pk qpher_mldsa_pk;
+typedef struct qpher_mldsa_mu qpher_mldsa_mu;
+
+/* Bytes of these objects, and of the encodings of FIPS 204 table 2; 0 for an unknown set. */
+size_t qpher_mldsa_sk_bytes(int set);
+size_t qpher_mldsa_pk_bytes(int set);
+size_t qpher_mldsa_mu_bytes(void);
+size_t qpher_mldsa_expanded_len(int set);
+size_t qpher_mldsa_public_key_len(int set);
+size_t qpher_mldsa_signature_len(int set);
+
+/* Keys: a fresh one; one from its 32-byte seed xi; one from the expanded form skEncode, refused
+ * with QPHER_ERR_KEY unless its parts belong together. */
+int qpher_mldsa_generate(qpher_mldsa_sk *sk, int set);
+int qpher_mldsa_from_seed(qpher_mldsa_sk *sk, int set, const uint8_t *seed, size_t len);
+int qpher_mldsa_from_expanded(qpher_mldsa_sk *sk, int set, const uint8_t *in, size_t len);
+int qpher_mldsa_load_public_key(qpher_mldsa_pk *pk, int set, const uint8_t *in, size_t len);
+
+/* What a key holds. The seed of a key from its expanded form is not known: QPHER_ERR_KEY. */
+int qpher_mldsa_public_key(qpher_mldsa_pk *pk, const qpher_mldsa_sk *sk);
+int qpher_mldsa_seed(const qpher_mldsa_sk *sk, uint8_t *out, size_t len);
+int qpher_mldsa_expanded(const qpher_mldsa_sk *sk, uint8_t *out, size_t len);
+int qpher_mldsa_encode(const qpher_mldsa_pk *pk, uint8_t *out, size_t len);
+
+/* Signing. rnd is 32 bytes, all zero for deterministic signatures, or null with length 0: then
+ * they come from the operating system (hedged). A context has at most 255 bytes. */
+int qpher_mldsa_sign(const qpher_mldsa_sk *sk, uint8_t *sig, size_t sig_len, const uint8_t *msg,
+                     size_t msg_len, const uint8_t *ctx, size_t ctx_len, const uint8_t *rnd,
+                     size_t rnd_len);
+int qpher_mldsa_sign_mu(const qpher_mldsa_sk *sk, uint8_t *sig, size_t sig_len, const uint8_t *mu,
+                        size_t mu_len, const uint8_t *rnd, size_t rnd_len);
+int qpher_mldsa_sign_prehash(const qpher_mldsa_sk *sk, uint8_t *sig, size_t sig_len, int hash,
+                             const uint8_t *digest, size_t digest_len, const uint8_t *ctx,
+                             size_t ctx_len, const uint8_t *rnd, size_t rnd_len);
+
+/* Verification: QPHER_OK, or QPHER_ERR_SIGNATURE for any signature that is not valid, one of
+ * another length included. */
+int qpher_mldsa_verify(const qpher_mldsa_pk *pk, const uint8_t *sig, size_t sig_len,
+                       const uint8_t *msg, size_t msg_len, const uint8_t *ctx, size_t ctx_len);
+int qpher_mldsa_verify_mu(const qpher_mldsa_pk *pk, const uint8_t *sig, size_t sig_len,
+                          const uint8_t *mu, size_t mu_len);
+int qpher_mldsa_verify_prehash(const qpher_mldsa_pk *pk, const uint8_t *sig, size_t sig_len,
+                               int hash, const uint8_t *digest, size_t digest_len,
+                               const uint8_t *ctx, size_t ctx_len);
+
+/* mu of a message that comes in parts, for the functions above; h is qpher_mldsa_mu_bytes()
+ * aligned bytes. After final only start may follow. */
+int qpher_mldsa_mu_start(qpher_mldsa_mu *h, const qpher_mldsa_pk *pk, const uint8_t *ctx,
+                         size_t ctx_len);
+int qpher_mldsa_mu_update(qpher_mldsa_mu *h, const uint8_t *part, size_t len);
+int qpher_mldsa_mu_final(qpher_mldsa_mu *h, uint8_t *mu, size_t mu_len);
+
+/* Many at once, with SIMD lanes shared between them. Messages stand one after the other in msgs,
+ * message i being msg_lens[i] bytes, their lengths adding up to msgs_len; signatures likewise,
+ * all of one length, in sigs. rnds is n times 32 bytes, or null as above. results[i] becomes 1
+ * if signature i is valid, else 0. */
+int qpher_mldsa_sign_many(const qpher_mldsa_sk *sk, size_t n, uint8_t *sigs, size_t sigs_len,
+                          const uint8_t *msgs, size_t msgs_len, const size_t *msg_lens,
+                          const uint8_t *ctx, size_t ctx_len, const uint8_t *rnds,
+                          size_t rnds_len);
+int qpher_mldsa_verify_many(const qpher_mldsa_pk *pk, size_t n, uint8_t *results,
+                            const uint8_t *sigs, size_t sigs_len, const uint8_t *msgs,
+                            size_t msgs_len, const size_t *msg_lens, const uint8_t *ctx,
+                            size_t ctx_len);
+
 /* ---- ML-DSA: end ------------------------------------------------------------------ */
 
 /* cffi: end */
