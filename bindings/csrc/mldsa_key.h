@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opened keys: everything of a key that does not depend on the message, ready for use. */
+#ifndef QPHER_MLDSA_KEY_H
+#define QPHER_MLDSA_KEY_H
+
+#include "mldsa_poly.h"
+#include "qpher_native.h"
+
+/* k rows of l + 1 polynomials follow: row i of A-hat, then NTT(-t1[i] * 2^d), so that the
+ * verifier's A*z - c*t1*2^d is one product of a row with (z, c). */
+struct qpher_mldsa_pk {
+    int32_t set;
+    uint8_t tr[MLDSA_TR_BYTES];
+    uint8_t encoded[MLDSA_MAX_PK_BYTES]; /* begins with rho */
+    mldsa_poly rows[];
+};
+
+/* In the NTT domain follow s1 (l), -s2 (k) and t0 (k), then the public key. */
+struct qpher_mldsa_sk {
+    int32_t set;
+    uint32_t has_seed; /* 0 for a key from its expanded form, whose seed nobody knows */
+    uint8_t seed[MLDSA_SEED_BYTES];
+    uint8_t key[MLDSA_SEED_BYTES]; /* K: makes signing randomness */
+    mldsa_poly vectors[];
+};
+
+static inline mldsa_poly *mldsa_s1(qpher_mldsa_sk *sk)
+{
+    return sk->vectors;
+}
+
+static inline mldsa_poly *mldsa_minus_s2(const struct mldsa_params *p, qpher_mldsa_sk *sk)
+{
+    return sk->vectors + p->l;
+}
+
+static inline mldsa_poly *mldsa_t0(const struct mldsa_params *p, qpher_mldsa_sk *sk)
+{
+    return sk->vectors + p->l + p->k;
+}
+
+static inline qpher_mldsa_pk *mldsa_pk_of(const struct mldsa_params *p, const qpher_mldsa_sk *sk)
+{
+    return (qpher_mldsa_pk *)(void *)(uintptr_t)(sk->vectors + p->l + 2 * p->k);
+}
+
+static inline size_t mldsa_pk_object_bytes(const struct mldsa_params *p)
+{
+    return sizeof(qpher_mldsa_pk) + p->k * (p->l + 1) * sizeof(mldsa_poly);
+}
+
+static inline size_t mldsa_sk_object_bytes(const struct mldsa_params *p)
+{
+    return sizeof(qpher_mldsa_sk) + (p->l + 2 * p->k) * sizeof(mldsa_poly) +
+           mldsa_pk_object_bytes(p);
+}
+
+/* Algorithm 6, ML-DSA.KeyGen_internal, into an opened key. */
+void mldsa_key_from_seed(const struct mldsa_params *p, qpher_mldsa_sk *sk, const uint8_t seed[32]);
+
+/* Algorithm 25, skDecode, with the checks that make the key consistent. */
+int mldsa_key_from_expanded(const struct mldsa_params *p, qpher_mldsa_sk *sk, const uint8_t *in);
+
+/* Algorithm 24, skEncode. */
+void mldsa_key_expanded(const struct mldsa_params *p, const qpher_mldsa_sk *sk, uint8_t *out);
+
+/* Algorithm 23, pkDecode; every string of the right length is a public key. */
+void mldsa_key_load_public(const struct mldsa_params *p, qpher_mldsa_pk *pk, const uint8_t *in);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* FIPS 204 section 7.3: pseudorandom sampling, with as many Keccak lanes as the CPU has. */
+#include "mldsa_sample.h"
+
+#include <string.h>
+
+#include "bytes.h"
+#include "cpu.h"
+#include "ct.h"
+#include "keccak.h"
+
+enum {
+    LANES = KECCAK_MAX_LANES,
+    UNIFORM_BLOCKS = 5, /* 280 candidates, each accepted with probability 0.999 */
+    ETA_BLOCKS = 2,     /* 544 half-bytes, accepted with probability 15/16 or 9/16 */
+    MASK_BLOCKS = 5,    /* 680 bytes for the 640 or 576 of one polynomial */
+};
+
+/* ---- Algorithms 30 and 32 ------------------------------------------------------------------ */
+
+/* RejNTTPoly on n <= 8 seeds of 34 bytes. */
+static void reject_uniform(mldsa_poly *const r[], const uint8_t seeds[][34], unsigned n)
+{
+    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
+    uint8_t blocks[LANES][UNIFORM_BLOCKS * SHAKE128_RATE];
+    const uint8_t *in[LANES];
+    uint8_t *out[LANES];
+    unsigned have[LANES], missing = 0;
+    keccak_lanes xof;
+
+    for (unsigned j = 0; j < n; j++) {
+        in[j] = seeds[j];
+        out[j] = blocks[j];
+    }
+    keccak_lanes_absorb(&xof, n, SHAKE128_RATE, in, 34);
+    keccak_lanes_squeeze_blocks(&xof, out, UNIFORM_BLOCKS);
+    for (unsigned j = 0; j < n; j++) {
+        have[j] = unit->reject_uniform(r[j], 0, blocks[j], sizeof blocks[j]);
+        missing |= have[j] < MLDSA_N;
+    }
+    while (missing) {
+        missing = 0;
+        keccak_lanes_squeeze_blocks(&xof, out, 1);
+        for (unsigned j = 0; j < n; j++) {
+            have[j] = unit->reject_uniform(r[j], have[j], blocks[j], SHAKE128_RATE);
+            missing |= have[j] < MLDSA_N;
+        }
+    }
+}
+
+void mldsa_expand_a(const struct mldsa_params *p, mldsa_poly *rows, unsigned stride,
+                    const uint8_t rho[32])
+{
+    const unsigned total = p->k * p->l;
+    for (unsigned done = 0; done < total; done += LANES) {
+        const unsigned n = total - done < LANES ? total - done : LANES;
+        uint8_t seeds[LANES][34];
+        mldsa_poly *r[LANES];
+        for (unsigned j = 0; j < n; j++) {
+            const unsigned row = (done + j) / p->l, column = (done + j) % p->l;
+            memcpy(seeds[j], rho, 32);
+            seeds[j][32] = (uint8_t)column;
+            seeds[j][33] = (uint8_t)row;
+            r[j] = &rows[row * stride + column];
+        }
+        reject_uniform(r, (const uint8_t(*)[34])seeds, n);
+    }
+}
+
+/* ---- Algorithms 31 and 33 ------------------------------------------------------------------ */
+
+/* RejBoundedPoly on n <= 8 seeds. How many half-bytes each polynomial rejects, and where, shows
+ * in the running time. It is independent of the accepted values: half-bytes are uniform, so the
+ * rejected ones say nothing about s1 and s2. */
+static void reject_eta(mldsa_poly *r, uint8_t seeds[][66], unsigned n, unsigned eta)
+{
+    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
+    uint8_t blocks[LANES][ETA_BLOCKS * SHAKE256_RATE];
+    const uint8_t *in[LANES];
+    uint8_t *out[LANES];
+    unsigned have[LANES], missing = 0;
+    keccak_lanes xof;
+
+    for (unsigned j = 0; j < n; j++) {
+        in[j] = seeds[j];
+        out[j] = blocks[j];
+    }
+    keccak_lanes_absorb(&xof, n, SHAKE256_RATE, in, 66);
+    keccak_lanes_squeeze_blocks(&xof, out, ETA_BLOCKS);
+    for (unsigned j = 0; j < n; j++) {
+        have[j] = unit->reject_eta(&r[j], 0, blocks[j], sizeof blocks[j], eta);
+        missing |= have[j] < MLDSA_N;
+    }
+    while (missing) {
+        missing = 0;
+        keccak_lanes_squeeze_blocks(&xof, out, 1);
+        for (unsigned j = 0; j < n; j++) {
+            have[j] = unit->reject_eta(&r[j], have[j], blocks[j], SHAKE256_RATE, eta);
+            missing |= have[j] < MLDSA_N;
+        }
+    }
+    qpher_wipe(blocks, sizeof blocks);
+    qpher_wipe(&xof, sizeof xof);
+}
+
+void mldsa_expand_s(const struct mldsa_params *p, mldsa_poly *s, const uint8_t rho_prime[64])
+{
+    const unsigned total = p->l + p->k;
+    uint8_t seeds[LANES][66];
+    for (unsigned done = 0; done < total; done += LANES) {
+        const unsigned n = total - done < LANES ? total - done : LANES;
+        for (unsigned j = 0; j < n; j++) {
+            memcpy(seeds[j], rho_prime, 64);
+            store16_le(seeds[j] + 64, (uint16_t)(done + j));
+        }
+        reject_eta(s + done, seeds, n, p->eta);
+    }
+    qpher_wipe(seeds, sizeof seeds);
+}
+
+/* ---- Algorithm 34 -------------------------------------------------------------------------- */
+
+void mldsa_expand_masks(const struct mldsa_params *p, const struct mldsa_mask *masks, unsigned n)
+{
+    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
+    const unsigned total = n * p->l;
+    uint8_t seeds[LANES][66], blocks[LANES][MASK_BLOCKS * SHAKE256_RATE];
+    const uint8_t *in[LANES];
+    uint8_t *out[LANES];
+    keccak_lanes xof;
+
+    for (unsigned done = 0; done < total; done += LANES) {
+        const unsigned lanes = total - done < LANES ? total - done : LANES;
+        for (unsigned j = 0; j < lanes; j++) {
+            const struct mldsa_mask *mask = &masks[(done + j) / p->l];
+            memcpy(seeds[j], mask->rho_second, 64);
+            store16_le(seeds[j] + 64, (uint16_t)(mask->kappa + (done + j) % p->l));
+            in[j] = seeds[j];
+            out[j] = blocks[j];
+        }
+        keccak_lanes_absorb(&xof, lanes, SHAKE256_RATE, in, 66);
+        keccak_lanes_squeeze_blocks(&xof, out, MASK_BLOCKS);
+        for (unsigned j = 0; j < lanes; j++)
+            unit->unpack_z(&masks[(done + j) / p->l].y[(done + j) % p->l], blocks[j], p->z_bits);
+    }
+    qpher_wipe(seeds, sizeof seeds);
+    qpher_wipe(blocks, sizeof blocks);
+    qpher_wipe(&xof, sizeof xof);
+}
+
+/* ---- Algorithm 29 -------------------------------------------------------------------------- */
+
+/* Places the tau signs from one block after the other; returns how many are still to place. The
+ * first block begins with the signs. c is public (see mldsa_sign.c). */
+static unsigned place(mldsa_poly *c, uint64_t *signs, unsigned left, const uint8_t *in,
+                      unsigned from)
+{
+    for (unsigned pos = from; pos < SHAKE256_RATE && left > 0; pos++) {
+        const unsigned i = MLDSA_N - left, j = in[pos];
+        if (j > i)
+            continue;
+        c->c[i] = c->c[j];
+        c->c[j] = 1 - 2 * (int32_t)(*signs & 1);
+        *signs >>= 1;
+        left--;
+    }
+    return left;
+}
+
+void mldsa_sample_in_ball(const struct mldsa_params *p, mldsa_poly *const c[],
+                          const uint8_t *const ctilde[], unsigned n)
+{
+    uint8_t block[LANES][SHAKE256_RATE], *out[LANES];
+    unsigned left[LANES], missing = 0;
+    uint64_t signs[LANES];
+    keccak_lanes xof;
+
+    for (unsigned j = 0; j < n; j++)
+        out[j] = block[j];
+    keccak_lanes_absorb(&xof, n, SHAKE256_RATE, ctilde, p->ctilde_bytes);
+    keccak_lanes_squeeze_blocks(&xof, out, 1);
+    for (unsigned j = 0; j < n; j++) {
+        memset(c[j], 0, sizeof *c[j]);
+        signs[j] = load64_le(block[j]);
+        left[j] = place(c[j], &signs[j], p->tau, block[j], 8);
+        missing |= left[j];
+    }
+    while (missing) {
+        missing = 0;
+        keccak_lanes_squeeze_blocks(&xof, out, 1);
+        for (unsigned j = 0; j < n; j++) {
+            left[j] = place(c[j], &signs[j], left[j], block[j], 0);
+            missing |= left[j];
+        }
+    }
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* FIPS 204 algorithm 7, ML-DSA.Sign_internal: Fiat-Shamir with aborts.
+ *
+ * A candidate is one pass of the rejection loop, with masks of its own. A step works on up to
+ * `width` candidates side by side, so that their hashes share Keccak lanes: of different jobs
+ * while there are enough, else several of one job with successive kappa. The candidates of a job
+ * are judged in the order of kappa and the first good one wins, so the signature is the one that
+ * the standard's loop gives.
+ *
+ * What may show in the running time, and is therefore declassified:
+ *   - the commitment hash of every candidate, rejected or not. The signature publishes it in the
+ *     end; of a rejected candidate it is the hash of a high-entropy w1 that is never shown;
+ *   - whether a candidate is rejected, by which polynomial of which check. Whether a coefficient
+ *     of z or of w0 - c*s2 leaves its range has the same probability for every secret key (that
+ *     is what beta is for), so these events are independent of s1 and s2; only a rejected value
+ *     itself would tell, and it is never used;
+ *   - c*t0 against its bound, and the number of hints: t0 counts as public in the security proof
+ *     of ML-DSA;
+ *   - z and the hint of the accepted candidate: they are the signature. */
+#include "mldsa_sign.h"
+
+#include <string.h>
+
+#include "cpu.h"
+#include "ct.h"
+#include "keccak.h"
+#include "mldsa_pack.h"
+#include "mldsa_sample.h"
+
+enum { MAX_WIDTH = 4 };
+
+/* One pass of the loop: what it needs from the commitment to the answer. */
+struct candidate {
+    struct mldsa_job *job;
+    mldsa_poly y[MLDSA_MAX_L];
+    mldsa_poly w0[MLDSA_MAX_K];
+    mldsa_poly c;
+    uint8_t w1[MLDSA_MAX_K][MLDSA_N];
+    uint8_t hashed[MLDSA_MU_BYTES + MLDSA_MAX_W1_BYTES]; /* mu || w1Encode(w1) */
+    uint8_t ctilde[SHAKE256_RATE];
+};
+
+/* Lines 8 to 9: rho'' = H(K || rnd || mu). */
+static void start(const qpher_mldsa_sk *sk, struct mldsa_job *job)
+{
+    uint8_t input[32 + 32 + MLDSA_MU_BYTES];
+    memcpy(input, sk->key, 32);
+    memcpy(input + 32, job->rnd, 32);
+    memcpy(input + 64, job->mu, MLDSA_MU_BYTES);
+    shake256(job->rho_second, sizeof job->rho_second, input, sizeof input);
+    job->kappa = 0;
+    job->done = 0;
+    qpher_wipe(input, sizeof input);
+}
+
+/* Lines 11 and 12 for n candidates: their masks, w = A*y, and its two parts. */
+static void commit(const struct mldsa_params *p, const qpher_mldsa_pk *pk, struct candidate *cand,
+                   unsigned n)
+{
+    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
+    const size_t w1_bytes = mldsa_packed_bytes(p->w1_bits);
+    struct mldsa_mask masks[MAX_WIDTH];
+    mldsa_poly y_ntt[MLDSA_MAX_L];
+
+    for (unsigned j = 0; j < n; j++) {
+        struct mldsa_job *const job = cand[j].job;
+        masks[j] = (struct mldsa_mask){cand[j].y, job->rho_second, job->kappa};
+        job->kappa += p->l;
+    }
+    mldsa_expand_masks(p, masks, n);
+    for (unsigned j = 0; j < n; j++) {
+        memcpy(cand[j].hashed, cand[j].job->mu, MLDSA_MU_BYTES);
+        memcpy(y_ntt, cand[j].y, p->l * sizeof y_ntt[0]);
+        for (unsigned i = 0; i < p->l; i++)
+            unit->ntt(&y_ntt[i]);
+        for (unsigned i = 0; i < p->k; i++) {
+            mldsa_poly *const w = &cand[j].w0[i];
+            unit->dot(w, &pk->rows[i * (p->l + 1)], y_ntt, p->l);
+            unit->intt(w);
+            unit->decompose(cand[j].w1[i], w, w, p->gamma2);
+            unit->pack_w1(cand[j].hashed + MLDSA_MU_BYTES + i * w1_bytes, cand[j].w1[i], p->w1_bits);
+        }
+    }
+    qpher_wipe(y_ntt, p->l * sizeof y_ntt[0]);
+}
+
+/* Lines 15 to 17 for n candidates: the commitment hash and the challenge it gives. */
+static void challenge(const struct mldsa_params *p, struct candidate *cand, unsigned n)
+{
+    const uint8_t *in[MAX_WIDTH];
+    uint8_t *out[MAX_WIDTH];
+    mldsa_poly *c[MAX_WIDTH];
+    keccak_lanes h;
+
+    for (unsigned j = 0; j < n; j++) {
+        in[j] = cand[j].hashed;
+        out[j] = cand[j].ctilde;
+        c[j] = &cand[j].c;
+    }
+    keccak_lanes_absorb(&h, n, SHAKE256_RATE, in,
+                        MLDSA_MU_BYTES + p->k * mldsa_packed_bytes(p->w1_bits));
+    keccak_lanes_squeeze_blocks(&h, out, 1);
+    qpher_wipe(&h, sizeof h);
+    for (unsigned j = 0; j < n; j++)
+        QPHER_CT_DECLASSIFY(cand[j].ctilde, p->ctilde_bytes);
+    mldsa_sample_in_ball(p, c, (const uint8_t *const *)out, n);
+    for (unsigned j = 0; j < n; j++)
+        qpher_dispatch.mldsa->ntt(c[j]);
+}
+
+/* r = a + c*s mod+- q, and whether any coefficient is bound or more. */
+static uint32_t add_product(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *c,
+                            const mldsa_poly *s, int32_t bound)
+{
+    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
+    mldsa_poly product;
+    uint32_t bad;
+    unit->dot(&product, c, s, 1);
+    unit->intt(&product);
+    unit->add(r, a, &product);
+    bad = unit->exceeds(r, bound);
+    QPHER_CT_DECLASSIFY(&bad, sizeof bad);
+    return bad;
+}
+
+/* Lines 18 to 28: the answer of one candidate; 0 if it is good, and then the signature is
+ * written. The check of w0 - c*s2 comes first, because it refuses most. */
+static int respond(const struct mldsa_params *p, const qpher_mldsa_sk *sk, struct candidate *cand)
+{
+    static const mldsa_poly zero;
+    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
+    const mldsa_poly *const s1 = sk->vectors, *const minus_s2 = s1 + p->l,
+                           *const t0 = minus_s2 + p->k;
+    uint8_t h[MLDSA_MAX_K][MLDSA_N], *out = cand->job->signature;
+    unsigned ones = 0;
+    mldsa_poly ct0;
+
+    for (unsigned i = 0; i < p->k; i++)
+        if (add_product(&cand->w0[i], &cand->w0[i], &cand->c, &minus_s2[i], p->gamma2 - p->beta))
+            return -1;
+    for (unsigned i = 0; i < p->l; i++)
+        if (add_product(&cand->y[i], &cand->y[i], &cand->c, &s1[i], p->gamma1 - p->beta))
+            return -1;
+    for (unsigned i = 0; i < p->k; i++) {
+        if (add_product(&ct0, &zero, &cand->c, &t0[i], p->gamma2))
+            return -1;
+        unit->add(&ct0, &ct0, &cand->w0[i]);
+        ones += unit->make_hint(h[i], &ct0, cand->w1[i], p->gamma2);
+    }
+    QPHER_CT_DECLASSIFY(&ones, sizeof ones);
+    if (ones > p->omega)
+        return -1;
+
+    /* Algorithm 26, sigEncode. */
+    QPHER_CT_DECLASSIFY(cand->y, p->l * sizeof cand->y[0]);
+    QPHER_CT_DECLASSIFY(h, p->k * sizeof h[0]);
+    memcpy(out, cand->ctilde, p->ctilde_bytes);
+    out += p->ctilde_bytes;
+    for (unsigned i = 0; i < p->l; i++, out += mldsa_packed_bytes(p->z_bits))
+        mldsa_pack(out, &cand->y[i], p->gamma1, p->z_bits);
+    mldsa_pack_hint(p, out, (const uint8_t(*)[MLDSA_N])h);
+    return 0;
+}
+
+/* Gives each candidate of a step a job: the open ones in turn, so that with fewer jobs than
+ * candidates some jobs try several masks at once. */
+static unsigned deal(struct candidate *cand, struct mldsa_job *const open[], unsigned jobs,
+                     unsigned width)
+{
+    for (unsigned j = 0; j < width; j++)
+        cand[j].job = open[j % jobs];
+    return width;
+}
+
+void mldsa_sign(const struct mldsa_params *p, const qpher_mldsa_sk *sk, struct mldsa_job *jobs,
+                unsigned n)
+{
+    const unsigned width = qpher_dispatch.mldsa->width;
+    struct mldsa_job *open[MAX_WIDTH];
+    struct candidate cand[MAX_WIDTH];
+    unsigned started = 0, count = 0;
+
+    for (;;) {
+        for (; count < width && started < n; started++) {
+            start(sk, &jobs[started]);
+            open[count++] = &jobs[started];
+        }
+        if (count == 0)
+            break;
+        deal(cand, open, count, width);
+        commit(p, mldsa_pk_of(p, sk), cand, width);
+        challenge(p, cand, width);
+        for (unsigned j = 0; j < width; j++)
+            if (!cand[j].job->done)
+                cand[j].job->done = respond(p, sk, &cand[j]) == 0;
+        for (unsigned j = 0; j < count;) {
+            if (open[j]->done) {
+                qpher_wipe(open[j]->rho_second, sizeof open[j]->rho_second);
+                open[j] = open[--count];
+            } else {
+                j++;
+            }
+        }
+    }
+    qpher_wipe(cand, width * sizeof cand[0]);
+}

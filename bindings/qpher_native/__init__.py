@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ML-KEM (FIPS 203) and ML-DSA (FIPS 204) in C, with a thin typed interface.
+
+Importing it chooses the code path for this CPU and runs the power-on self-test; a machine on
+which that fails gets an ImportError and no cryptography.
+"""
+
+from __future__ import annotations
+
+try:
+    from . import _native  # noqa: F401 (the extension must be there before anything uses it)
+except ImportError as error:
+    raise ImportError(
+        f"the native core of qpher-core is not built for this Python ({error}); "
+        "install a wheel, or build it with a C compiler: python bindings/build_native.py"
+    ) from error
+
+from ._cpu import cpu_path, select
+
+select()
+
+from ._memory import KeyMemory, key_memory
+
+try:  # until both modules are in the tree
+    from .mlkem import MLKEM
+except ModuleNotFoundError as error:
+    if error.name != "qpher_native.mlkem":
+        raise
+try:
+    from .mldsa import MLDSA
+except ModuleNotFoundError as error:
+    if error.name != "qpher_native.mldsa":
+        raise
+
+__all__ = ["MLDSA", "MLKEM", "KeyMemory", "cpu_path", "key_memory"]

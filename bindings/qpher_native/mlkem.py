@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ML-KEM-512, ML-KEM-768 and ML-KEM-1024 (FIPS 203)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from ._buffers import any_size, output, sized
+from ._memory import Pool
+from ._native import ffi, lib
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from ._buffers import Buffer
+    from ._native import CData
+
+__all__ = ["MLKEM", "DecapsulationKey", "EncapsulationKey"]
+
+SECRET_BYTES: Final = 32
+SEED_BYTES: Final = 64
+MESSAGE_BYTES: Final = 32
+
+_SETS: Final = {
+    "ML-KEM-512": lib.QPHER_MLKEM_512,
+    "ML-KEM-768": lib.QPHER_MLKEM_768,
+    "ML-KEM-1024": lib.QPHER_MLKEM_1024,
+}
+_dk_pool: Final = Pool("qpher_mlkem_dk *", lib.qpher_mlkem_dk_bytes())
+_ek_pool: Final = Pool("qpher_mlkem_ek *", lib.qpher_mlkem_ek_bytes(), secret=False)
+
+
+def _check(result: int, what: str) -> None:
+    """Turn an error code of the C core into an exception."""
+    if result == lib.QPHER_OK:
+        return
+    if result == lib.QPHER_ERR_CLOSED:
+        raise ValueError(f"the {what} is closed")
+    if result == lib.QPHER_ERR_KEY:
+        raise ValueError(f"the {what} fails the checks of FIPS 203 section 7")
+    if result == lib.QPHER_ERR_RANDOM:
+        raise OSError("the operating system gave no randomness")
+    raise ValueError(f"the {what} cannot do this (error {result})")
+
+
+class MLKEM:
+    """One parameter set: ``MLKEM("ML-KEM-768")``. Lengths are in bytes."""
+
+    def __init__(self, name: str) -> None:
+        if name not in _SETS:
+            raise ValueError(f"name must be one of: {', '.join(_SETS)}")
+        self.name: Final = name
+        self._set: Final = _SETS[name]
+        self.encapsulation_key_bytes: Final = lib.qpher_mlkem_ek_length(self._set)
+        self.expanded_key_bytes: Final = lib.qpher_mlkem_dk_length(self._set)
+        self.ciphertext_bytes: Final = lib.qpher_mlkem_ct_length(self._set)
+
+    def __repr__(self) -> str:
+        return f"MLKEM({self.name!r})"
+
+    def generate(self) -> DecapsulationKey:
+        """Return a fresh key (Algorithm 19)."""
+        slot = _dk_pool.take()
+        _check(lib.qpher_mlkem_generate(slot, self._set), "decapsulation key")
+        return DecapsulationKey(self, slot)
+
+    def generate_many(self, count: int) -> list[DecapsulationKey]:
+        """Return ``count`` fresh keys."""
+        return [self.generate() for _ in range(_count(count))]
+
+    def from_seed(self, seed: Buffer) -> DecapsulationKey:
+        """Open the key of a 64-byte seed d ‖ z (Algorithm 16)."""
+        data = sized(seed, "seed", SEED_BYTES)
+        slot = _dk_pool.take()
+        _check(lib.qpher_mlkem_from_seed(slot, self._set, data, SEED_BYTES), "seed")
+        return DecapsulationKey(self, slot)
+
+    def from_expanded(self, data: Buffer) -> DecapsulationKey:
+        """Open an expanded key, with the checks of FIPS 203 section 7.3, or raise ValueError."""
+        size = self.expanded_key_bytes
+        key = sized(data, "data", size)
+        slot = _dk_pool.take()
+        _check(lib.qpher_mlkem_from_expanded(slot, self._set, key, size), "decapsulation key")
+        return DecapsulationKey(self, slot)
+
+    def load_encapsulation_key(self, data: Buffer) -> EncapsulationKey:
+        """Open an encapsulation key, with the check of section 7.2, or raise ValueError."""
+        size = self.encapsulation_key_bytes
+        key = sized(data, "data", size)
+        slot = _ek_pool.take()
+        _check(lib.qpher_mlkem_load_ek(slot, self._set, key, size), "encapsulation key")
+        return EncapsulationKey(self, slot, slot)
+
+
+class EncapsulationKey:
+    """An opened encapsulation key; ``bytes(key)`` encodes it."""
+
+    __slots__ = ("_ciphertext_bytes", "_key", "_owner", "_scheme")
+
+    def __init__(self, scheme: MLKEM, key: CData, owner: CData) -> None:
+        self._scheme = scheme
+        self._key = key
+        self._owner = owner  # what the memory belongs to: this key, or a decapsulation key
+        self._ciphertext_bytes = scheme.ciphertext_bytes
+
+    def __repr__(self) -> str:
+        return f"<EncapsulationKey {self._scheme.name}>"
+
+    def __bytes__(self) -> bytes:
+        encoded = output(self._scheme.encapsulation_key_bytes)
+        _check(lib.qpher_mlkem_encode_ek(self._key, encoded, len(encoded)), "encapsulation key")
+        return encoded
+
+    def encapsulate(self, m: Buffer | None = None) -> tuple[bytes, bytes]:
+        """Return (ciphertext, 32-byte shared secret); ``m`` replaces the 32 random bytes."""
+        ciphertext, secret = output(self._ciphertext_bytes), output(SECRET_BYTES)
+        if m is None:
+            result = lib.qpher_mlkem_encapsulate(self._key, ciphertext, secret)
+        else:
+            message = sized(m, "m", MESSAGE_BYTES)
+            result = lib.qpher_mlkem_encapsulate_with(
+                self._key, ciphertext, secret, message, MESSAGE_BYTES
+            )
+        if result:
+            _check(result, "encapsulation key")
+        return ciphertext, secret
+
+    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
+        """Return ``count`` independent encapsulations."""
+        if _count(count) == 0:
+            return []
+        size = self._ciphertext_bytes
+        ciphertexts, secrets = output(count * size), output(count * SECRET_BYTES)
+        result = lib.qpher_mlkem_encapsulate_many(self._key, count, ciphertexts, secrets)
+        _check(result, "encapsulation key")
+        return [
+            (ciphertexts[i * size : (i + 1) * size], secrets[i * SECRET_BYTES :][:SECRET_BYTES])
+            for i in range(count)
+        ]
+
+
+class DecapsulationKey:
+    """An opened decapsulation key; a context manager. It cannot be pickled or copied."""
+
+    __slots__ = ("_ciphertext_bytes", "_key", "_scheme")
+
+    def __init__(self, scheme: MLKEM, key: CData) -> None:
+        self._scheme = scheme
+        self._key = key
+        self._ciphertext_bytes = scheme.ciphertext_bytes
+
+    def __repr__(self) -> str:
+        return f"<DecapsulationKey {self._scheme.name}>"
+
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
+        raise TypeError("a decapsulation key cannot be pickled or copied")
+
+    def __enter__(self) -> DecapsulationKey:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wipe the key, once no call in another thread uses it any more. Idempotent."""
+        self._key = ffi.NULL
+
+    @property
+    def encapsulation_key(self) -> EncapsulationKey:
+        """The encapsulation key; it shares this key's memory and keeps it alive."""
+        key = self._key
+        inner = lib.qpher_mlkem_ek_of(key)
+        if not inner:
+            raise ValueError("the decapsulation key is closed")
+        return EncapsulationKey(self._scheme, inner, key)
+
+    def decapsulate(self, ciphertext: Buffer) -> bytes:
+        """Return the 32-byte shared secret; a wrong ciphertext gives another one."""
+        size = self._ciphertext_bytes
+        data = sized(ciphertext, "ciphertext", size)
+        secret = output(SECRET_BYTES)
+        result = lib.qpher_mlkem_decapsulate(self._key, secret, data, size)
+        if result:
+            _check(result, "decapsulation key")
+        return secret
+
+    def decapsulate_many(self, ciphertexts: Sequence[Buffer]) -> list[bytes]:
+        """Decapsulate several ciphertexts."""
+        size = self._ciphertext_bytes
+        for number, ciphertext in enumerate(ciphertexts):
+            sized(ciphertext, f"ciphertexts[{number}]", size)
+        joined = b"".join(ciphertexts)
+        secrets = output(max(2, len(ciphertexts) * SECRET_BYTES))
+        result = lib.qpher_mlkem_decapsulate_many(
+            self._key, len(ciphertexts), secrets, any_size(joined, "ciphertexts"), len(joined)
+        )
+        _check(result, "decapsulation key")
+        return [secrets[i * SECRET_BYTES :][:SECRET_BYTES] for i in range(len(ciphertexts))]
+
+    def seed(self) -> bytes:
+        """Return d ‖ z, 64 bytes; ValueError for a key that came from its expanded form."""
+        seed = output(SEED_BYTES)
+        result = lib.qpher_mlkem_seed(self._key, seed, SEED_BYTES)
+        if result == lib.QPHER_ERR_ARGUMENT:
+            raise ValueError("a key from its expanded form has no seed")
+        _check(result, "decapsulation key")
+        return seed
+
+    def expanded(self) -> bytes:
+        """Return the expanded key of FIPS 203."""
+        data = output(self._scheme.expanded_key_bytes)
+        _check(lib.qpher_mlkem_expanded(self._key, data, len(data)), "decapsulation key")
+        return data
+
+
+def _count(count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError("count must be an integer")
+    if not 0 <= count <= 1 << 16:
+        raise ValueError("count must be from 0 to 65536")
+    return count
