@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from qpher_native import _buffers
 from qpher_native._native import lib
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from qpher_native._buffers import output
 from qpher_native._native import lib
 

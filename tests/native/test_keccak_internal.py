@@ -123,7 +123,7 @@ def test_interleaved_permutation_is_the_single_one(lanes: int, path: int) -> Non
 @pytest.mark.parametrize("n", range(1, 9))
 @pytest.mark.parametrize("name", RATES)
 def test_lanes_agree_with_hashlib(name: str, n: int, path: int) -> None:
-    """n inputs of many lengths, several blocks squeezed in two calls, as hashlib gives them."""
+    """N inputs of many lengths, several blocks squeezed in two calls, as hashlib gives them."""
     rate = RATES[name]
     rng = random.Random(n)
     lengths = [0, 1, 7, 8, 32, 33, 34, 64, 65, 66, rate - 1, rate, rate + 1, 2 * rate, 777]

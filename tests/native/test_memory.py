@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from qpher_native import key_memory
 from qpher_native._memory import Pool
 from qpher_native._native import ffi, lib

@@ -76,9 +76,7 @@ def test_implicit_rejection_is_deterministic(kem: MLKEM) -> None:
     wrong = bytes([ciphertext[0] ^ 1]) + ciphertext[1:]
     rejected = dk.decapsulate(wrong)
     assert rejected != secret
-    assert (
-        rejected == dk.decapsulate(wrong) == kem.from_seed(dk.seed()).decapsulate(wrong)
-    )
+    assert rejected == dk.decapsulate(wrong) == kem.from_seed(dk.seed()).decapsulate(wrong)
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -100,9 +98,7 @@ def test_openssl_agrees(name: str, seed: bytes, noise: bytes) -> None:
     assert dk.decapsulate(junk) == peer.decapsulate(junk)
 
 
-@pytest.mark.parametrize(
-    "make", [bytes, bytearray, memoryview], ids=lambda make: make.__name__
-)
+@pytest.mark.parametrize("make", [bytes, bytearray, memoryview], ids=lambda make: make.__name__)
 def test_bytes_like_inputs_are_taken(kem: MLKEM, make: type) -> None:
     """bytes, bytearray and memoryview will do everywhere."""
     dk = kem.from_seed(make(os.urandom(64)))
@@ -119,9 +115,7 @@ def test_wrong_lengths_name_the_parameter(kem: MLKEM) -> None:
         "data": lambda: kem.from_expanded(bytes(100)),
         "m": lambda: dk.encapsulation_key.encapsulate(bytes(31)),
         "ciphertext": lambda: dk.decapsulate(bytes(kem.ciphertext_bytes + 1)),
-        r"ciphertexts\[1\]": lambda: dk.decapsulate_many(
-            [bytes(kem.ciphertext_bytes), b""]
-        ),
+        r"ciphertexts\[1\]": lambda: dk.decapsulate_many([bytes(kem.ciphertext_bytes), b""]),
     }
     for name, call in refusals.items():
         with pytest.raises(ValueError, match=f"{name} must be"):

@@ -23,9 +23,7 @@ def scheme(name: str) -> MLKEM:
     return MLKEM(name)
 
 
-def acvp(
-    name: str, function: str | None = None
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def acvp(name: str, function: str | None = None) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """(group, test) pairs of an ACVP file."""
     groups = vectors.load_json(f"acvp/{name}.json.gz")["testGroups"]
     chosen = [group for group in groups if function in {None, group.get("function")}]
@@ -47,9 +45,7 @@ def test_acvp_key_generation() -> None:
     """Every seed gives its encapsulation key and expanded decapsulation key."""
     cases = acvp("ml-kem-keygen")
     for group, test in cases:
-        with scheme(group["parameterSet"]).from_seed(
-            hexed(test["d"] + test["z"])
-        ) as dk:
+        with scheme(group["parameterSet"]).from_seed(hexed(test["d"] + test["z"])) as dk:
             assert bytes(dk.encapsulation_key) == hexed(test["ek"])
             assert dk.expanded() == hexed(test["dk"])
             assert dk.seed() == hexed(test["d"] + test["z"])
@@ -106,9 +102,7 @@ def test_wycheproof_decapsulation() -> None:
         except ValueError:
             assert test["result"] == "invalid", test["tcId"]
         else:
-            assert (secret == hexed(test["K"])) == (test["result"] == "valid"), test[
-                "tcId"
-            ]
+            assert (secret == hexed(test["K"])) == (test["result"] == "valid"), test["tcId"]
 
 
 def test_wycheproof_semi_expanded_decapsulation() -> None:
@@ -169,10 +163,7 @@ def test_pq_crystals_kat(name: str) -> None:
     file = f"asymmetric/MLKEM/kat_MLKEM_{name.removeprefix('ML-KEM-')}.rsp"
     with open_vector_file(file, "r") as opened:
         blocks = opened.read().split("count = ")
-    cases = [
-        dict(line.split(" = ") for line in b.splitlines() if " = " in line)
-        for b in blocks
-    ]
+    cases = [dict(line.split(" = ") for line in b.splitlines() if " = " in line) for b in blocks]
     cases = [case for case in cases if "ct" in case]
     for case in cases:
         with scheme(name).from_seed(hexed(case["d"] + case["z"])) as dk:

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
+
 from qpher_native import MLDSA, MLKEM, _poweron, cpu_path, selftest
 from qpher_native._native import lib
 
