@@ -31,6 +31,11 @@ class BoundedCache(Generic[K, V]):
                 self._items.popitem(last=False)
         return kept
 
+    def discard(self, key: K) -> V | None:
+        """Drop one value and return it, if it is there."""
+        with self._lock:
+            return self._items.pop(key, None)
+
     def clear(self) -> list[V]:
         """Empty the cache and return what was in it."""
         with self._lock:

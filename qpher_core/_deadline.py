@@ -31,7 +31,11 @@ def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
         finally:
             _slots.release()
 
-    threading.Thread(target=run, daemon=True, name="qpher-deadline").start()
+    try:
+        threading.Thread(target=run, daemon=True, name="qpher-deadline").start()
+    except RuntimeError:  # no more threads: run() will not release the slot
+        _slots.release()
+        raise
     try:
         value, error = answers.get(timeout=seconds)
     except queue.Empty:

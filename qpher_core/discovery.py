@@ -20,8 +20,9 @@ _PROTECTORS: Final = "qpher.protectors"
 _POLICIES: Final = "qpher.policies"
 _PRIMITIVES: Final = "qpher.primitives"
 
-#: Providers that are tried, in this order, when the caller names none.
-_DEFAULT_PRIMITIVES: Final = ("native", "openssl")
+#: The provider when the caller names none. The C core takes its place once its constant-time
+#: and fuzzing checks are complete (docs/assurance.md).
+_DEFAULT_PRIMITIVES: Final = "openssl"
 
 
 @functools.cache
@@ -83,12 +84,8 @@ def open_policy(target: str | PolicyEngine, records: PolicyRecords) -> PolicyEng
 
 
 def open_primitives(target: str | Primitives | None) -> Primitives:
-    """Return a provider by name, or the fastest that is installed."""
-    if target is None:
-        for name in _DEFAULT_PRIMITIVES:
-            if name in _table(_PRIMITIVES):
-                return open_primitives(name)
-        raise AlgorithmUnavailable("no primitives provider is installed")
+    """Return a provider by name, or the default one."""
+    target = _DEFAULT_PRIMITIVES if target is None else target
     if not isinstance(target, str):
         return target
     provider: Primitives = _load(_PRIMITIVES, target, "primitives")()

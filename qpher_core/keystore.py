@@ -4,15 +4,15 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 from attrs import evolve
 
 from qpher_core._cache import BoundedCache
+from qpher_core.calls import KeyChanged
 from qpher_core.discovery import providers_of
 from qpher_core.errors import (
     AlgorithmUnavailable,
-    IntegrityError,
     NotFound,
     StateConflict,
     ValidationError,
@@ -38,11 +38,9 @@ __all__ = ["SealedKeyStore"]
 
 _OPENED_KEYS: Final = 256
 
-# Opened keys are cached under the revision of their record: whatever changes the record, in
-# this process or another, makes the next operation miss the cache.
-_Slot = tuple[KeyRef, int]
-
-Opened = TypeVar("Opened", DecapsulationKey, SigningKey)
+# Opened keys are cached under all of their record that its seal covers: whatever changes it, in
+# this process or another, with or without right, makes the next operation miss the cache.
+_Slot = tuple[KeyRef, int, KeyState, bytes]
 
 
 class SealedKeyStore:
@@ -85,35 +83,36 @@ class SealedKeyStore:
         """Open a KEM key for use."""
         scheme = self._kem(key.algorithm)
 
-        def make() -> DecapsulationKey:
-            opened = self._sealer.open(self._record(key), scheme.open_seed)
-            return _matching(key, opened, opened.encapsulation_key)
-
-        return self._decapsulation.get((key.ref, key.revision), make)
+        return self._decapsulation.get(
+            _slot(key), lambda: self._sealer.open(self._record(key), scheme.open_seed)
+        )
 
     def open_signing(self, key: KeyVersion) -> SigningKey:
         """Open a signature key for use."""
         scheme = self._signature(key.algorithm)
-
-        def make() -> SigningKey:
-            opened = self._sealer.open(self._record(key), scheme.open_seed)
-            return _matching(key, opened, opened.public_key)
-
-        return self._signing.get((key.ref, key.revision), make)
+        return self._signing.get(
+            _slot(key), lambda: self._sealer.open(self._record(key), scheme.open_seed)
+        )
 
     def open_encapsulation(self, key: KeyVersion) -> EncapsulationKey:
-        """Open the public side of a KEM key."""
+        """Open the public side of a KEM key, once its record authenticates."""
         scheme = self._kem(key.algorithm)
-        return self._encapsulation.get(
-            (key.ref, key.revision), lambda: scheme.open_encapsulation_key(key.public_key)
-        )
+
+        def make() -> EncapsulationKey:
+            self._sealer.authenticate(self._record(key))
+            return scheme.open_encapsulation_key(key.public_key)
+
+        return self._encapsulation.get(_slot(key), make)
 
     def open_verification(self, key: KeyVersion) -> VerificationKey:
-        """Open the public side of a signature key."""
+        """Open the public side of a signature key, once its record authenticates."""
         scheme = self._signature(key.algorithm)
-        return self._verification.get(
-            (key.ref, key.revision), lambda: scheme.open_public_key(key.public_key)
-        )
+
+        def make() -> VerificationKey:
+            self._sealer.authenticate(self._record(key))
+            return scheme.open_public_key(key.public_key)
+
+        return self._verification.get(_slot(key), make)
 
     def prepare(self, tenant_id: uuid.UUID, algorithm: str) -> PreparedKey:
         """Generate a private key; nothing is stored yet."""
@@ -146,8 +145,8 @@ class SealedKeyStore:
             raise ValidationError("key must come from this store's prepare()", parameter="key")
         version = writer.next_version(tenant_id, name, key.algorithm)
         ref = KeyRef(tenant_id, name, key.algorithm, version)
-        sealed = self._sealer.seal(ref, key)
         added = KeyVersion(ref, KeyState.ACTIVE, key.public_key, now, now, "", 1)
+        sealed = self._sealer.seal(added, key)
         writer.insert(KeyRecord(added, sealed.kek_id, sealed.sealed))
         return added
 
@@ -161,13 +160,17 @@ class SealedKeyStore:
         reason: str,
     ) -> KeyVersion:
         """Move a key to another state."""
+        self._drop(key)
         check_transition(key.state, to)
         record = writer.get(key.ref)
         if record is None:
             raise NotFound(f"no {key.ref}", code="ERR_KMS_002")
         changed = evolve(key, state=to, changed_at=now, reason=reason, revision=key.revision + 1)
-        sealed = None if to is KeyState.DESTROYED else record.sealed
-        if not writer.replace(KeyRecord(changed, record.kek_id, sealed), revision=key.revision):
+        if record.key.revision == key.revision:
+            replaced = writer.replace(self._changed(record, changed), revision=key.revision)
+        else:
+            replaced = False
+        if not replaced:
             raise StateConflict(f"{key.ref} was changed at the same moment; look again")
         return changed
 
@@ -186,9 +189,27 @@ class SealedKeyStore:
         self._verification.clear()
         self._sealer.close()
 
+    def _changed(self, record: KeyRecord, key: KeyVersion) -> KeyRecord:
+        """Return the record of a key after a change; the seed of a destroyed one is gone."""
+        if key.state is KeyState.DESTROYED:
+            return KeyRecord(key, record.kek_id, None)
+        sealed = self._sealer.reseal(record, key)
+        return KeyRecord(key, sealed.kek_id, sealed.sealed)
+
+    def _drop(self, key: KeyVersion) -> None:
+        """Forget the opened key of a record that is about to change.
+
+        It is wiped when the last call that still computes with it is done.
+        """
+        self._decapsulation.discard(_slot(key))
+        self._signing.discard(_slot(key))
+
     def _record(self, key: KeyVersion) -> KeyRecord:
+        """Return the stored record of a key, if it is still as the pipeline has seen it."""
         record = self._records.get(key.ref)
-        if record is None or record.sealed is None:
+        if record is None or _slot(record.key) != _slot(key):
+            raise KeyChanged
+        if record.sealed is None:
             raise StateConflict(f"{key.ref} has no private part any more")
         return record
 
@@ -208,9 +229,5 @@ class SealedKeyStore:
         )
 
 
-def _matching(key: KeyVersion, opened: Opened, public_key: bytes) -> Opened:
-    """Return ``opened`` if it belongs to the stored public key, which is not sealed."""
-    if public_key == key.public_key:
-        return opened
-    opened.close()
-    raise IntegrityError(f"the public key of {key.ref} does not belong to its private key")
+def _slot(key: KeyVersion) -> _Slot:
+    return key.ref, key.revision, key.state, key.public_key

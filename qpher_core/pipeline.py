@@ -55,6 +55,9 @@ __all__ = ["Pipeline"]
 
 T = TypeVar("T")
 
+#: Reason that is recorded when a compromised key was used knowingly.
+_ACCEPTED: Final = "accept_compromised"
+
 #: A key whose record changes between the check and the commit is looked at again, so often.
 _ATTEMPTS: Final = 32
 
@@ -83,9 +86,9 @@ class Pipeline:
         """Run one call for one tenant and record it."""
         request_id = uuid.uuid4()
         for _ in range(_ATTEMPTS):
-            with self._refusals(context, call, request_id):
-                key, outcome = self._execute(context, call)
             try:
+                with self._refusals(context, call, request_id, passing=(KeyChanged,)):
+                    key, outcome = self._execute(context, call)
                 return self._record(context, call, request_id, key, outcome)
             except KeyChanged:
                 continue
@@ -195,8 +198,9 @@ class Pipeline:
             used = effect.key or key
             if used is None:
                 raise TypeError(f"{call.operation.action} neither used nor made a key")
+            reason = _ACCEPTED if call.accept_compromised and _compromised(key) else call.reason
             draft = _draft(
-                context, call, request_id, used, "success", call.reason, digest(effect.content)
+                context, call, request_id, used, "success", reason, digest(effect.content)
             )
             entry = self._audit.append(writer.audit, context.tenant_id, draft)
             return Done(effect.value, used, request_id, entry.receipt)
@@ -255,6 +259,10 @@ class Pipeline:
             raise AuditUnavailable(
                 f"the audit log cannot record, so nothing was released or changed: {error}"
             ) from error
+
+
+def _compromised(key: KeyVersion | None) -> bool:
+    return key is not None and key.state is KeyState.COMPROMISED
 
 
 def _usable(call: KeyCall[T], key: KeyVersion | None) -> KeyVersion:

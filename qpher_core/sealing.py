@@ -2,10 +2,13 @@
 """Private seeds and their sealed form: the only code in the engine that sees private bytes.
 
 A sealed record is ``format (1) ‖ nonce (12) ‖ AES-256-GCM ciphertext ‖ tag (16)`` under a
-per-tenant key derived from the key encryption key. Its associated data names the tenant, key
-name, algorithm, version and KEK, so that a record moved anywhere else does not open.
+per-tenant key derived from the key encryption key. Its associated data is the whole record that
+matters: tenant, key name, algorithm, version, state, revision, public key and KEK. A record that
+was moved anywhere else, or whose public key or state was altered, does not open.
 """
 
+import contextlib
+import hashlib
 import os
 import uuid
 from collections.abc import Callable
@@ -16,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from qpher_core._cache import BoundedCache
 from qpher_core.errors import IntegrityError
-from qpher_core.models import KeyRecord, KeyRef, canonical_json
+from qpher_core.models import KeyRecord, KeyVersion, canonical_json
 from qpher_core.protocols import KeyProtector
 
 __all__ = ["SealedSeed", "Sealer", "Seed"]
@@ -76,18 +79,17 @@ class Sealer:
         """Derive the tenant's current key now, so that sealing later cannot block or fail."""
         self._tenant_key(tenant_id, self._protector.kek_id)
 
-    def seal(self, ref: KeyRef, seed: Seed) -> SealedSeed:
-        """Seal a seed for one address.
+    def seal(self, key: KeyVersion, seed: Seed) -> SealedSeed:
+        """Seal a seed for one key version as it is described.
 
         Raises:
             ProtectorUnavailable: the key encryption key cannot be had.
         """
-        kek_id = self._protector.kek_id
-        nonce = os.urandom(_NONCE_BYTES)
-        key, aad = self._tenant_key(ref.tenant_id, kek_id), _associated_data(ref, kek_id)
-        return SealedSeed(
-            kek_id, _FORMAT + nonce + seed.reveal(lambda s: key.encrypt(nonce, s, aad))
-        )
+        return seed.reveal(lambda value: self._seal(key, value))
+
+    def reseal(self, record: KeyRecord, changed: KeyVersion) -> SealedSeed:
+        """Seal a stored seed for the same key version, changed. Errors as :meth:`open`."""
+        return self.open(record, lambda value: self._seal(changed, value))
 
     def open(self, record: KeyRecord, use: Callable[[bytes], T]) -> T:
         """Return ``use(seed)`` for a stored record.
@@ -96,20 +98,35 @@ class Sealer:
             ProtectorUnavailable: the key encryption key cannot be had.
             IntegrityError: the record was altered, or belongs to another address or KEK.
         """
-        ref = record.key.ref
+        key = record.key
         if record.sealed is None or record.sealed[:1] != _FORMAT:
-            raise IntegrityError(f"the sealed seed of {ref} is missing or of an unknown format")
+            raise IntegrityError(f"the sealed seed of {key.ref} is missing or of an unknown format")
         nonce, sealed = record.sealed[1 : 1 + _NONCE_BYTES], record.sealed[1 + _NONCE_BYTES :]
-        key = self._tenant_key(ref.tenant_id, record.kek_id)
-        try:
-            seed = key.decrypt(nonce, sealed, _associated_data(ref, record.kek_id))
-        except (InvalidTag, ValueError):  # ValueError: cut below the length of a nonce or tag
-            raise IntegrityError(f"the sealed seed of {ref} does not authenticate") from None
+        cipher = self._tenant_key(key.ref.tenant_id, record.kek_id)
+        seed: bytes | None = None
+        with contextlib.suppress(InvalidTag, ValueError):  # ValueError: shorter than a tag
+            seed = cipher.decrypt(nonce, sealed, _associated_data(key, record.kek_id))
+        if seed is None:
+            raise IntegrityError(
+                f"the record of {key.ref} does not authenticate: its seed, public key or state "
+                "was altered"
+            )
         return use(seed)
+
+    def authenticate(self, record: KeyRecord) -> None:
+        """Check that a record is as it was stored. Errors as :meth:`open`."""
+        self.open(record, lambda _: None)
 
     def close(self) -> None:
         """Forget the derived keys."""
         self._keys.clear()
+
+    def _seal(self, key: KeyVersion, seed: bytes) -> SealedSeed:
+        kek_id = self._protector.kek_id
+        nonce = os.urandom(_NONCE_BYTES)
+        cipher = self._tenant_key(key.ref.tenant_id, kek_id)
+        sealed = cipher.encrypt(nonce, seed, _associated_data(key, kek_id))
+        return SealedSeed(kek_id, _FORMAT + nonce + sealed)
 
     def _tenant_key(self, tenant_id: uuid.UUID, kek_id: str) -> AESGCM:
         info = b"qpher-core seal 1\x00" + tenant_id.bytes
@@ -118,14 +135,17 @@ class Sealer:
         )
 
 
-def _associated_data(ref: KeyRef, kek_id: str) -> bytes:
+def _associated_data(key: KeyVersion, kek_id: str) -> bytes:
     return canonical_json(
         {
             "format": "qpher-seal/1",
-            "tenant": str(ref.tenant_id),
-            "name": ref.name,
-            "algorithm": ref.algorithm,
-            "version": ref.version,
+            "tenant": str(key.ref.tenant_id),
+            "name": key.name,
+            "algorithm": key.algorithm,
+            "version": key.version,
+            "state": str(key.state),
+            "revision": key.revision,
+            "public_key": hashlib.sha256(key.public_key).hexdigest(),
             "kek": kek_id,
         }
     )

@@ -37,10 +37,9 @@ class StoredAuditLog:
         self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
     ) -> Iterator[AuditEntry]:
         """Yield entries in order."""
-        if start < 0:
-            raise ValidationError("start must be 0 or more", parameter="start")
-        if limit is not None and limit < 0:
-            raise ValidationError("limit must be 0 or more", parameter="limit")
+        _check_count(start, "start")
+        if limit is not None:
+            _check_count(limit, "limit")
         return self._records.read(tenant_id, start=start, limit=limit)
 
     def entry(self, receipt: Receipt) -> AuditEntry:
@@ -73,6 +72,11 @@ class StoredAuditLog:
         for entry in self._records.read(tenant_id, start=size, limit=1):
             return entry.seq if self._records.head(tenant_id)[0] <= entry.seq else None
         return None
+
+
+def _check_count(value: object, parameter: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValidationError(f"{parameter} must be an integer from 0", parameter=parameter)
 
 
 def verify_chain(

@@ -58,7 +58,7 @@ class PlanRule:
 
 @frozen
 class ProfileRule:
-    """Denies algorithms outside a profile; processing what exists stays possible."""
+    """Denies every operation on algorithms outside a profile, processing what exists included."""
 
     profile: str
     name: str = "profile"

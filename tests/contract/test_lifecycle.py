@@ -255,3 +255,12 @@ def test_states_are_seen_by_other_sessions_at_once(service: Qpher, session: Sess
     session.keys.compromise(KEM, 1)
     with pytest.raises(StateConflict):
         other.kem.decrypt(subject.box, 1)
+
+
+def test_accepting_a_compromised_key_is_recorded(session: Session) -> None:
+    """The audit entry tells that a compromised key was used knowingly."""
+    session.keys.generate("ML-KEM-768")
+    box = session.kem.encrypt(b"m")
+    session.keys.compromise("ML-KEM-768", 1)
+    opened = session.kem.decrypt(box.ciphertext, 1, accept_compromised=True)
+    assert session.audit.entry(opened.receipt).fields["reason"] == "accept_compromised"

@@ -17,7 +17,6 @@ from qpher_core.discovery import (
     providers_of,
 )
 from qpher_core.errors import (
-    AlgorithmUnavailable,
     PolicyUnavailable,
     ProtectorUnavailable,
     StoreUnavailable,
@@ -95,7 +94,7 @@ def test_ready_made_objects_pass_through() -> None:
 def test_no_provider_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any provider the error says so."""
     monkeypatch.setattr(discovery, "_table", lambda _group: {})
-    with pytest.raises(AlgorithmUnavailable, match="no primitives provider"):
+    with pytest.raises(ValidationError, match="installed: none"):
         open_primitives(None)
 
 

@@ -36,7 +36,7 @@ def sealer(protector: KeyProtector) -> Sealer:
 def sealed_record(sealer: Sealer) -> KeyRecord:
     """Return a record that holds the canary seed."""
     record = new_record(uuid.uuid4(), 3)
-    sealed = sealer.seal(record.key.ref, Seed(SEED, "ML-KEM-768", b""))
+    sealed = sealer.seal(record.key, Seed(SEED, "ML-KEM-768", b""))
     return evolve(record, kek_id=sealed.kek_id, sealed=sealed.sealed)
 
 
@@ -51,9 +51,9 @@ def test_a_seed_comes_back(sealer: Sealer) -> None:
 
 def test_sealing_twice_differs(sealer: Sealer) -> None:
     """The same seed sealed twice looks unrelated."""
-    ref = new_record(uuid.uuid4()).key.ref
+    key = new_record(uuid.uuid4()).key
     seed = Seed(SEED, "ML-KEM-768", b"")
-    assert sealer.seal(ref, seed).sealed[1:] != sealer.seal(ref, seed).sealed[1:]
+    assert sealer.seal(key, seed).sealed[1:] != sealer.seal(key, seed).sealed[1:]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def stored_key(protector: KeyProtector) -> tuple[SealedKeyStore, OneRecord, KeyV
     value = kem.generate_seed()
     record = new_record(uuid.uuid4())
     key = evolve(record.key, public_key=kem.open_seed(value).encapsulation_key)
-    sealed = sealer.seal(key.ref, Seed(value, "ML-KEM-768", key.public_key))
+    sealed = sealer.seal(key, Seed(value, "ML-KEM-768", key.public_key))
     records = OneRecord(KeyRecord(key, sealed.kek_id, sealed.sealed))
     store = SealedKeyStore(records, protector, open_primitives("openssl"))  # type: ignore[arg-type]
     return store, records, key
@@ -157,11 +157,14 @@ def stored_key(protector: KeyProtector) -> tuple[SealedKeyStore, OneRecord, KeyV
 
 def test_a_swapped_public_key_is_noticed(protector: KeyProtector) -> None:
     """A private key does not open beside a public key that is not its own."""
-    store, _, key = stored_key(protector)
+    store, records, key = stored_key(protector)
     assert store.open_decapsulation(key)
+    assert records.record is not None
     forged = evolve(key, public_key=bytes(1184), revision=2)
-    with pytest.raises(IntegrityError, match="public key"):
-        store.open_decapsulation(forged)
+    records.record = evolve(records.record, key=forged)
+    for use in (store.open_decapsulation, store.open_encapsulation):
+        with pytest.raises(IntegrityError, match="public key"):
+            use(forged)
 
 
 def test_a_destroyed_key_does_not_open(protector: KeyProtector) -> None:
