@@ -99,7 +99,7 @@ void mlkem_sample_noise(mlkem_poly *const p[], unsigned n, unsigned eta,
                         const uint8_t seed[MLKEM_SYM_BYTES], uint8_t nonce)
 {
     uint8_t inputs[KECCAK_MAX_LANES][PRF_INPUT], blocks[KECCAK_MAX_LANES][PRF_BYTES];
-    const uint8_t *in[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES] = {0};
     uint8_t *out[KECCAK_MAX_LANES];
     keccak_lanes lanes;
 

@@ -19,17 +19,11 @@ from ._cpu import cpu_path, select
 
 select()
 
+from . import _poweron
 from ._memory import KeyMemory, key_memory
+from .mldsa import MLDSA
+from .mlkem import MLKEM
 
-try:  # until both modules are in the tree
-    from .mlkem import MLKEM
-except ModuleNotFoundError as error:
-    if error.name != "qpher_native.mlkem":
-        raise
-try:
-    from .mldsa import MLDSA
-except ModuleNotFoundError as error:
-    if error.name != "qpher_native.mldsa":
-        raise
+_poweron.run()
 
 __all__ = ["MLDSA", "MLKEM", "KeyMemory", "cpu_path", "key_memory"]
