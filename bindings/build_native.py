@@ -19,8 +19,7 @@ from cffi import FFI
 HERE = Path(__file__).resolve().parent
 CSRC = HERE / "csrc"
 FLAGS = ["-O3", "-std=c11", "-fvisibility=hidden", "-g0"]
-# All symbols are bound at load: binding them at the first call would save every vector register on
-# the stack, with what it holds of a secret (bindings/checks/memscan.py found one there).
+# All symbols are bound at load, and their table is read-only afterwards.
 LINK_FLAGS = ["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else []
 # One extension serves every CPython from 3.11 on; free-threaded builds have no stable ABI.
 LIMITED_API = 0x030B0000
