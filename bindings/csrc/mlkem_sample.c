@@ -119,5 +119,5 @@ void mlkem_sample_noise(mlkem_poly *const p[], unsigned n, unsigned eta,
     }
     qpher_wipe(inputs, sizeof inputs);
     qpher_wipe(blocks, sizeof blocks);
-    qpher_wipe(&lanes, sizeof lanes);
+    keccak_lanes_wipe(&lanes);
 }
