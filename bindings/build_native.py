@@ -19,6 +19,8 @@ from cffi import FFI
 HERE = Path(__file__).resolve().parent
 CSRC = HERE / "csrc"
 FLAGS = ["-O3", "-std=c11", "-fvisibility=hidden", "-g0"]
+# All symbols are bound at load, and their table is read-only afterwards.
+LINK_FLAGS = ["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else []
 # One extension serves every CPython from 3.11 on; free-threaded builds have no stable ABI.
 LIMITED_API = 0x030B0000
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -57,7 +59,7 @@ def describe() -> FFI:
         depends=[os.path.relpath(path) for path in sorted(CSRC.glob("*.h"))],
         include_dirs=[os.path.relpath(CSRC)],
         extra_compile_args=flags(),
-        extra_link_args=os.environ.get("QPHER_NATIVE_LDFLAGS", "").split(),
+        extra_link_args=[*LINK_FLAGS, *os.environ.get("QPHER_NATIVE_LDFLAGS", "").split()],
         define_macros=[] if FREE_THREADED else [("Py_LIMITED_API", hex(LIMITED_API))],
         py_limited_api=not FREE_THREADED,
     )

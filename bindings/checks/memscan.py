@@ -27,6 +27,8 @@ KEM_RANK = {"ML-KEM-512": 2, "ML-KEM-768": 3, "ML-KEM-1024": 4}
 DSA_DIMENSIONS = {"ML-DSA-44": (4, 4), "ML-DSA-65": (6, 5), "ML-DSA-87": (8, 7)}
 MESSAGE = b"memory scan"
 PIECE = 8
+# Pages of the kernel that show in every process and cannot be read this way.
+KERNEL = ("[vvar", "[vsyscall")
 
 
 # ---- The child: uses keys and waits twice to be looked at ------------------------------------
@@ -155,7 +157,7 @@ def search(pid: int, needles: dict[str, bytes]) -> dict[str, list[str]]:
             fields = line.split(maxsplit=5)
             start, end = (int(part, 16) for part in fields[0].split("-"))
             where = fields[5] if len(fields) == 6 else "anonymous"
-            if "r" not in fields[1] or where in ("[vvar]", "[vsyscall]"):
+            if "r" not in fields[1] or where.startswith(KERNEL):
                 continue
             memory.seek(start)
             content = memory.read(end - start) or b""

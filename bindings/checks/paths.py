@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints the code paths that this CPU has, for the checks that go through all of them."""
+"""Prints the code paths that this CPU has, for the checks that go through all of them.
+
+``--numbers`` prints them as enum qpher_cpu_path has them.
+"""
 
 from __future__ import annotations
 
@@ -11,4 +14,5 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from qpher_native._cpu import PATHS
 from qpher_native._native import lib
 
-print(*PATHS[: lib.qpher_cpu_best() + 1])
+count = lib.qpher_cpu_best() + 1
+print(*(range(count) if "--numbers" in sys.argv else PATHS[:count]))

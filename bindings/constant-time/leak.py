@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copies the C core and plants one leak in the copy: what the constant-time checks must catch.
 
-``leak.py <kind> <folder>``; each kind is one that compilers or people have really produced.
+``leak.py <kind> <folder>`` plants it; ``leak.py <kind>`` prints the programs that must catch it.
+Each kind is one that compilers or people have really produced.
 """
 
 from __future__ import annotations
@@ -12,29 +13,31 @@ from pathlib import Path
 
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 
-# kind: (file, text of the core, the same with a leak)
+# kind: (programs that must notice, file, text of the core, the same with a leak)
 LEAKS = {
     # Choosing the rejection secret with a branch (implicit rejection becomes visible).
     "branch": (
+        "ct_kem",
         "ct.h",
-        "    for (size_t i = 0; i < n; i++)\n"
         "        out[i] = (uint8_t)(out[i] ^ (m & (out[i] ^ a[i])));\n",
-        "    for (size_t i = 0; i < n && m; i++)\n        out[i] = a[i];\n",
+        "        if (m)\n            out[i] = a[i];\n",
     ),
     # A table looked up with a secret index: here in absorbing a seed.
     "index": (
+        "ct_kem ct_dsa",
         "keccak.c",
-        "static void add_byte(uint64_t s[25], uint32_t pos, uint8_t x)\n{\n",
-        "static void add_byte(uint64_t s[25], uint32_t pos, uint8_t x)\n{\n"
-        "    static const volatile uint8_t table[256] = {0};\n"
-        "    x ^= table[(s[0] ^ x) & 0xff];\n",
+        "    s[pos / 8] ^= (uint64_t)x << 8 * (pos % 8);\n",
+        (
+            "    static const volatile uint8_t table[256] = {0};\n"
+            "    s[pos / 8] ^= (uint64_t)(x ^ table[(s[0] ^ x) & 0xff]) << 8 * (pos % 8);\n"
+        ),
     ),
 }
 
 
 def plant(kind: str, folder: Path) -> None:
     """Copy the sources and replace the one place."""
-    name, sound, leaky = LEAKS[kind]
+    _, name, sound, leaky = LEAKS[kind]
     shutil.copytree(CSRC, folder, dirs_exist_ok=True)
     text = (folder / name).read_text(encoding="utf-8")
     if text.count(sound) != 1:
@@ -43,4 +46,7 @@ def plant(kind: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    plant(sys.argv[1], Path(sys.argv[2]))
+    if len(sys.argv) == 2:
+        print(LEAKS[sys.argv[1]][0])
+    else:
+        plant(sys.argv[1], Path(sys.argv[2]))

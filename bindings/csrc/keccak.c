@@ -229,6 +229,32 @@ void shake_squeeze(keccak_sponge *k, uint8_t *out, size_t len)
     }
 }
 
+/* Permutations that run short of registers leave words of the state in their stack frames, below
+ * that of this function's caller. Never inlined, so that its own frame lies in their place. */
+static __attribute__((noinline)) void wipe_frame_of_x1(void)
+{
+    uint8_t frame[768];
+    qpher_wipe(frame, sizeof frame);
+}
+
+static __attribute__((noinline)) void wipe_frame_of_x8(void)
+{
+    uint8_t frame[2816];
+    qpher_wipe(frame, sizeof frame);
+}
+
+void keccak_sponge_wipe(keccak_sponge *k)
+{
+    qpher_wipe(k, sizeof *k);
+    wipe_frame_of_x1();
+}
+
+void keccak_lanes_wipe(keccak_lanes *k)
+{
+    qpher_wipe(k->s, 25 * sizeof k->s[0] * ((k->n + k->lanes - 1) / k->lanes * k->lanes));
+    wipe_frame_of_x8();
+}
+
 static void hash(uint8_t *out, size_t out_len, uint32_t rate, uint8_t suffix, const uint8_t *in,
                  size_t in_len)
 {
@@ -237,7 +263,7 @@ static void hash(uint8_t *out, size_t out_len, uint32_t rate, uint8_t suffix, co
     shake_absorb(&k, in, in_len);
     finalize(&k, suffix);
     shake_squeeze(&k, out, out_len);
-    qpher_wipe(&k, sizeof k);
+    keccak_sponge_wipe(&k);
 }
 
 void sha3_256(uint8_t out[32], const uint8_t *in, size_t len)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* FIPS 202: Keccak-f[1600], SHA3 and SHAKE, on one, four or eight independent states.
  *
- * Who wipes: a keccak_sponge or keccak_lanes belongs to its caller. Whoever absorbs a secret
- * (or squeezes one) wipes the object with qpher_wipe on every path out; objects that only ever
- * see public data need no wiping. The one-call functions wipe their own state. Nothing here
- * keeps a copy elsewhere, but a permutation may spill words to its stack frame. */
+ * Who wipes: a keccak_sponge or keccak_lanes belongs to its caller. Whoever absorbs a secret (or
+ * squeezes one) wipes the object with keccak_sponge_wipe or keccak_lanes_wipe on every path out;
+ * they also wipe the stack frames that permutations leave behind. Objects that only ever see
+ * public data need no wiping. The one-call functions wipe their own. */
 #ifndef QPHER_KECCAK_H
 #define QPHER_KECCAK_H
 
@@ -42,6 +42,8 @@ void shake_absorb(keccak_sponge *k, const uint8_t *in, size_t len); /* any numbe
 void shake_finalize(keccak_sponge *k);                              /* once */
 void shake_squeeze(keccak_sponge *k, uint8_t *out, size_t len);     /* any number of times */
 
+void keccak_sponge_wipe(keccak_sponge *k);
+
 /* ---- One call --------------------------------------------------------------------- */
 /* out may overlap in: all of in is absorbed before out is written. */
 
@@ -71,6 +73,8 @@ void keccak_lanes_absorb_suffix(keccak_lanes *k, unsigned n, unsigned rate, uint
 
 /* out[i] gets the next nblocks * rate bytes of instance i, for i < n. */
 void keccak_lanes_squeeze_blocks(keccak_lanes *k, uint8_t *const out[], size_t nblocks);
+
+void keccak_lanes_wipe(keccak_lanes *k);
 
 /* ---- Units: what a code path provides  ---- */
 

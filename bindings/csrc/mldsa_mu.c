@@ -48,5 +48,5 @@ void mldsa_mu(uint8_t mu[MLDSA_MU_BYTES], const uint8_t tr[MLDSA_TR_BYTES],
     shake_absorb(&h, m->data, m->length);
     shake_finalize(&h);
     shake_squeeze(&h, mu, MLDSA_MU_BYTES);
-    qpher_wipe(&h, sizeof h); /* the message may be secret, and short */
+    keccak_sponge_wipe(&h); /* the message may be secret, and short */
 }

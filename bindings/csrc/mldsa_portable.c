@@ -4,6 +4,7 @@
 #include "ct.h"
 #include "mldsa_elementwise.h"
 #include "mldsa_poly.h"
+#include "qpher_native.h"
 
 /* Algorithm 41. Each of the eight layers adds at most q to the absolute value. */
 static void ntt(mldsa_poly *a)
@@ -130,6 +131,13 @@ const struct mldsa_unit mldsa_portable = {
 
 const struct mldsa_unit *mldsa_unit_for(int path)
 {
+#if defined(__x86_64__)
+    if (path == QPHER_CPU_AVX512)
+        return &mldsa_avx512;
+    if (path == QPHER_CPU_AVX2)
+        return &mldsa_avx2;
+#else
     (void)path;
+#endif
     return &mldsa_portable;
 }

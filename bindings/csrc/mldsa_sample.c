@@ -100,7 +100,7 @@ static void reject_eta(mldsa_poly *r, uint8_t seeds[][66], unsigned n, unsigned 
         }
     }
     qpher_wipe(blocks, sizeof blocks);
-    qpher_wipe(&xof, sizeof xof);
+    keccak_lanes_wipe(&xof);
 }
 
 void mldsa_expand_s(const struct mldsa_params *p, mldsa_poly *s, const uint8_t rho_prime[64])
@@ -145,7 +145,7 @@ void mldsa_expand_masks(const struct mldsa_params *p, const struct mldsa_mask *m
     }
     qpher_wipe(seeds, sizeof seeds);
     qpher_wipe(blocks, sizeof blocks);
-    qpher_wipe(&xof, sizeof xof);
+    keccak_lanes_wipe(&xof);
 }
 
 /* ---- Algorithm 29 -------------------------------------------------------------------------- */

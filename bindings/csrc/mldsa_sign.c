@@ -100,7 +100,7 @@ static void challenge(const struct mldsa_params *p, struct candidate *cand, unsi
     keccak_lanes_absorb(&h, n, SHAKE256_RATE, in,
                         MLDSA_MU_BYTES + p->k * mldsa_packed_bytes(p->w1_bits));
     keccak_lanes_squeeze_blocks(&h, out, 1);
-    qpher_wipe(&h, sizeof h);
+    keccak_lanes_wipe(&h);
     for (unsigned j = 0; j < n; j++)
         QPHER_CT_DECLASSIFY(cand[j].ctilde, p->ctilde_bytes);
     mldsa_sample_in_ball(p, c, (const uint8_t *const *)out, n);

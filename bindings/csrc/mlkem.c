@@ -351,7 +351,7 @@ int qpher_mlkem_decapsulate(const qpher_mlkem_dk *dk, uint8_t *ss, const uint8_t
     qpher_wipe(secret_r, sizeof secret_r);
     qpher_wipe(rejected, sizeof rejected);
     qpher_wipe(again, sizeof again);
-    qpher_wipe(&sponge, sizeof sponge);
+    keccak_sponge_wipe(&sponge);
     return QPHER_OK;
 }
 

@@ -99,7 +99,7 @@ void mlkem_sample_noise(mlkem_poly *const p[], unsigned n, unsigned eta,
                         const uint8_t seed[MLKEM_SYM_BYTES], uint8_t nonce)
 {
     uint8_t inputs[KECCAK_MAX_LANES][PRF_INPUT], blocks[KECCAK_MAX_LANES][PRF_BYTES];
-    const uint8_t *in[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES] = {0};
     uint8_t *out[KECCAK_MAX_LANES];
     keccak_lanes lanes;
 
@@ -119,5 +119,5 @@ void mlkem_sample_noise(mlkem_poly *const p[], unsigned n, unsigned eta,
     }
     qpher_wipe(inputs, sizeof inputs);
     qpher_wipe(blocks, sizeof blocks);
-    qpher_wipe(&lanes, sizeof lanes);
+    keccak_lanes_wipe(&lanes);
 }

@@ -56,7 +56,8 @@ int qpher_init(int path);
 int qpher_cpu_path(void);
 int qpher_cpu_best(void);
 
-/* Overwrites n bytes in a way that the compiler may not leave out. */
+/* Overwrites n bytes in a way that the compiler may not leave out, and zeroes the vector
+ * registers: the last thing that a function on secrets does. */
 void qpher_wipe(void *p, size_t n);
 
 /* Fills out from the operating system's generator; blocks until that is seeded. */

@@ -19,8 +19,11 @@ from ._cpu import cpu_path, select
 
 select()
 
+from . import _poweron
 from ._memory import KeyMemory, key_memory
 from .mldsa import MLDSA
 from .mlkem import MLKEM
+
+_poweron.run()
 
 __all__ = ["MLDSA", "MLKEM", "KeyMemory", "cpu_path", "key_memory"]

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The unit of ML-DSA for AVX2: eight coefficients at a time, compaction by pdep and pext. */
+#if defined(__x86_64__)
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,popcnt"))), apply_to = function)
+#else
+#pragma GCC target("avx2,bmi,bmi2,popcnt")
+#endif
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "ct.h"
+#include "mldsa_elementwise.h"
+#include "mldsa_poly.h"
+#include "mldsa_x86.h"
+
+typedef __m256i vec;
+
+static inline vec load(const void *p)
+{
+    return _mm256_load_si256(p);
+}
+
+static inline void store(void *p, vec x)
+{
+    _mm256_store_si256(p, x);
+}
+
+/* ---- Montgomery products ------------------------------------------------------------------- */
+
+/* A factor z and z * q^-1 mod 2^32, in every lane. */
+typedef struct {
+    vec z, zqinv;
+} factor;
+
+/* The upper halves of the 64-bit lanes of even, and of odd, in turn. */
+static inline vec upper_halves(vec even, vec odd)
+{
+    return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+}
+
+/* a * z * 2^-32 mod q, |r| < q, for the even lanes at once and then the odd ones: the upper half
+ * of a*z minus that of m*q, m = a*z*q^-1 mod 2^32; the lower halves are equal. */
+static inline vec multiply_lanes(vec a, factor even, factor odd, vec q)
+{
+    const vec a_odd = _mm256_srli_epi64(a, 32);
+    const vec m_even = _mm256_mul_epi32(_mm256_mul_epi32(a, even.zqinv), q);
+    const vec m_odd = _mm256_mul_epi32(_mm256_mul_epi32(a_odd, odd.zqinv), q);
+    return upper_halves(_mm256_sub_epi32(_mm256_mul_epi32(a, even.z), m_even),
+                        _mm256_sub_epi32(_mm256_mul_epi32(a_odd, odd.z), m_odd));
+}
+
+static inline vec multiply(vec a, factor f, vec q)
+{
+    const factor odd = {_mm256_srli_epi64(f.z, 32), _mm256_srli_epi64(f.zqinv, 32)};
+    return multiply_lanes(a, f, odd, q);
+}
+
+/* The same with a factor that is one number. */
+static inline vec multiply_by_one(vec a, factor f, vec q)
+{
+    return multiply_lanes(a, f, f, q);
+}
+
+static inline factor zeta(unsigned k)
+{
+    return (factor){_mm256_set1_epi32(mldsa_zetas[k]), _mm256_set1_epi32(mldsa_zetas_qinv[k])};
+}
+
+static inline vec gather(const int32_t *p, vec index)
+{
+    return _mm256_permutevar8x32_epi32(_mm256_loadu_si256((const void *)p), index);
+}
+
+/* zetas[k + index] in each lane. */
+static inline factor zetas(unsigned k, vec index)
+{
+    return (factor){gather(mldsa_zetas + k, index), gather(mldsa_zetas_qinv + k, index)};
+}
+
+/* ---- Shuffles between the layers within two vectors ------------------------------------------ */
+
+/* In layer len <= 4 the butterflies of 16 neighbouring coefficients take a from one vector and b
+ * from another, blocks in their natural order. Each split halves the blocks and undoes itself. */
+static inline void split4(vec *a, vec *b)
+{
+    const vec x = *a, y = *b;
+    *a = _mm256_permute2x128_si256(x, y, 0x20);
+    *b = _mm256_permute2x128_si256(x, y, 0x31);
+}
+
+static inline void split2(vec *a, vec *b)
+{
+    const vec x = *a, y = *b;
+    *a = _mm256_unpacklo_epi64(x, y);
+    *b = _mm256_unpackhi_epi64(x, y);
+}
+
+static inline void split1(vec *a, vec *b)
+{
+    const vec x = *a, y = *b;
+    *a = _mm256_blend_epi32(x, _mm256_slli_epi64(y, 32), 0xaa);
+    *b = _mm256_blend_epi32(_mm256_srli_epi64(x, 32), y, 0xaa);
+}
+
+/* From the order of layer len = 1 to the natural one, and back. */
+static inline void join(vec *a, vec *b)
+{
+    const vec x = _mm256_unpacklo_epi32(*a, *b), y = _mm256_unpackhi_epi32(*a, *b);
+    *a = x;
+    *b = y;
+    split4(a, b);
+}
+
+static inline void unjoin(vec *a, vec *b)
+{
+    split4(a, b);
+    const __m256 x = _mm256_castsi256_ps(*a), y = _mm256_castsi256_ps(*b);
+    *a = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88));
+    *b = _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd));
+}
+
+#define RUN4 _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)
+#define RUN2 _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)
+#define RUN1 _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
+/* For the inverse, whose blocks come in reverse order. */
+#define BACK4 _mm256_setr_epi32(1, 1, 1, 1, 0, 0, 0, 0)
+#define BACK2 _mm256_setr_epi32(3, 3, 2, 2, 1, 1, 0, 0)
+#define BACK1 _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0)
+
+/* ---- NTT ------------------------------------------------------------------------------------- */
+
+static inline void butterfly(vec *a, vec *b, vec t)
+{
+    *b = _mm256_sub_epi32(*a, t);
+    *a = _mm256_add_epi32(*a, t);
+}
+
+/* Algorithm 41. Three layers on eight vectors that lie 32 coefficients apart, then five within 32
+ * neighbours. Each layer adds at most q to the absolute value, so |c| < 9q at the end. */
+static void ntt(mldsa_poly *p)
+{
+    const vec q = _mm256_set1_epi32(MLDSA_Q);
+    for (unsigned i = 0; i < 32; i += 8) {
+        vec x[8];
+        for (unsigned j = 0; j < 8; j++)
+            x[j] = load(p->c + 32 * j + i);
+        for (unsigned j = 0; j < 4; j++)
+            butterfly(&x[j], &x[j + 4], multiply_by_one(x[j + 4], zeta(1), q));
+        for (unsigned j = 0; j < 8; j += 4)
+            for (unsigned m = j; m < j + 2; m++)
+                butterfly(&x[m], &x[m + 2], multiply_by_one(x[m + 2], zeta(2 + j / 4), q));
+        for (unsigned j = 0; j < 8; j += 2)
+            butterfly(&x[j], &x[j + 1], multiply_by_one(x[j + 1], zeta(4 + j / 2), q));
+        for (unsigned j = 0; j < 8; j++)
+            store(p->c + 32 * j + i, x[j]);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        vec x[4];
+        for (unsigned j = 0; j < 4; j++)
+            x[j] = load(p->c + 32 * i + 8 * j);
+        butterfly(&x[0], &x[2], multiply_by_one(x[2], zeta(8 + i), q));
+        butterfly(&x[1], &x[3], multiply_by_one(x[3], zeta(8 + i), q));
+        for (unsigned j = 0; j < 2; j++) {
+            const unsigned pair = 2 * i + j;
+            vec a = x[2 * j], b = x[2 * j + 1];
+            butterfly(&a, &b, multiply_by_one(b, zeta(16 + pair), q));
+            split4(&a, &b);
+            butterfly(&a, &b, multiply(b, zetas(32 + 2 * pair, RUN4), q));
+            split2(&a, &b);
+            butterfly(&a, &b, multiply(b, zetas(64 + 4 * pair, RUN2), q));
+            split1(&a, &b);
+            butterfly(&a, &b, multiply(b, zetas(128 + 8 * pair, RUN1), q));
+            join(&a, &b);
+            store(p->c + 16 * pair, a);
+            store(p->c + 16 * pair + 8, b);
+        }
+    }
+}
+
+/* One butterfly of algorithm 42 with zeta^-1 = -zeta of the mirrored place: b = (b - a) * zeta. */
+static inline void unbutterfly(vec *a, vec *b, factor f, vec q)
+{
+    const vec difference = _mm256_sub_epi32(*b, *a);
+    *a = _mm256_add_epi32(*a, *b);
+    *b = multiply(difference, f, q);
+}
+
+static inline void unbutterfly_by_one(vec *a, vec *b, factor f, vec q)
+{
+    const vec difference = _mm256_sub_epi32(*b, *a);
+    *a = _mm256_add_epi32(*a, *b);
+    *b = multiply_by_one(difference, f, q);
+}
+
+/* Algorithm 42. Sums double in each of eight layers, from below q to below 256q < 2^31. */
+static void intt(mldsa_poly *p)
+{
+    const vec q = _mm256_set1_epi32(MLDSA_Q);
+    const factor last = {
+        _mm256_set1_epi32(MLDSA_INTT_FACTOR),
+        _mm256_set1_epi32((int32_t)((uint32_t)MLDSA_INTT_FACTOR * (uint32_t)MLDSA_QINV))};
+    for (unsigned i = 0; i < 8; i++) {
+        vec x[4];
+        for (unsigned j = 0; j < 2; j++) {
+            const unsigned pair = 2 * i + j;
+            vec a = load(p->c + 16 * pair), b = load(p->c + 16 * pair + 8);
+            unjoin(&a, &b);
+            unbutterfly(&a, &b, zetas(248 - 8 * pair, BACK1), q);
+            split1(&a, &b);
+            unbutterfly(&a, &b, zetas(124 - 4 * pair, BACK2), q);
+            split2(&a, &b);
+            unbutterfly(&a, &b, zetas(62 - 2 * pair, BACK4), q);
+            split4(&a, &b);
+            unbutterfly_by_one(&a, &b, zeta(31 - pair), q);
+            x[2 * j] = a;
+            x[2 * j + 1] = b;
+        }
+        unbutterfly_by_one(&x[0], &x[2], zeta(15 - i), q);
+        unbutterfly_by_one(&x[1], &x[3], zeta(15 - i), q);
+        for (unsigned j = 0; j < 4; j++)
+            store(p->c + 32 * i + 8 * j, x[j]);
+    }
+    for (unsigned i = 0; i < 32; i += 8) {
+        vec x[8];
+        for (unsigned j = 0; j < 8; j++)
+            x[j] = load(p->c + 32 * j + i);
+        for (unsigned j = 0; j < 8; j += 2)
+            unbutterfly_by_one(&x[j], &x[j + 1], zeta(7 - j / 2), q);
+        for (unsigned j = 0; j < 8; j += 4)
+            for (unsigned m = j; m < j + 2; m++)
+                unbutterfly_by_one(&x[m], &x[m + 2], zeta(3 - j / 4), q);
+        for (unsigned j = 0; j < 4; j++)
+            unbutterfly_by_one(&x[j], &x[j + 4], zeta(1), q);
+        for (unsigned j = 0; j < 8; j++)
+            store(p->c + 32 * j + i, multiply_by_one(x[j], last, q));
+    }
+}
+
+/* The upper half of a 64-bit sum s of products minus that of m*q, m = s*q^-1 mod 2^32. */
+static inline vec reduce(vec even, vec odd, vec qinv, vec q)
+{
+    const vec m_even = _mm256_mul_epi32(_mm256_mul_epi32(even, qinv), q);
+    const vec m_odd = _mm256_mul_epi32(_mm256_mul_epi32(odd, qinv), q);
+    return upper_halves(_mm256_sub_epi64(even, m_even), _mm256_sub_epi64(odd, m_odd));
+}
+
+/* Algorithms 45 and 46: 64-bit sums of products, even and odd lanes apart, one reduction. */
+static void dot(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *b, unsigned n)
+{
+    const vec q = _mm256_set1_epi32(MLDSA_Q), qinv = _mm256_set1_epi32(MLDSA_QINV);
+    for (unsigned j = 0; j < MLDSA_N; j += 16) {
+        vec even[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        vec odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (unsigned i = 0; i < n; i++) {
+            for (unsigned m = 0; m < 2; m++) {
+                const vec x = load(a[i].c + j + 8 * m), y = load(b[i].c + j + 8 * m);
+                const vec e = _mm256_mul_epi32(x, y);
+                const vec o = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(y, 32));
+                even[m] = _mm256_add_epi64(even[m], e);
+                odd[m] = _mm256_add_epi64(odd[m], o);
+            }
+        }
+        for (unsigned m = 0; m < 2; m++)
+            store(r->c + j + 8 * m, reduce(even[m], odd[m], qinv, q));
+    }
+}
+
+/* ---- Sampling -------------------------------------------------------------------------------- */
+
+/* Stores the lanes of mask, one after the other, from have on, as far as there is room. */
+static inline unsigned append(mldsa_poly *r, unsigned have, vec x, unsigned mask)
+{
+    /* Byte i of lanes is 0xff where bit i of mask is set; pext gathers the numbers of those. */
+    const uint64_t lanes = _pdep_u64(mask, 0x0101010101010101) * 0xff;
+    const long long order = (long long)_pext_u64(0x0706050403020100, lanes);
+    const vec packed =
+        _mm256_permutevar8x32_epi32(x, _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(order)));
+    const unsigned room = MLDSA_N - have, n = (unsigned)_mm_popcnt_u32(mask);
+    int32_t last[8];
+    if (room >= 8) {
+        _mm256_storeu_si256((void *)(r->c + have), packed); /* what follows the n is overwritten */
+        return have + n;
+    }
+    _mm256_storeu_si256((void *)last, packed);
+    memcpy(r->c + have, last, room * sizeof last[0]);
+    return n < room ? have + n : MLDSA_N;
+}
+
+static inline unsigned lanes_below(vec x, vec limit)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(limit, x)));
+}
+
+static inline vec load_two(const uint8_t *low, const uint8_t *high)
+{
+    return _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const void *)low)),
+        _mm_loadu_si128((const void *)high), 1);
+}
+
+/* Algorithm 30: eight candidates of three bytes. */
+static unsigned reject_uniform(mldsa_poly *r, unsigned have, const uint8_t *in, unsigned len)
+{
+    const vec spread = _mm256_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1, 4, 5,
+                                        6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1);
+    const vec low23 = _mm256_set1_epi32(0x7fffff), q = _mm256_set1_epi32(MLDSA_Q);
+    for (unsigned i = 0; i < len && have < MLDSA_N; i += 24) {
+        const vec x = load_two(in + i, in + i + 8);
+        const vec c = _mm256_and_si256(_mm256_shuffle_epi8(x, spread), low23);
+        have = append(r, have, c, lanes_below(c, q));
+    }
+    return have;
+}
+
+/* Algorithm 31: eight half-bytes. Which of them are accepted is public (mldsa_sample.c). */
+static unsigned reject_eta(mldsa_poly *r, unsigned have, const uint8_t *in, unsigned len,
+                           unsigned eta)
+{
+    const vec limit = _mm256_set1_epi32(eta == 2 ? 15 : 9), top = _mm256_set1_epi32((int)eta);
+    const vec shifts = _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4);
+    for (unsigned i = 0; i < len && have < MLDSA_N; i += 4) {
+        const __m128i bytes = _mm_cvtsi32_si128((int)load32_le(in + i));
+        const vec twice = _mm256_cvtepu8_epi32(_mm_unpacklo_epi8(bytes, bytes));
+        vec half = _mm256_and_si256(_mm256_srlv_epi32(twice, shifts), _mm256_set1_epi32(15));
+        unsigned accepted = lanes_below(half, limit);
+        QPHER_CT_DECLASSIFY(&accepted, sizeof accepted);
+        if (eta == 2) { /* half mod 5, as half - 5 * floor(13 * half / 64) */
+            const vec fifth = _mm256_srli_epi32(_mm256_mullo_epi32(half, _mm256_set1_epi32(13)), 6);
+            half = _mm256_sub_epi32(half, _mm256_mullo_epi32(fifth, _mm256_set1_epi32(5)));
+        }
+        have = append(r, have, _mm256_sub_epi32(top, half), accepted);
+    }
+    return have;
+}
+
+/* ---- Packing --------------------------------------------------------------------------------- */
+
+/* Algorithm 19 for z: four fields in each 128-bit half, each to the bottom of a lane, then gamma1
+ * minus it. */
+static void unpack_z(mldsa_poly *r, const uint8_t *in, unsigned bits)
+{
+    const vec spread20 = _mm256_setr_epi8(0, 1, 2, -1, 2, 3, 4, -1, 5, 6, 7, -1, 7, 8, 9, -1, 0, 1,
+                                          2, -1, 2, 3, 4, -1, 5, 6, 7, -1, 7, 8, 9, -1);
+    const vec spread18 = _mm256_setr_epi8(0, 1, 2, -1, 2, 3, 4, -1, 4, 5, 6, -1, 6, 7, 8, -1, 0, 1,
+                                          2, -1, 2, 3, 4, -1, 4, 5, 6, -1, 6, 7, 8, -1);
+    const vec spread = bits == 20 ? spread20 : spread18;
+    const vec shift = bits == 20 ? _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4)
+                                 : _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    const vec field = _mm256_set1_epi32((1 << bits) - 1), top = _mm256_set1_epi32(1 << (bits - 1));
+    uint8_t last[32] = {0}; /* loads of the last group would reach past the input */
+    memcpy(last, in + 31 * (size_t)bits, bits);
+    for (unsigned i = 0; i < MLDSA_N; i += 8, in += bits) {
+        const uint8_t *from = i + 8 < MLDSA_N ? in : last;
+        const vec x = load_two(from, from + bits / 2);
+        const vec y = _mm256_srlv_epi32(_mm256_shuffle_epi8(x, spread), shift);
+        store(r->c + i, _mm256_sub_epi32(top, _mm256_and_si256(y, field)));
+    }
+    qpher_wipe(last, sizeof last);
+}
+
+/* Algorithm 16 for w1: neighbours are joined by multiplications with powers of two. */
+void mldsa_pack_w1_avx2(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits)
+{
+    const vec pair = _mm256_set1_epi16(bits == 4 ? 1 | 16 << 8 : 1 | 64 << 8);
+    if (bits == 4) {
+        for (unsigned i = 0; i < MLDSA_N; i += 64, out += 32) {
+            const vec x = _mm256_maddubs_epi16(_mm256_loadu_si256((const void *)(w1 + i)), pair);
+            const vec y =
+                _mm256_maddubs_epi16(_mm256_loadu_si256((const void *)(w1 + i + 32)), pair);
+            _mm256_storeu_si256((void *)out,
+                                _mm256_permute4x64_epi64(_mm256_packus_epi16(x, y), 0xd8));
+        }
+        return;
+    }
+    const vec four = _mm256_set1_epi32(1 | 4096 << 16);
+    const vec squeeze = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, 0,
+                                         1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    for (unsigned i = 0; i < MLDSA_N; i += 32, out += 24) {
+        const vec x = _mm256_maddubs_epi16(_mm256_loadu_si256((const void *)(w1 + i)), pair);
+        const vec y = _mm256_shuffle_epi8(_mm256_madd_epi16(x, four), squeeze);
+        const __m128i low = _mm256_castsi256_si128(y), high = _mm256_extracti128_si256(y, 1);
+        _mm_storel_epi64((void *)out, low);
+        store32_le(out + 8, (uint32_t)_mm_extract_epi32(low, 2));
+        _mm_storel_epi64((void *)(out + 12), high);
+        store32_le(out + 20, (uint32_t)_mm_extract_epi32(high, 2));
+    }
+}
+
+const struct mldsa_unit mldsa_avx2 = {
+    .width = 4,
+    .ntt = ntt,
+    .intt = intt,
+    .dot = dot,
+    .add = add,
+    .exceeds = exceeds,
+    .power2round = power2round,
+    .decompose = decompose,
+    .make_hint = make_hint,
+    .use_hint = use_hint,
+    .reject_uniform = reject_uniform,
+    .reject_eta = reject_eta,
+    .unpack_z = unpack_z,
+    .pack_w1 = mldsa_pack_w1_avx2,
+};
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#else
+typedef int mldsa_avx2_is_empty; /* a translation unit needs a declaration */
+#endif
