@@ -1,7 +1,7 @@
 # Everything runs in a virtual environment that the first target makes.
 # CI runs these targets and nothing else.
 
-PYTHON ?= python3
+PYTHON3 ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -39,10 +39,20 @@ bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=mean,median,stddev,ops
 
-$(READY): pyproject.toml setup.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,test]'
+# The C core needs a compiler and Python's headers. Where they are missing and we may install
+# them, we do; where not, the library works without it, on OpenSSL's primitives.
+HEADERS = $(PYTHON3) -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")'
+
+$(READY): pyproject.toml setup.py $(wildcard bindings/csrc/* bindings/build_native.py)
+	@$(HEADERS) 2>/dev/null || { test "$$(id -u)" = 0 && \
+	  apt-get update -qq && apt-get install -y -qq python3-dev >/dev/null; } || \
+	  echo "Python.h is missing (Debian: python3-dev): installing without the C core"
+	$(PYTHON3) -m venv $(VENV)
+	$(HEADERS) 2>/dev/null || export QPHER_NO_NATIVE=1; \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,test]'
 	touch $@
+
+include bindings/native.mk
 
 clean:
 	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ from ._threads import split
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
+    from typing import Self
 
     from ._buffers import Buffer
     from ._native import Bytes, CData
@@ -234,7 +235,7 @@ class SigningKey:
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
         raise TypeError("a signing key cannot be pickled or copied")
 
-    def __enter__(self) -> SigningKey:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -12,6 +12,7 @@ from ._native import ffi, lib
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
+    from typing import Self
 
     from ._buffers import Buffer
     from ._native import CData
@@ -156,7 +157,7 @@ class DecapsulationKey:
     def __reduce_ex__(self, _protocol: Any) -> NoReturn:
         raise TypeError("a decapsulation key cannot be pickled or copied")
 
-    def __enter__(self) -> DecapsulationKey:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

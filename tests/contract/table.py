@@ -54,7 +54,6 @@ class Provider:
 _ALL_PROVIDERS: Final = {
     "native": Provider(deterministic=True, digests=True),
     "openssl": Provider(deterministic=False, digests=True),
-    "rustcrypto": Provider(deterministic=False, digests=False),
 }
 
 

@@ -21,3 +21,9 @@ if _PACKAGES:
 def pytest_configure(config: pytest.Config) -> None:
     """Marks of these tests."""
     config.addinivalue_line("markers", "long: takes minutes; run by the long target")
+
+
+try:
+    import qpher_native  # noqa: F401
+except ImportError:
+    collect_ignore_glob = ["test_*.py"]  # tests/unit/test_native_is_built.py says so
