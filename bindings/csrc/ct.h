@@ -13,7 +13,9 @@
 
 /* The constant-time builds define one of the two: memory that holds a secret is then marked as
  * undefined, and the checker reports every branch, index or division that depends on it.
- * DECLASSIFY says that a value may be known; each use justifies itself in a comment. */
+ * DECLASSIFY says that a value may be known; each use justifies itself in a comment. POISON inside
+ * the core makes up for what a checker loses: MemorySanitizer takes the bits that only a carry can
+ * reach for public. */
 #if defined(QPHER_CT_VALGRIND)
 #include <valgrind/memcheck.h>
 #define QPHER_CT_POISON(p, n) ((void)VALGRIND_MAKE_MEM_UNDEFINED((p), (n)))
