@@ -29,23 +29,32 @@
 #define QPHER_CT_DECLASSIFY(p, n) ((void)(p), (void)(n))
 #endif
 
-/* x, but the compiler no longer knows anything about it. */
+/* x, but the compiler no longer knows anything about it. MemorySanitizer would stop at inline
+ * assembly, so it gets a variable that may change at any time. */
+#if defined(QPHER_CT_MSAN)
+#define QPHER_CT_BARRIER(type, x)                                                                \
+    volatile type barred = (x);                                                                  \
+    return barred
+#else
+#define QPHER_CT_BARRIER(type, x)                                                                \
+    type barred = (x);                                                                           \
+    __asm__("" : "+r"(barred));                                                                  \
+    return barred
+#endif
+
 static inline uint32_t ct_barrier32(uint32_t x)
 {
-    __asm__("" : "+r"(x));
-    return x;
+    QPHER_CT_BARRIER(uint32_t, x);
 }
 
 static inline int32_t ct_barrier_i32(int32_t x)
 {
-    __asm__("" : "+r"(x));
-    return x;
+    QPHER_CT_BARRIER(int32_t, x);
 }
 
 static inline uint64_t ct_barrier64(uint64_t x)
 {
-    __asm__("" : "+r"(x));
-    return x;
+    QPHER_CT_BARRIER(uint64_t, x);
 }
 
 /* All ones if x != 0, else 0. */
