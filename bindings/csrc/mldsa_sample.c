@@ -99,6 +99,8 @@ static void reject_eta(mldsa_poly *r, uint8_t seeds[][66], unsigned n, unsigned 
             missing |= have[j] < MLDSA_N;
         }
     }
+    for (unsigned j = 0; j < n; j++)
+        QPHER_CT_POISON(&r[j], sizeof r[j]); /* every bit: MemorySanitizer follows no carry */
     qpher_wipe(blocks, sizeof blocks);
     keccak_lanes_wipe(&xof);
 }
@@ -140,8 +142,11 @@ void mldsa_expand_masks(const struct mldsa_params *p, const struct mldsa_mask *m
         }
         keccak_lanes_absorb(&xof, lanes, SHAKE256_RATE, in, 66);
         keccak_lanes_squeeze_blocks(&xof, out, MASK_BLOCKS);
-        for (unsigned j = 0; j < lanes; j++)
-            unit->unpack_z(&masks[(done + j) / p->l].y[(done + j) % p->l], blocks[j], p->z_bits);
+        for (unsigned j = 0; j < lanes; j++) {
+            mldsa_poly *const y = &masks[(done + j) / p->l].y[(done + j) % p->l];
+            unit->unpack_z(y, blocks[j], p->z_bits);
+            QPHER_CT_POISON(y, sizeof *y); /* every bit, as above */
+        }
     }
     qpher_wipe(seeds, sizeof seeds);
     qpher_wipe(blocks, sizeof blocks);

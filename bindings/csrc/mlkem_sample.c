@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "ct.h"
 #include "keccak.h"
 #include "mlkem_poly.h"
 #include "qpher_native.h"
@@ -116,6 +117,7 @@ void mlkem_sample_noise(mlkem_poly *const p[], unsigned n, unsigned eta,
             cbd2(p[i], blocks[i]);
         else
             cbd3(p[i], blocks[i]);
+        QPHER_CT_POISON(p[i], sizeof *p[i]); /* every bit: MemorySanitizer follows no carry */
     }
     qpher_wipe(inputs, sizeof inputs);
     qpher_wipe(blocks, sizeof blocks);
