@@ -12,6 +12,11 @@ b'a message'
 """
 
 from qpher_core.algorithms import ALGORITHMS, Algorithm
+from qpher_core.audit.anchors import AnchorSettings
+from qpher_core.audit.problems import AuditIntegrityError, Problem
+from qpher_core.audit.proof import VerifiedEntry, verify_proof
+from qpher_core.audit.records import StoredAnchor
+from qpher_core.audit.vkey import VerifierKey
 from qpher_core.errors import (
     AlgorithmUnavailable,
     AuditUnavailable,
@@ -57,7 +62,9 @@ __all__ = [
     "ALGORITHMS",
     "Algorithm",
     "AlgorithmUnavailable",
+    "AnchorSettings",
     "AuditEntry",
+    "AuditIntegrityError",
     "AuditLog",
     "AuditReport",
     "AuditUnavailable",
@@ -77,6 +84,7 @@ __all__ = [
     "PolicyRequest",
     "PolicyUnavailable",
     "Primitives",
+    "Problem",
     "ProtectorUnavailable",
     "Qpher",
     "QpherError",
@@ -86,9 +94,13 @@ __all__ = [
     "StateConflict",
     "Store",
     "StoreUnavailable",
+    "StoredAnchor",
     "Tenant",
     "TenantStatus",
     "Unavailable",
     "ValidationError",
+    "VerifiedEntry",
+    "VerifierKey",
     "open",
+    "verify_proof",
 ]
