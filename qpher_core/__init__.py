@@ -16,6 +16,7 @@ from qpher_core.audit.anchors import AnchorSettings
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.proof import VerifiedEntry, verify_proof
 from qpher_core.audit.records import StoredAnchor
+from qpher_core.audit.verifier import ExportReport, verify_export
 from qpher_core.audit.vkey import VerifierKey
 from qpher_core.errors import (
     AlgorithmUnavailable,
@@ -71,6 +72,7 @@ __all__ = [
     "AuthenticationError",
     "Decision",
     "DecryptionFailed",
+    "ExportReport",
     "IntegrityError",
     "KeyProtector",
     "KeyRef",
@@ -102,5 +104,6 @@ __all__ = [
     "VerifiedEntry",
     "VerifierKey",
     "open",
+    "verify_export",
     "verify_proof",
 ]

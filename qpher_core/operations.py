@@ -127,8 +127,7 @@ _ROWS: Final = (
     _admin("tenants.create", "tenant document"),
     _admin("tenants.update", "tenant document"),
     _admin("policies.set", "policy document"),
-    _admin("anchors.generate", "public key"),
-    _admin("anchors.rotate", "rotation statement"),
+    _admin("anchors.rotate", "rotation statement; of a first key, the public key"),
 )
 
 #: Action to row.

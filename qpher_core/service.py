@@ -4,6 +4,7 @@
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -12,6 +13,7 @@ from attrs import evolve
 from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.audit.anchor_keys import SERVICE, AnchorKeys
 from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
+from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.log import StoredAuditLog
 from qpher_core.calls import Effect
 from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
@@ -196,13 +198,28 @@ class Policies:
 class ServiceAudit:
     """The audit logs of all tenants, for the holder of the service."""
 
-    def __init__(self, audit: AuditLog, tenants: Tenants) -> None:
+    def __init__(self, store: Store, audit: AuditLog, anchorer: Anchorer, tenants: Tenants) -> None:
+        self._store = store
         self._audit = audit
+        self._anchorer = anchorer
         self._tenants = tenants
 
     def verify(self, tenant: str | uuid.UUID | None = None) -> AuditReport:
         """Check the whole chain of a tenant, or that of the service itself."""
         return self._audit.verify(SERVICE_LOG if tenant is None else self._tenants.get(tenant).id)
+
+    def export(self, target: str | Path, tenant: str | uuid.UUID | None = None) -> None:
+        """Write the whole log of a tenant, or of the service itself, as JSON Lines.
+
+        It is anchored first, so that the last anchor signs the whole export. A name that ends
+        with ``.gz`` is compressed. ``qpher-core audit verify`` checks it anywhere.
+
+        Raises:
+            AuditIntegrityError: the log does not continue what was anchored before.
+            OSError: the file cannot be written.
+        """
+        tenant_id = SERVICE_LOG if tenant is None else self._tenants.get(tenant).id
+        write_export(export_lines(self._store, self._anchorer, tenant_id), Path(target))
 
     def has(self, receipt: Receipt) -> bool:
         """Return whether the log holds the entry of a receipt, unaltered, at its place."""
@@ -240,7 +257,6 @@ class Qpher:
         self._audit = StoredAuditLog(store.audit, _now)
         self._service_keys = SealedKeyStore(store.service_keys, protector, primitives)
         settings = anchors or AnchorSettings()
-        self._anchorer = self._make_anchorer(settings)
         self._pipeline = Pipeline(
             store,
             self._keys,
@@ -249,9 +265,10 @@ class Qpher:
             clock=_now,
             policy_deadline=policy_deadline,
         )
+        self._anchorer = self._make_anchorer(settings)
         self.tenants = Tenants(store, self._pipeline)
         self.policies = Policies(store, self._pipeline, self.tenants)
-        self.audit = ServiceAudit(self._audit, self.tenants)
+        self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
         self.anchors = Anchors(store, self._anchorer)
         self._thread = AnchorThread(store, self._anchorer, settings)
         self._audit.appended = self._thread.appended
@@ -261,8 +278,7 @@ class Qpher:
         keys = AnchorKeys(
             self._store,
             self._service_keys,
-            self._audit,
-            self._primitives,
+            self._pipeline,
             service=settings.service,
             clock=_now,
         )

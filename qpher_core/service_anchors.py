@@ -68,7 +68,7 @@ class Anchors:
         """Return the statements by which each anchor key introduced the next, oldest first."""
         return self._store.anchors.statements()
 
-    def rotate(self, *, actor: str = "operator", reason: str = "") -> str:
+    def rotate(self, *, actor: str = "operator") -> str:
         """Replace the anchor key and return the new one as a vkey.
 
         The old key signs a statement that names the new one, and is retired.
@@ -76,7 +76,7 @@ class Anchors:
         Raises:
             StateConflict: it was rotated at the same moment.
         """
-        return str(self._anchorer.keys.rotate(check_name(actor, "actor"), reason))
+        return str(self._anchorer.keys.rotate(check_name(actor, "actor")))
 
 
 def _id(tenant: Tenant | uuid.UUID | None) -> uuid.UUID:

@@ -11,27 +11,42 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
-from qpher_core.audit.entry import EntryDraft, digest
+from qpher_core.audit.entry import digest
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.vkey import SIGNATURE_TYPES, NoteSigner, VerifierKey, verify_note
+from qpher_core.calls import Change, Effect
 from qpher_core.errors import StateConflict
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import KeyVersion, rfc3339
-from qpher_core.protocols import AuditLog, Primitives, Store, StoreWriter
+from qpher_core.operations import OPERATIONS, Operation
+from qpher_core.protocols import Primitives, Store, StoreWriter
 
 __all__ = ["SERVICE", "AnchorKeys", "follow_statements"]
 
 #: The tenant id that no tenant has: the service itself.
 SERVICE: Final = uuid.UUID(int=0)
 
+T = TypeVar("T")
+
+_OPERATION: Final = OPERATIONS["anchors.rotate"]
 _ANCHOR: Final = "anchor"
+_BY_ITSELF: Final = "service"
 _COSIGNER: Final = "cosigner"
 _COSIGNER_ALGORITHM: Final = "ML-DSA-44"
 _STATEMENT: Final = "qpher-core anchor key rotation 1"
+
+
+class Administrator(Protocol):
+    """The part of the pipeline that the holder of the service uses."""
+
+    def administer(
+        self, operation: Operation, tenant_id: uuid.UUID, actor: str, change: Change[T]
+    ) -> T:
+        """Commit a change together with its audit entry."""
 
 
 class AnchorKeys:
@@ -41,16 +56,14 @@ class AnchorKeys:
         self,
         store: Store,
         keys: SealedKeyStore,
-        audit: AuditLog,
-        primitives: Primitives,
+        pipeline: Administrator,
         *,
         service: str | None,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._keys = keys
-        self._audit = audit
-        self._primitives = primitives
+        self._pipeline = pipeline
         self._service = service
         self._clock = clock
 
@@ -71,7 +84,7 @@ class AnchorKeys:
         """Return who signs the next anchor: the anchor key, then the cosigner."""
         current = self._current()
         if current.algorithm != self._wanted():
-            current = self._rotate("operator", "the algorithm profile of the service changed")
+            current = self._rotate(current, _BY_ITSELF)  # the profile of the service changed
         signers = [self._signer(self.service, current)]
         if current.algorithm != "ML-DSA-87":
             cosigner = self._active(_COSIGNER, _COSIGNER_ALGORITHM)
@@ -89,20 +102,27 @@ class AnchorKeys:
         cosigners = self._keys.find(SERVICE, name=_COSIGNER)
         return keys + [self._verifier(f"{self.service}/{_COSIGNER}", key) for key in cosigners]
 
-    def rotate(self, actor: str, reason: str = "") -> VerifierKey:
-        """Replace the anchor key; the old one signs a statement that names the new one."""
-        return self._verifier(self.service, self._rotate(actor, reason))
+    def rotate(self, actor: str) -> VerifierKey:
+        """Replace the anchor key; the old one signs a statement that names the new one.
 
-    def _rotate(self, actor: str, reason: str) -> KeyVersion:
-        old = self._current()
+        Without a key yet, the first one is made.
+        """
+        active = self._keys.find(SERVICE, name=_ANCHOR, state=KeyState.ACTIVE)
+        if active:
+            made = self._rotate(active[0], actor)
+        else:
+            made = self._active(_ANCHOR, self._wanted(), actor)
+        return self._verifier(self.service, made)
+
+    def _rotate(self, old: KeyVersion, actor: str) -> KeyVersion:
         service, now = self.service, self._clock()
         prepared = self._keys.prepare(SERVICE, self._wanted())
         new_key = VerifierKey(service, SIGNATURE_TYPES[prepared.algorithm], prepared.public_key)
-        statement = f"{_STATEMENT}\nold {self._verifier(service, old)}\nnew {new_key}\n"
-        statement += f"time {rfc3339(now)}\n"
-        note = str(Note(statement).signed(self._signer(service, old).sign(statement)))
+        old_key = self._verifier(service, old)
+        text = f"{_STATEMENT}\nold {old_key}\nnew {new_key}\ntime {rfc3339(now)}\n"
+        note = str(Note(text).signed(self._signer(service, old).sign(text)))
 
-        def work(writer: StoreWriter) -> KeyVersion:
+        def change(writer: StoreWriter) -> Effect[KeyVersion]:
             if not self._keys.confirm(writer.service_keys, old):
                 raise StateConflict("the anchor key was rotated at the same moment; look again")
             self._keys.transition(
@@ -110,10 +130,9 @@ class AnchorKeys:
             )
             added = self._keys.add(writer.service_keys, SERVICE, _ANCHOR, prepared, now=now)
             writer.anchors.add_statement(note)
-            self._record(writer, "anchors.rotate", actor, reason, note.encode())
-            return added
+            return Effect(added, note.encode())
 
-        return self._store.commit(work)
+        return self._pipeline.administer(_OPERATION, SERVICE, actor, change)
 
     def _wanted(self) -> str:
         """Return the algorithm of the anchor key: what the service's own rules admit."""
@@ -129,29 +148,24 @@ class AnchorKeys:
         active = self._keys.find(SERVICE, name=_ANCHOR, state=KeyState.ACTIVE)
         return active[0] if active else self._active(_ANCHOR, self._wanted())
 
-    def _active(self, name: str, algorithm: str) -> KeyVersion:
+    def _active(self, name: str, algorithm: str, actor: str = _BY_ITSELF) -> KeyVersion:
         """Return the active key; whoever needs the first one makes it."""
         key = self._keys.active(SERVICE, name, algorithm)
         if key is not None:
             return key
         prepared = self._keys.prepare(SERVICE, algorithm)
 
-        def work(writer: StoreWriter) -> KeyVersion | None:
+        def change(writer: StoreWriter) -> Effect[KeyVersion]:
             if writer.service_keys.active(SERVICE, name, algorithm) is not None:
-                return None  # another process was faster
-            added = self._keys.add(writer.service_keys, SERVICE, name, prepared, now=self._clock())
-            self._record(writer, "anchors.generate", "service", "", added.public_key)
-            return added
+                raise StateConflict("another process made the key at the same moment")
+            now = self._clock()
+            added = self._keys.add(writer.service_keys, SERVICE, name, prepared, now=now)
+            return Effect(added, added.public_key)
 
-        return self._store.commit(work) or self._active(name, algorithm)
-
-    def _record(
-        self, writer: StoreWriter, action: str, actor: str, reason: str, content: bytes
-    ) -> None:
-        draft = EntryDraft(
-            actor, action, None, "success", reason, uuid.uuid4(), None, digest(content)
-        )
-        self._audit.append(writer.audit, SERVICE, draft)
+        try:
+            return self._pipeline.administer(_OPERATION, SERVICE, actor, change)
+        except StateConflict:
+            return self._active(name, algorithm, actor)
 
     def _verifier(self, name: str, key: KeyVersion) -> VerifierKey:
         return VerifierKey(name, SIGNATURE_TYPES[key.algorithm], key.public_key)

@@ -25,6 +25,7 @@ class Problem(enum.StrEnum):
     REWRITTEN = "rewritten"  #: a sound chain, but not the one that was anchored
     ROLLED_BACK = "rolled-back"  #: shorter than an anchor kept from before
     FORKED = "forked"  #: another history than that of an anchor kept from before
+    UNANCHORED = "unanchored"  #: entries that no anchor covers
     # anchors
     BAD_ANCHOR = "bad-anchor"  #: not a checkpoint of this log
     INCONSISTENT_ANCHORS = "inconsistent-anchors"  #: one does not continue another
