@@ -12,6 +12,12 @@ b'a message'
 """
 
 from qpher_core.algorithms import ALGORITHMS, Algorithm
+from qpher_core.audit.anchors import AnchorSettings
+from qpher_core.audit.problems import AuditIntegrityError, Problem
+from qpher_core.audit.proof import VerifiedEntry, verify_proof
+from qpher_core.audit.records import StoredAnchor
+from qpher_core.audit.verifier import ExportReport, verify_export
+from qpher_core.audit.vkey import VerifierKey
 from qpher_core.errors import (
     AlgorithmUnavailable,
     AuditUnavailable,
@@ -57,13 +63,16 @@ __all__ = [
     "ALGORITHMS",
     "Algorithm",
     "AlgorithmUnavailable",
+    "AnchorSettings",
     "AuditEntry",
+    "AuditIntegrityError",
     "AuditLog",
     "AuditReport",
     "AuditUnavailable",
     "AuthenticationError",
     "Decision",
     "DecryptionFailed",
+    "ExportReport",
     "IntegrityError",
     "KeyProtector",
     "KeyRef",
@@ -77,6 +86,7 @@ __all__ = [
     "PolicyRequest",
     "PolicyUnavailable",
     "Primitives",
+    "Problem",
     "ProtectorUnavailable",
     "Qpher",
     "QpherError",
@@ -86,9 +96,14 @@ __all__ = [
     "StateConflict",
     "Store",
     "StoreUnavailable",
+    "StoredAnchor",
     "Tenant",
     "TenantStatus",
     "Unavailable",
     "ValidationError",
+    "VerifiedEntry",
+    "VerifierKey",
     "open",
+    "verify_export",
+    "verify_proof",
 ]

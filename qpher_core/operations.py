@@ -122,10 +122,12 @@ _ROWS: Final = (
     _signature("sign_hash", PROTECT, "signature"),
     _signature("verify_hash", PROCESS, "signature", lax=True),
     _read("audit.read", "audit", "audit"),
+    _read("audit.proof", "audit", "audit"),
     _read("audit.verify", "audit", "audit"),
     _admin("tenants.create", "tenant document"),
     _admin("tenants.update", "tenant document"),
     _admin("policies.set", "policy document"),
+    _admin("anchors.rotate", "rotation statement; of a first key, the public key"),
 )
 
 #: Action to row.

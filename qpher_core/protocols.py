@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Protocol, TypeVar, runtime_checkable
 
 from qpher_core.audit.entry import EntryDraft
+from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.tree import Subtree
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
     AuditEntry,
@@ -27,6 +29,8 @@ from qpher_core.models import (
 )
 
 __all__ = [
+    "AnchorRecords",
+    "AnchorRecordsWriter",
     "AuditLog",
     "AuditRecords",
     "AuditRecordsWriter",
@@ -114,6 +118,16 @@ class AuditRecords(Protocol):
     ) -> Iterator[AuditEntry]:
         """Yield entries as they are stored, from ``start``, unchecked, in constant memory."""
 
+    def state(self, tenant_id: uuid.UUID) -> LogState:
+        """Return size, head and peaks of the log, all of one commit."""
+
+    def subtrees(self, tenant_id: uuid.UUID, wanted: Sequence[Subtree]) -> list[bytes]:
+        """Return the stored hashes of complete subtrees of the log's Merkle tree, 32 bytes each.
+
+        One read for all of them, however long the log. Raises ``IntegrityError`` if the log has
+        no such subtree.
+        """
+
 
 class AuditRecordsWriter(Protocol):
     """Audit entries inside a transaction. Append only: no method changes or removes one."""
@@ -122,7 +136,43 @@ class AuditRecordsWriter(Protocol):
         """Return (number of entries, hash of the last)."""
 
     def append(self, entry: AuditEntry) -> None:
-        """Add the entry, whose ``seq`` is the current number of entries."""
+        """Add the entry, whose ``seq`` is the current number of entries.
+
+        The Merkle tree grows with it, in the same transaction (``qpher_core.audit.tree.grow``):
+        the store keeps the new peaks and the hashes of the subtrees that the entry completes.
+        """
+
+
+class AnchorRecords(Protocol):
+    """Published anchors and the statements of their keys. Errors: ``StoreUnavailable``."""
+
+    def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
+        """Return the anchor that covers most entries."""
+
+    def covering(self, tenant_id: uuid.UUID, size: int) -> StoredAnchor | None:
+        """Return the smallest anchor of at least ``size`` entries."""
+
+    def read(self, tenant_id: uuid.UUID, *, start: int = 0) -> Iterator[StoredAnchor]:
+        """Yield the anchors of at least ``start`` entries, by size, in constant memory."""
+
+    def logs(self) -> Sequence[uuid.UUID]:
+        """Return the tenants whose log has an entry beyond its last anchor."""
+
+    def statements(self) -> Sequence[str]:
+        """Return the rotation statements of the anchor keys, oldest first."""
+
+
+class AnchorRecordsWriter(Protocol):
+    """Anchors inside a transaction. Append only."""
+
+    def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
+        """Return the anchor that covers most entries."""
+
+    def insert(self, anchor: StoredAnchor) -> None:
+        """Add an anchor; it covers more entries than the latest."""
+
+    def add_statement(self, note: str) -> None:
+        """Add a rotation statement."""
 
 
 class TenantDirectory(Protocol):
@@ -187,6 +237,14 @@ class StoreWriter(Protocol):
     def policies(self) -> PolicyRecordsWriter:
         """Policy documents."""
 
+    @property
+    def anchors(self) -> AnchorRecordsWriter:
+        """Anchors."""
+
+    @property
+    def service_keys(self) -> KeyRecordsWriter:
+        """Records of the service's own keys, under the nil tenant."""
+
 
 class Store(Protocol):
     """One place that persists keys, audit entries, tenants and policies. Thread-safe."""
@@ -206,6 +264,14 @@ class Store(Protocol):
     @property
     def policies(self) -> PolicyRecords:
         """Policy documents."""
+
+    @property
+    def anchors(self) -> AnchorRecords:
+        """Anchors."""
+
+    @property
+    def service_keys(self) -> KeyRecords:
+        """Records of the service's own keys, under the nil tenant."""
 
     @property
     def default_protector(self) -> str:

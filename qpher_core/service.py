@@ -4,12 +4,16 @@
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from attrs import evolve
 
 from qpher_core.algorithms import ALGORITHMS, Algorithm
+from qpher_core.audit.anchor_keys import SERVICE, AnchorKeys
+from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
+from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.log import StoredAuditLog
 from qpher_core.calls import Effect
 from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
@@ -37,13 +41,14 @@ from qpher_core.protocols import (
     Store,
     StoreWriter,
 )
+from qpher_core.service_anchors import Anchors
 from qpher_core.session import Session
 from qpher_core.validation import check_name
 
 __all__ = ["Policies", "Qpher", "ServiceAudit", "Tenants", "open"]
 
 #: Tenant id of the log that records changes to the service itself. No tenant has it.
-SERVICE_LOG: Final = uuid.UUID(int=0)
+SERVICE_LOG: Final = SERVICE
 
 _OPERATOR: Final = "operator"
 _DEFAULT_POLICY_DEADLINE: Final = 0.5
@@ -193,13 +198,28 @@ class Policies:
 class ServiceAudit:
     """The audit logs of all tenants, for the holder of the service."""
 
-    def __init__(self, audit: AuditLog, tenants: Tenants) -> None:
+    def __init__(self, store: Store, audit: AuditLog, anchorer: Anchorer, tenants: Tenants) -> None:
+        self._store = store
         self._audit = audit
+        self._anchorer = anchorer
         self._tenants = tenants
 
     def verify(self, tenant: str | uuid.UUID | None = None) -> AuditReport:
         """Check the whole chain of a tenant, or that of the service itself."""
         return self._audit.verify(SERVICE_LOG if tenant is None else self._tenants.get(tenant).id)
+
+    def export(self, target: str | Path, tenant: str | uuid.UUID | None = None) -> None:
+        """Write the whole log of a tenant, or of the service itself, as JSON Lines.
+
+        It is anchored first, so that the last anchor signs the whole export. A name that ends
+        with ``.gz`` is compressed. ``qpher-core audit verify`` checks it anywhere.
+
+        Raises:
+            AuditIntegrityError: the log does not continue what was anchored before.
+            OSError: the file cannot be written.
+        """
+        tenant_id = SERVICE_LOG if tenant is None else self._tenants.get(tenant).id
+        write_export(export_lines(self._store, self._anchorer, tenant_id), Path(target))
 
     def has(self, receipt: Receipt) -> bool:
         """Return whether the log holds the entry of a receipt, unaltered, at its place."""
@@ -217,6 +237,7 @@ class Qpher:
         tenants: creating and changing tenants.
         policies: the stored rules.
         audit: verifying the logs.
+        anchors: signed states of the logs.
     """
 
     def __init__(
@@ -227,23 +248,41 @@ class Qpher:
         policy: PolicyEngine,
         *,
         policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
+        anchors: AnchorSettings | None = None,
     ) -> None:
         self._store = store
         self._protector = protector
         self._primitives = primitives
         self._keys = SealedKeyStore(store.keys, protector, primitives)
-        self._audit = StoredAuditLog(store.audit, lambda: datetime.now(UTC))
+        self._audit = StoredAuditLog(store.audit, _now)
+        self._service_keys = SealedKeyStore(store.service_keys, protector, primitives)
+        settings = anchors or AnchorSettings()
         self._pipeline = Pipeline(
             store,
             self._keys,
             self._audit,
             policy,
-            clock=lambda: datetime.now(UTC),
+            clock=_now,
             policy_deadline=policy_deadline,
         )
+        self._anchorer = self._make_anchorer(settings)
         self.tenants = Tenants(store, self._pipeline)
         self.policies = Policies(store, self._pipeline, self.tenants)
-        self.audit = ServiceAudit(self._audit, self.tenants)
+        self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
+        self.anchors = Anchors(store, self._anchorer)
+        self._thread = AnchorThread(store, self._anchorer, settings)
+        self._audit.appended = self._thread.appended
+        self._thread.start()
+
+    def _make_anchorer(self, settings: AnchorSettings) -> Anchorer:
+        keys = AnchorKeys(
+            self._store,
+            self._service_keys,
+            self._pipeline,
+            service=settings.service,
+            clock=_now,
+        )
+        return Anchorer(self._store, keys, self._primitives, settings, clock=_now)
 
     def __repr__(self) -> str:
         return f"<Qpher with {self._primitives.name!r} primitives>"
@@ -272,11 +311,13 @@ class Qpher:
             NotFound: there is no such tenant.
         """
         context = RequestContext(self.tenants.get(tenant).id, check_name(actor, "actor"))
-        return Session(self._pipeline, self._keys, self._audit, context)
+        return Session(self._pipeline, self._keys, self._audit, self._anchorer, context)
 
     def close(self) -> None:
         """Wipe opened keys and release the store. Idempotent."""
+        self._thread.stop()
         self._keys.close()
+        self._service_keys.close()
         self._protector.close()
         self._store.close()
 
@@ -290,6 +331,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     protector: str | KeyProtector | None = None,
     primitives: str | Primitives | None = None,
     policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
+    anchors: AnchorSettings | None = None,
 ) -> Qpher:
     """Open a service.
 
@@ -303,6 +345,8 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
             store's own choice where none is given.
         primitives: name of a provider, or a ready-made one.
         policy_deadline: seconds that a policy engine may take before it counts as unavailable.
+        anchors: when and where the audit logs are anchored; in the store alone, every 1,000
+            entries and every minute, where none are given.
 
     Raises:
         ValidationError: a URL or name is not one, or a package is missing.
@@ -313,7 +357,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     provider = open_primitives(primitives)
     store = open_store(target, parameter="url")
     try:
-        needed = store.keys.kek_ids()
+        needed = store.keys.kek_ids() | store.service_keys.kek_ids()
         guard = open_protector(protector or store.default_protector, create=not needed)
         for kek_id in sorted(needed):
             # A wrong KEK is noticed here, before anything is sealed under it.
@@ -323,7 +367,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     except BaseException:
         store.close()
         raise
-    return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline)
+    return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline, anchors=anchors)
 
 
 def _store_target(
@@ -351,6 +395,10 @@ def _install_default_rules(store: Store) -> None:
             writer.policies.insert(PolicyDocument(None, 1, DEFAULT_RULES))
 
     store.commit(work)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _tenant_name(name: str) -> str:

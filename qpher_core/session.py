@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from qpher_core.audit.anchors import Anchorer
 from qpher_core.calls import Call, Effect
 from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS
@@ -23,6 +24,7 @@ class SessionAudit:
 
     _pipeline: Pipeline
     _audit: AuditLog
+    _anchorer: Anchorer
     _context: RequestContext
 
     def entries(self, *, start: int = 0, limit: int | None = None) -> Iterator[AuditEntry]:
@@ -43,6 +45,22 @@ class SessionAudit:
         """
         call = Call(
             operation=OPERATIONS["audit.read"], execute=lambda: Effect(self._entry(receipt))
+        )
+        return self._pipeline.read(self._context, call)
+
+    def proof(self, receipt: Receipt) -> str:
+        """Return the ``.tlog-proof`` of the entry that a receipt names.
+
+        An anchor that covers it is used if there is one, and made if there is none. With the
+        entry and the service's anchor keys, ``qpher_core.verify_proof`` checks it anywhere.
+
+        Raises:
+            IntegrityError: the log holds another entry, or none, at that place, or does not
+                continue what was anchored before.
+        """
+        call = Call(
+            operation=OPERATIONS["audit.proof"],
+            execute=lambda: Effect(str(self._anchorer.proof(self._entry(receipt)))),
         )
         return self._pipeline.read(self._context, call)
 
@@ -69,13 +87,18 @@ class Session:
     """
 
     def __init__(
-        self, pipeline: Pipeline, keystore: KeyStore, audit: AuditLog, context: RequestContext
+        self,
+        pipeline: Pipeline,
+        keystore: KeyStore,
+        audit: AuditLog,
+        anchorer: Anchorer,
+        context: RequestContext,
     ) -> None:
         self._context = context
         self.keys = Keys(pipeline, keystore, context)
         self.kem = Kem(pipeline, keystore, context)
         self.signatures = Signatures(pipeline, keystore, context)
-        self.audit = SessionAudit(pipeline, audit, context)
+        self.audit = SessionAudit(pipeline, audit, anchorer, context)
 
     def __repr__(self) -> str:
         return f"<Session of tenant {self._context.tenant_id} for {self._context.actor!r}>"

@@ -87,6 +87,7 @@ CALLS: Final[Mapping[str, Callable[[Session, Goods], object]]] = MappingProxyTyp
         "keys.get": lambda s, g: s.keys.get(KEM, 1, name=g.prefix + "main"),
         "keys.list": lambda s, g: s.keys.list(KEM, name=g.prefix + "main"),
         "audit.read": lambda s, g: s.audit.entry(g.receipt),
+        "audit.proof": lambda s, g: s.audit.proof(g.receipt),
         "audit.verify": lambda s, _: s.audit.verify(),
         "kem.encrypt": lambda s, g: s.kem.encrypt(b"a", name=g.prefix + "main"),
         "kem.decrypt": lambda s, g: s.kem.decrypt(g.ciphertext, 1, name=g.prefix + "main"),

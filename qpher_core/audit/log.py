@@ -5,14 +5,19 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+from attrs import evolve
 
 from qpher_core.audit.entry import EMPTY_HEAD, FORMAT, EntryDraft, build_entry
+from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
 from qpher_core.errors import IntegrityError, ValidationError
 from qpher_core.models import AuditEntry, AuditReport, Receipt, canonical_json
 from qpher_core.protocols import AuditRecords, AuditRecordsWriter
 
 __all__ = ["StoredAuditLog", "verify_chain"]
+
+_COMPARED_AT_ONCE: Final = 500  # stored subtrees, in one read
 
 
 class StoredAuditLog:
@@ -21,6 +26,8 @@ class StoredAuditLog:
     def __init__(self, records: AuditRecords, clock: Callable[[], datetime]) -> None:
         self._records = records
         self._clock = clock
+        #: Called with tenant and place of every entry, inside its transaction; must be quick.
+        self.appended: Callable[[uuid.UUID, int], None] = lambda _tenant_id, _seq: None
 
     def append(
         self, writer: AuditRecordsWriter, tenant_id: uuid.UUID, draft: EntryDraft
@@ -31,6 +38,7 @@ class StoredAuditLog:
             draft, tenant_id=tenant_id, seq=seq, prev_hash=prev_hash, time=self._clock()
         )
         writer.append(entry)
+        self.appended(tenant_id, seq)
         return entry
 
     def entries(
@@ -55,14 +63,17 @@ class StoredAuditLog:
 
     def verify(self, tenant_id: uuid.UUID) -> AuditReport:
         """Check the whole chain of a tenant. Entries appended meanwhile are left out."""
-        size, head = self._records.head(tenant_id)
-        entries = self.entries(tenant_id, limit=size)
-        report = verify_chain(tenant_id, entries, size=size, head=head)
-        beyond = self._beyond_head(tenant_id, size) if report.ok else None
-        if beyond is None:
+        state = self._records.state(tenant_id)
+        tree = _TreeCheck(self._records, tenant_id)
+        entries = tree.watch(self.entries(tenant_id, limit=state.size))
+        report = verify_chain(tenant_id, entries, size=state.size, head=state.head)
+        if not report.ok:
             return report
+        bad = self._beyond_head(tenant_id, state.size)
         problem = "the entry is beyond the recorded head"
-        return AuditReport(tenant_id, report.entries, beyond, problem, report.head)
+        if bad is None:
+            bad, problem = tree.first_bad(state.peaks), "the Merkle tree differs"
+        return report if bad is None else evolve(report, bad_seq=bad, problem=problem)
 
     def _beyond_head(self, tenant_id: uuid.UUID, size: int) -> int | None:
         """Return the place of the first entry that the recorded head leaves out, or None.
@@ -77,6 +88,46 @@ class StoredAuditLog:
 def _check_count(value: object, parameter: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValidationError(f"{parameter} must be an integer from 0", parameter=parameter)
+
+
+class _TreeCheck:
+    """Grows the Merkle tree anew from the entries and compares it with the stored one."""
+
+    def __init__(self, records: AuditRecords, tenant_id: uuid.UUID) -> None:
+        self._records = records
+        self._tenant_id = tenant_id
+        self._peaks = b""
+        self._bad: int | None = None
+        self._expected: dict[Subtree, bytes] = {}
+
+    def watch(self, entries: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
+        """Pass entries on, growing the tree."""
+        for size, entry in enumerate(entries):
+            yield entry
+            self._peaks, nodes = grow(size, self._peaks, leaf_hash(entry.body))
+            for level in range(len(nodes) // HASH_BYTES):
+                self._expected[level, size >> level] = stored_hash(nodes, (level, 0))
+            if len(self._expected) >= _COMPARED_AT_ONCE:
+                self._compare()
+
+    def first_bad(self, peaks: bytes) -> int | None:
+        """Return the first entry whose stored subtrees are not those of the entries, or None."""
+        self._compare()
+        if self._bad is None and peaks != self._peaks:
+            return 0
+        return self._bad
+
+    def _compare(self) -> None:
+        wanted, self._expected = self._expected, {}
+        if self._bad is not None or not wanted:
+            return
+        try:
+            stored = self._records.subtrees(self._tenant_id, list(wanted))
+        except IntegrityError:
+            self._bad = min(last_leaf(subtree) for subtree in wanted)
+            return
+        wrong = [s for s, found in zip(wanted, stored, strict=True) if found != wanted[s]]
+        self._bad = min(map(last_leaf, wrong), default=None)
 
 
 def verify_chain(

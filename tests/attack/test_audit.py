@@ -12,6 +12,7 @@ import pytest
 
 import qpher_core
 from qpher_core.audit.entry import EMPTY_HEAD
+from qpher_core.audit.tree import grow, leaf_hash
 from qpher_core.models import canonical_json
 from tests.attack.conftest import KEM, Prompt
 
@@ -119,7 +120,7 @@ def test_an_inserted_entry_is_named(
     """One entry added at the end without moving the head."""
     body = _forged(kms, tenant, ENTRIES - 1, seq=ENTRIES)
     prompt(
-        "INSERT INTO audit_entries VALUES (?, ?, ?, ?)",
+        "INSERT INTO audit_entries (tenant_id, seq, body, hash) VALUES (?, ?, ?, ?)",
         (str(tenant), ENTRIES, body, hashlib.sha256(body).digest()),
     )
     prompt("UPDATE audit_heads SET size = size + 1 WHERE tenant_id = ?", (str(tenant),))
@@ -180,15 +181,19 @@ def test_a_rewritten_log_needs_a_head_kept_elsewhere(
 ) -> None:
     """Who recomputes all entries and the head passes verification, but not a kept head."""
     kept = kms.audit.verify("acme").head
-    previous = EMPTY_HEAD
+    previous, peaks = EMPTY_HEAD, b""
     for seq in range(ENTRIES):
         body = _forged(kms, tenant, seq, actor="mallory", prev_hash=previous.hex())
         previous = hashlib.sha256(body).digest()
+        peaks, nodes = grow(seq, peaks, leaf_hash(body))
         prompt(
-            f"UPDATE audit_entries SET body = ?, hash = ? {WHERE}",
-            (body, previous, str(tenant), seq),
+            f"UPDATE audit_entries SET body = ?, hash = ?, nodes = ? {WHERE}",
+            (body, previous, nodes, str(tenant), seq),
         )
-    prompt("UPDATE audit_heads SET hash = ? WHERE tenant_id = ?", (previous, str(tenant)))
+    prompt(
+        "UPDATE audit_heads SET hash = ?, peaks = ? WHERE tenant_id = ?",
+        (previous, peaks, str(tenant)),
+    )
     report = kms.audit.verify("acme")
     assert report.ok
     assert report.head != kept

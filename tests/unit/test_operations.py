@@ -23,11 +23,20 @@ from qpher_core.session import Session
 KEM, SIGNATURE = "ML-KEM-768", "ML-DSA-44"
 DIGEST = hashlib.sha256(b"x").digest()
 
-#: Methods of the service's holder that only read; they pass no policy and leave no entry.
+#: Methods of the service's holder that only read, or sign what is there; they pass no policy
+#: and leave no entry.
 HOLDER_READS = {
+    "anchors.check",
+    "anchors.key",
+    "anchors.keys",
+    "anchors.latest",
+    "anchors.list",
+    "anchors.publish",
+    "anchors.statements",
     "tenants.get",
     "tenants.list",
     "policies.get",
+    "audit.export",
     "audit.verify",
     "audit.has",
 }
@@ -64,6 +73,7 @@ def world(kms: Qpher, acme: Session) -> World:
     file = io.BytesIO()
     acme.kem.encrypt_file(io.BytesIO(b"x"), file)
     signed = acme.signatures.sign(b"x", algorithm=SIGNATURE)
+    kms.anchors.publish(kms.tenants.get("acme"))
     return World(
         kms,
         acme,
@@ -123,9 +133,11 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     ),
     "audit.entries": ("audit.read", lambda w: w.acme.audit.entries()),
     "audit.entry": ("audit.read", lambda w: w.acme.audit.entry(w.receipt)),
+    "audit.proof": ("audit.proof", lambda w: w.acme.audit.proof(w.receipt)),
     "audit.verify": ("audit.verify", lambda w: w.acme.audit.verify()),
 }
 SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
+    "anchors.rotate": ("anchors.rotate", lambda w: w.kms.anchors.rotate()),
     "tenants.create": ("tenants.create", lambda w: w.kms.tenants.create("other")),
     "tenants.set_plan": ("tenants.update", lambda w: w.kms.tenants.set_plan("acme", "pro")),
     "tenants.suspend": ("tenants.update", lambda w: w.kms.tenants.suspend("acme")),
@@ -263,7 +275,7 @@ def test_scopes_limit_a_caller(kms: Qpher, acme: Session) -> None:
     """A context with scopes may do what they name and nothing else."""
     acme.keys.generate(KEM)
     context = RequestContext(acme._context.tenant_id, "key", frozenset({"kem"}))
-    limited = Session(kms._pipeline, kms._keys, kms._audit, context)
+    limited = Session(kms._pipeline, kms._keys, kms._audit, kms._anchorer, context)
     limited.kem.encrypt(b"x")
     for attempt in (limited.keys.list, limited.audit.verify, lambda: limited.keys.generate(KEM)):
         with pytest.raises(PermissionDenied, match="lacks the scope") as caught:

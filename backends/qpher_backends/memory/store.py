@@ -8,7 +8,9 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TypeVar
 
 from qpher_core.audit.entry import EMPTY_HEAD
-from qpher_core.errors import StateConflict, StoreUnavailable, ValidationError
+from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.tree import Subtree, grow, last_leaf, leaf_hash, stored_hash
+from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable, ValidationError
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import AuditEntry, KeyRecord, KeyRef, PolicyDocument, Tenant
 
@@ -29,6 +31,11 @@ class _State:
         self.undo: list[Callable[[], None]] = []
         self.keys: dict[KeyRef, KeyRecord] = {}
         self.entries: dict[uuid.UUID, list[AuditEntry]] = {}
+        self.nodes: dict[uuid.UUID, list[bytes]] = {}
+        self.peaks: dict[uuid.UUID, bytes] = {}
+        self.anchors: dict[uuid.UUID, list[StoredAnchor]] = {}
+        self.statements: list[str] = []
+        self.service_keys: dict[KeyRef, KeyRecord] = {}
         self.tenants: dict[uuid.UUID, Tenant] = {}
         self.policies: dict[uuid.UUID | None, list[PolicyDocument]] = {}
 
@@ -56,14 +63,15 @@ class _State:
 
 
 class _Keys:
-    """Implements ``KeyRecords`` and ``KeyRecordsWriter``."""
+    """Implements ``KeyRecords`` and ``KeyRecordsWriter`` over one table of records."""
 
-    def __init__(self, state: _State) -> None:
+    def __init__(self, state: _State, table: dict[KeyRef, KeyRecord]) -> None:
         self._state = state
+        self._table = table
 
     def get(self, ref: KeyRef) -> KeyRecord | None:
         with self._state.opened():
-            return self._state.keys.get(ref)
+            return self._table.get(ref)
 
     def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyRecord | None:
         found = self.find(tenant_id, name=name, algorithm=algorithm, state=KeyState.ACTIVE)
@@ -80,7 +88,7 @@ class _Keys:
         with self._state.opened():
             records = [
                 record
-                for ref, record in self._state.keys.items()
+                for ref, record in self._table.items()
                 if ref.tenant_id == tenant_id
                 and name in {None, ref.name}
                 and algorithm in {None, ref.algorithm}
@@ -90,7 +98,7 @@ class _Keys:
 
     def kek_ids(self) -> frozenset[str]:
         with self._state.opened():
-            records = list(self._state.keys.values())
+            records = list(self._table.values())
         return frozenset(record.kek_id for record in records if record.sealed is not None)
 
     def next_version(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> int:
@@ -98,19 +106,20 @@ class _Keys:
         return max(versions, default=0) + 1
 
     def insert(self, record: KeyRecord) -> None:
-        if record.key.ref.tenant_id not in self._state.tenants:
+        owned = self._table is self._state.keys
+        if owned and record.key.ref.tenant_id not in self._state.tenants:
             raise StoreUnavailable("a key belongs to an existing tenant")
-        if record.key.ref in self._state.keys:
+        if record.key.ref in self._table:
             raise StoreUnavailable("a key version exists once")
         self._check_one_active(record)
-        self._state.put(self._state.keys, record.key.ref, record)
+        self._state.put(self._table, record.key.ref, record)
 
     def replace(self, record: KeyRecord, *, revision: int) -> bool:
-        current = self._state.keys.get(record.key.ref)
+        current = self._table.get(record.key.ref)
         if current is None or current.key.revision != revision:
             return False
         self._check_one_active(record)
-        self._state.put(self._state.keys, record.key.ref, record)
+        self._state.put(self._table, record.key.ref, record)
         return True
 
     def _check_one_active(self, record: KeyRecord) -> None:
@@ -143,7 +152,66 @@ class _Audit:
         entries = self._state.entries.setdefault(entry.tenant_id, [])
         if entry.seq != len(entries):
             raise StoreUnavailable("an audit entry takes the next place")
+        nodes = self._state.nodes.setdefault(entry.tenant_id, [])
+        peaks = self._state.peaks.get(entry.tenant_id, b"")
+        grown, completed = grow(entry.seq, peaks, leaf_hash(entry.body))
         self._state.push(entries, entry)
+        self._state.push(nodes, completed)
+        self._state.put(self._state.peaks, entry.tenant_id, grown)
+
+    def state(self, tenant_id: uuid.UUID) -> LogState:
+        with self._state.opened():
+            return LogState(*self.head(tenant_id), self._state.peaks.get(tenant_id, b""))
+
+    def subtrees(self, tenant_id: uuid.UUID, wanted: Sequence[Subtree]) -> list[bytes]:
+        with self._state.opened():
+            nodes = self._state.nodes.get(tenant_id, [])
+            if any(last_leaf(subtree) >= len(nodes) for subtree in wanted):
+                raise IntegrityError("the log has no such subtree")
+            return [stored_hash(nodes[last_leaf(subtree)], subtree) for subtree in wanted]
+
+
+class _Anchors:
+    """Implements ``AnchorRecords`` and ``AnchorRecordsWriter``."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
+        with self._state.opened():
+            anchors = self._state.anchors.get(tenant_id)
+            return anchors[-1] if anchors else None
+
+    def covering(self, tenant_id: uuid.UUID, size: int) -> StoredAnchor | None:
+        return next(self.read(tenant_id, start=size), None)
+
+    def read(self, tenant_id: uuid.UUID, *, start: int = 0) -> Iterator[StoredAnchor]:
+        with self._state.opened():
+            anchors = list(self._state.anchors.get(tenant_id, []))
+        return (anchor for anchor in anchors if anchor.size >= start)
+
+    def logs(self) -> Sequence[uuid.UUID]:
+        with self._state.opened():
+            sizes = {tenant: len(entries) for tenant, entries in self._state.entries.items()}
+        anchored = {tenant: self.latest(tenant) for tenant in sizes}
+        return [
+            tenant
+            for tenant, size in sizes.items()
+            if size > (found.size if (found := anchored[tenant]) else 0)
+        ]
+
+    def statements(self) -> Sequence[str]:
+        with self._state.opened():
+            return list(self._state.statements)
+
+    def insert(self, anchor: StoredAnchor) -> None:
+        latest = self.latest(anchor.tenant_id)
+        if latest is not None and latest.size >= anchor.size:
+            raise StoreUnavailable("an anchor covers more entries than the one before it")
+        self._state.push(self._state.anchors.setdefault(anchor.tenant_id, []), anchor)
+
+    def add_statement(self, note: str) -> None:
+        self._state.push(self._state.statements, note)
 
 
 class _Tenants:
@@ -194,10 +262,12 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._state = _State()
-        self.keys = _Keys(self._state)
+        self.keys = _Keys(self._state, self._state.keys)
+        self.service_keys = _Keys(self._state, self._state.service_keys)
         self.audit = _Audit(self._state)
         self.tenants = _Tenants(self._state)
         self.policies = _Policies(self._state)
+        self.anchors = _Anchors(self._state)
 
     def commit(self, work: "Callable[[MemoryStore], T]") -> T:
         """Run ``work`` under the lock; undo what it wrote if it raises."""

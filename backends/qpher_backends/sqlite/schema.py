@@ -10,6 +10,7 @@ import sqlite3
 import sqlite_utils
 from sqlite_utils.migrations import Migrations
 
+from qpher_core.audit.tree import grow, leaf_hash
 from qpher_core.errors import StoreUnavailable
 
 __all__ = ["migrate"]
@@ -136,4 +137,85 @@ def m004_policies(database: sqlite_utils.Database) -> None:
             BEGIN SELECT RAISE(ABORT, 'policy revisions are never changed'); END""",
         """CREATE TRIGGER policies_stay BEFORE DELETE ON policies
             BEGIN SELECT RAISE(ABORT, 'policy revisions are never deleted'); END""",
+    )
+
+
+@_migrations()
+def m005_tree(database: sqlite_utils.Database) -> None:
+    """The Merkle tree: the subtrees that each entry completes, and the peaks; filled at once."""
+    _run(
+        database,
+        "ALTER TABLE audit_entries ADD COLUMN nodes BLOB NOT NULL DEFAULT x''",
+        "ALTER TABLE audit_heads ADD COLUMN peaks BLOB NOT NULL DEFAULT x''",
+        "DROP TRIGGER audit_entries_fixed",
+    )
+    for (tenant_id,) in database.execute("SELECT tenant_id FROM audit_heads").fetchall():
+        _grow_tree(database, tenant_id)
+    _run(
+        database,
+        """CREATE TRIGGER audit_entries_fixed BEFORE UPDATE ON audit_entries
+            BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END""",
+    )
+
+
+def _grow_tree(database: sqlite_utils.Database, tenant_id: str) -> None:
+    size, peaks = 0, b""
+    while rows := database.execute(
+        "SELECT seq, body FROM audit_entries WHERE tenant_id = ? AND seq >= ?"
+        " ORDER BY seq LIMIT 1000",
+        (tenant_id, size),
+    ).fetchall():
+        for seq, body in rows:
+            if seq != size:
+                return  # a gap: verification names it; the tree ends before it
+            peaks, nodes = grow(size, peaks, leaf_hash(body))
+            database.execute(
+                "UPDATE audit_entries SET nodes = ? WHERE tenant_id = ? AND seq = ?",
+                (nodes, tenant_id, seq),
+            )
+            size += 1
+    database.execute("UPDATE audit_heads SET peaks = ? WHERE tenant_id = ?", (peaks, tenant_id))
+
+
+@_migrations()
+def m006_anchors(database: sqlite_utils.Database) -> None:
+    """Anchors, the service keys that sign them, and the statements that connect those keys."""
+    _run(
+        database,
+        """CREATE TABLE service_keys (
+            tenant_id TEXT NOT NULL,
+            name TEXT NOT NULL,
+            algorithm TEXT NOT NULL,
+            version INTEGER NOT NULL CHECK (version >= 1),
+            state TEXT NOT NULL CHECK (state IN
+                ('active', 'suspended', 'retired', 'compromised', 'archived', 'destroyed')),
+            public_key BLOB NOT NULL,
+            created_at TEXT NOT NULL,
+            changed_at TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            revision INTEGER NOT NULL CHECK (revision >= 1),
+            kek_id TEXT NOT NULL,
+            sealed BLOB,
+            PRIMARY KEY (tenant_id, name, algorithm, version),
+            CHECK ((sealed IS NULL) = (state = 'destroyed'))
+        ) STRICT""",
+        """CREATE UNIQUE INDEX service_keys_one_active
+            ON service_keys (tenant_id, name, algorithm) WHERE state = 'active'""",
+        """CREATE TRIGGER service_keys_stay BEFORE DELETE ON service_keys
+            BEGIN SELECT RAISE(ABORT, 'key records are never deleted'); END""",
+        """CREATE TABLE audit_anchors (
+            tenant_id TEXT NOT NULL,
+            size INTEGER NOT NULL CHECK (size >= 1),
+            time TEXT NOT NULL,
+            note TEXT NOT NULL,
+            PRIMARY KEY (tenant_id, size)
+        ) STRICT""",
+        """CREATE TRIGGER audit_anchors_fixed BEFORE UPDATE ON audit_anchors
+            BEGIN SELECT RAISE(ABORT, 'anchors are never changed'); END""",
+        """CREATE TRIGGER audit_anchors_stay BEFORE DELETE ON audit_anchors
+            BEGIN SELECT RAISE(ABORT, 'anchors are never deleted'); END""",
+        """CREATE TABLE anchor_statements (
+            number INTEGER PRIMARY KEY,
+            note TEXT NOT NULL
+        ) STRICT""",
     )

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
+from qpher_backends.sqlite.audit import AnchorTable, AuditTable, AuditWriter
 from qpher_backends.sqlite.schema import migrate
-from qpher_backends.sqlite.tables import AuditTable, KeyTable, PolicyTable, TenantTable
+from qpher_backends.sqlite.tables import KeyTable, PolicyTable, TenantTable
 from qpher_core.errors import StoreUnavailable, ValidationError
 
 __all__ = ["SQLiteStore", "open_store"]
@@ -31,9 +32,11 @@ class _Writer:
             return connection.execute(sql, values).fetchall()
 
         self.keys = KeyTable(run)
-        self.audit = AuditTable(run)
+        self.audit = AuditWriter(connection)
         self.tenants = TenantTable(run)
         self.policies = PolicyTable(run)
+        self.anchors = AnchorTable(run)
+        self.service_keys = KeyTable(run, "service_keys")
 
 
 class _Transaction:
@@ -46,11 +49,13 @@ class _Transaction:
 
     def begin(self) -> _Writer:
         self._check()
+        self._writer.audit.begin()
         with _translated():
             self._connection.execute("BEGIN IMMEDIATE")
         return self._writer
 
     def attempt(self, work: Callable[[], None]) -> None:
+        undo = self._writer.audit.mark()
         with _translated():
             self._connection.execute("SAVEPOINT job")
             try:
@@ -58,6 +63,7 @@ class _Transaction:
             except BaseException as error:
                 if isinstance(error, sqlite3.Error) or not self._connection.in_transaction:
                     raise  # the database itself failed: nothing of this transaction may count
+                undo()
                 self._connection.execute("ROLLBACK TO job")
                 self._connection.execute("RELEASE job")
                 raise
@@ -65,6 +71,7 @@ class _Transaction:
 
     def commit(self) -> None:
         with _translated():
+            self._writer.audit.flush()
             self._connection.execute("COMMIT")
 
     def rollback(self) -> None:
@@ -91,6 +98,8 @@ class SQLiteStore:
         self.audit = AuditTable(self._read)
         self.tenants = TenantTable(self._read)
         self.policies = PolicyTable(self._read)
+        self.anchors = AnchorTable(self._read)
+        self.service_keys = KeyTable(self._read, "service_keys")
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {str(self._path)!r}>"

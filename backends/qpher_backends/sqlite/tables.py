@@ -10,13 +10,11 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from qpher_core.audit.entry import EMPTY_HEAD
 from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
-    AuditEntry,
     KeyRecord,
     KeyRef,
     KeyVersion,
@@ -26,35 +24,38 @@ from qpher_core.models import (
     rfc3339,
 )
 
-__all__ = ["AuditTable", "KeyTable", "PolicyTable", "Run", "TenantTable"]
+__all__ = ["KeyTable", "PolicyTable", "Run", "TenantTable"]
 
 Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
-_PAGE: Final = 1000  # audit entries that are read at once
-
 
 class KeyTable:
-    """Implements ``KeyRecords`` and ``KeyRecordsWriter``."""
+    """Implements ``KeyRecords`` and ``KeyRecordsWriter`` over one of the two tables of keys.
 
-    _SELECT = (
-        "SELECT tenant_id, name, algorithm, version, state, public_key, created_at, changed_at,"
-        " reason, revision, kek_id, sealed FROM key_versions WHERE tenant_id = ?"
-    )
+    Args:
+        run: executes one statement.
+        table: ``key_versions``, or ``service_keys`` for those of the service itself.
+    """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, table: str = "key_versions") -> None:
         self._run = run
+        self._table = table
+        self._select = (
+            "SELECT tenant_id, name, algorithm, version, state, public_key, created_at,"
+            f" changed_at, reason, revision, kek_id, sealed FROM {table} WHERE tenant_id = ?"
+        )
 
     def get(self, ref: KeyRef) -> KeyRecord | None:
         """Return one record."""
         rows = self._run(
-            self._SELECT + " AND name = ? AND algorithm = ? AND version = ?", _address(ref)
+            self._select + " AND name = ? AND algorithm = ? AND version = ?", _address(ref)
         )
         return _record(rows[0]) if rows else None
 
     def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyRecord | None:
         """Return the active version."""
         rows = self._run(
-            self._SELECT + " AND name = ? AND algorithm = ? AND state = 'active'",
+            self._select + " AND name = ? AND algorithm = ? AND state = 'active'",
             (str(tenant_id), name, algorithm),
         )
         return _record(rows[0]) if rows else None
@@ -72,20 +73,20 @@ class KeyTable:
         given = {column: value for column, value in wanted.items() if value is not None}
         conditions = "".join(f" AND {column} = ?" for column in given)
         rows = self._run(
-            self._SELECT + conditions + " ORDER BY name, algorithm, version",
+            self._select + conditions + " ORDER BY name, algorithm, version",
             (str(tenant_id), *given.values()),
         )
         return [_record(row) for row in rows]
 
     def kek_ids(self) -> frozenset[str]:
         """Return the ids of all key encryption keys in use."""
-        rows = self._run("SELECT DISTINCT kek_id FROM key_versions WHERE sealed IS NOT NULL", ())
+        rows = self._run(f"SELECT DISTINCT kek_id FROM {self._table} WHERE sealed IS NOT NULL", ())
         return frozenset(row[0] for row in rows)
 
     def next_version(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> int:
         """Return one more than the highest version that ever existed."""
         rows = self._run(
-            "SELECT max(version) FROM key_versions"
+            f"SELECT max(version) FROM {self._table}"
             " WHERE tenant_id = ? AND name = ? AND algorithm = ?",
             (str(tenant_id), name, algorithm),
         )
@@ -96,7 +97,7 @@ class KeyTable:
         key = record.key
         self._change(
             key.ref,
-            "INSERT INTO key_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO {self._table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *_address(key.ref),
                 str(key.state),
@@ -115,7 +116,7 @@ class KeyTable:
         key = record.key
         rows = self._change(
             key.ref,
-            "UPDATE key_versions SET state = ?, changed_at = ?, reason = ?, revision = ?,"
+            f"UPDATE {self._table} SET state = ?, changed_at = ?, reason = ?, revision = ?,"
             " kek_id = ?, sealed = ? WHERE tenant_id = ? AND name = ? AND algorithm = ?"
             " AND version = ? AND revision = ? RETURNING version",
             (
@@ -140,52 +141,6 @@ class KeyTable:
                     f"another version of {ref.algorithm} key {ref.name!r} is active"
                 ) from None
             raise
-
-
-class AuditTable:
-    """Implements ``AuditRecords`` and ``AuditRecordsWriter``."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
-        """Return (number of entries, hash of the last)."""
-        rows = self._run(
-            "SELECT size, hash FROM audit_heads WHERE tenant_id = ?", (str(tenant_id),)
-        )
-        return rows[0] if rows else (0, EMPTY_HEAD)
-
-    def read(
-        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
-    ) -> Iterator[AuditEntry]:
-        """Yield entries, a page at a time."""
-        left = limit
-        while left is None or left > 0:
-            page = _PAGE if left is None else min(left, _PAGE)
-            rows = self._run(
-                "SELECT seq, body, hash FROM audit_entries"
-                " WHERE tenant_id = ? AND seq >= ? ORDER BY seq LIMIT ?",
-                (str(tenant_id), start, page),
-            )
-            for seq, body, digest in rows:
-                yield AuditEntry(tenant_id, seq, body, digest)
-            if len(rows) < page:
-                return
-            start = rows[-1][0] + 1
-            left = None if left is None else left - page
-
-    def append(self, entry: AuditEntry) -> None:
-        """Add the entry and move the head."""
-        tenant_id = str(entry.tenant_id)
-        self._run(
-            "INSERT INTO audit_entries VALUES (?, ?, ?, ?)",
-            (tenant_id, entry.seq, entry.body, entry.hash),
-        )
-        self._run(
-            "INSERT INTO audit_heads VALUES (?, ?, ?) ON CONFLICT (tenant_id)"
-            " DO UPDATE SET size = excluded.size, hash = excluded.hash",
-            (tenant_id, entry.seq + 1, entry.hash),
-        )
 
 
 class TenantTable:

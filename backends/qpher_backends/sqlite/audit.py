@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the audit log: entries with their Merkle tree, and anchors.
+
+Each entry's row holds the hashes of the subtrees that it completes, so the tree costs no write
+of its own. A transaction gathers the entries of all its callers and writes them, and each head
+once, when it commits.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import define
+
+from qpher_backends.sqlite.tables import Run
+from qpher_core.audit.entry import EMPTY_HEAD
+from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
+from qpher_core.errors import IntegrityError, StoreUnavailable
+from qpher_core.models import AuditEntry, rfc3339
+
+__all__ = ["AnchorTable", "AuditTable", "AuditWriter"]
+
+_PAGE: Final = 1000  # audit entries that are read at once
+_ANCHOR_PAGE: Final = 100
+_MOST_VARIABLES: Final = 500  # in one statement; SQLite's own limit is higher
+
+_SELECT_STATE: Final = "SELECT size, hash, peaks FROM audit_heads WHERE tenant_id = ?"
+_INSERT_ENTRY: Final = (
+    "INSERT INTO audit_entries (tenant_id, seq, body, hash, nodes) VALUES (?, ?, ?, ?, ?)"
+)
+_UPSERT_HEAD: Final = (
+    "INSERT INTO audit_heads (tenant_id, size, hash, peaks) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (tenant_id) DO UPDATE SET size = excluded.size, hash = excluded.hash,"
+    " peaks = excluded.peaks"
+)
+
+
+class AuditTable:
+    """Implements ``AuditRecords``."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
+        """Return (number of entries, hash of the last)."""
+        state = self.state(tenant_id)
+        return state.size, state.head
+
+    def state(self, tenant_id: uuid.UUID) -> LogState:
+        """Return size, head and peaks."""
+        rows = self._run(_SELECT_STATE, (str(tenant_id),))
+        return LogState(*rows[0]) if rows else LogState(0, EMPTY_HEAD, b"")
+
+    def read(
+        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
+    ) -> Iterator[AuditEntry]:
+        """Yield entries, a page at a time."""
+        left = limit
+        while left is None or left > 0:
+            page = _PAGE if left is None else min(left, _PAGE)
+            rows = self._run(
+                "SELECT seq, body, hash FROM audit_entries"
+                " WHERE tenant_id = ? AND seq >= ? ORDER BY seq LIMIT ?",
+                (str(tenant_id), start, page),
+            )
+            for seq, body, digest in rows:
+                yield AuditEntry(tenant_id, seq, body, digest)
+            if len(rows) < page:
+                return
+            start = rows[-1][0] + 1
+            left = None if left is None else left - page
+
+    def subtrees(self, tenant_id: uuid.UUID, wanted: Sequence[Subtree]) -> list[bytes]:
+        """Return stored hashes of complete subtrees."""
+        leaves = sorted({last_leaf(subtree) for subtree in wanted})
+        nodes: dict[int, bytes] = {}
+        for first in range(0, len(leaves), _MOST_VARIABLES):
+            some = leaves[first : first + _MOST_VARIABLES]
+            places = ", ".join("?" * len(some))
+            rows = self._run(
+                f"SELECT seq, nodes FROM audit_entries WHERE tenant_id = ? AND seq IN ({places})",
+                (str(tenant_id), *some),
+            )
+            nodes.update(rows)
+        hashes = [stored_hash(nodes.get(last_leaf(subtree), b""), subtree) for subtree in wanted]
+        if any(len(found) != HASH_BYTES for found in hashes):
+            raise IntegrityError("the Merkle tree of the log lacks a subtree: it was altered")
+        return hashes
+
+
+@define
+class _Tip:
+    """The end of one log inside a transaction."""
+
+    size: int
+    head: bytes
+    peaks: bytes
+
+
+class AuditWriter:
+    """Implements ``AuditRecordsWriter``: gathers the entries of a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._rows: list[tuple[Any, ...]] = []
+        self._tips: dict[uuid.UUID, _Tip] = {}
+
+    def begin(self) -> None:
+        """Forget what another transaction gathered or read."""
+        self._rows.clear()
+        self._tips.clear()
+
+    def mark(self) -> Callable[[], None]:
+        """Return a function that undoes what is appended from here on."""
+        length, rows = len(self._rows), self._rows
+
+        def undo() -> None:
+            del rows[length:]
+            self._tips.clear()
+            for tenant_id, seq, _, digest, _, peaks in rows:
+                self._tips[tenant_id] = _Tip(seq + 1, digest, peaks)
+
+        return undo
+
+    def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
+        """Return (number of entries, hash of the last)."""
+        tip = self._tip(tenant_id)
+        return tip.size, tip.head
+
+    def append(self, entry: AuditEntry) -> None:
+        """Gather the entry; grow the tree."""
+        tip = self._tip(entry.tenant_id)
+        if entry.seq != tip.size:
+            raise StoreUnavailable("an audit entry takes the next place")
+        tip.peaks, nodes = grow(tip.size, tip.peaks, leaf_hash(entry.body))
+        tip.size, tip.head = tip.size + 1, entry.hash
+        self._rows.append((entry.tenant_id, entry.seq, entry.body, entry.hash, nodes, tip.peaks))
+
+    def flush(self) -> None:
+        """Write what was gathered; part of committing."""
+        if not self._rows:
+            return
+        names = {tenant_id: str(tenant_id) for tenant_id in self._tips}
+        self._connection.executemany(
+            _INSERT_ENTRY, [(names[row[0]], *row[1:5]) for row in self._rows]
+        )
+        changed = {row[0] for row in self._rows}
+        heads = [
+            (names[tenant_id], tip.size, tip.head, tip.peaks)
+            for tenant_id, tip in self._tips.items()
+            if tenant_id in changed
+        ]
+        self._connection.executemany(_UPSERT_HEAD, heads)
+        self._rows.clear()
+
+    def _tip(self, tenant_id: uuid.UUID) -> _Tip:
+        tip = self._tips.get(tenant_id)
+        if tip is None:
+            row = self._connection.execute(_SELECT_STATE, (str(tenant_id),)).fetchone()
+            state = LogState(*row) if row else LogState(0, EMPTY_HEAD, b"")
+            if not state.whole:
+                raise StoreUnavailable(f"the recorded head of log {tenant_id} was altered")
+            tip = self._tips[tenant_id] = _Tip(state.size, state.head, state.peaks)
+        return tip
+
+
+class AnchorTable:
+    """Implements ``AnchorRecords`` and ``AnchorRecordsWriter``."""
+
+    _SELECT = "SELECT size, time, note FROM audit_anchors WHERE tenant_id = ?"
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
+        """Return the anchor that covers most entries."""
+        rows = self._run(self._SELECT + " ORDER BY size DESC LIMIT 1", (str(tenant_id),))
+        return _anchor(tenant_id, rows[0]) if rows else None
+
+    def covering(self, tenant_id: uuid.UUID, size: int) -> StoredAnchor | None:
+        """Return the smallest anchor of at least ``size`` entries."""
+        rows = self._run(
+            self._SELECT + " AND size >= ? ORDER BY size LIMIT 1", (str(tenant_id), size)
+        )
+        return _anchor(tenant_id, rows[0]) if rows else None
+
+    def read(self, tenant_id: uuid.UUID, *, start: int = 0) -> Iterator[StoredAnchor]:
+        """Yield anchors by size, a page at a time."""
+        while True:
+            rows = self._run(
+                self._SELECT + " AND size >= ? ORDER BY size LIMIT ?",
+                (str(tenant_id), start, _ANCHOR_PAGE),
+            )
+            for row in rows:
+                yield _anchor(tenant_id, row)
+            if len(rows) < _ANCHOR_PAGE:
+                return
+            start = rows[-1][0] + 1
+
+    def logs(self) -> Sequence[uuid.UUID]:
+        """Return the tenants whose log has an entry beyond its last anchor."""
+        rows = self._run(
+            "SELECT tenant_id FROM audit_heads AS head WHERE size > coalesce("
+            "(SELECT max(size) FROM audit_anchors AS a WHERE a.tenant_id = head.tenant_id), 0)",
+            (),
+        )
+        return [uuid.UUID(tenant_id) for (tenant_id,) in rows]
+
+    def statements(self) -> Sequence[str]:
+        """Return the rotation statements, oldest first."""
+        rows = self._run("SELECT note FROM anchor_statements ORDER BY number", ())
+        return [note for (note,) in rows]
+
+    def insert(self, anchor: StoredAnchor) -> None:
+        """Add an anchor."""
+        latest = self.latest(anchor.tenant_id)
+        if latest is not None and latest.size >= anchor.size:
+            raise StoreUnavailable("an anchor covers more entries than the one before it")
+        self._run(
+            "INSERT INTO audit_anchors (tenant_id, size, time, note) VALUES (?, ?, ?, ?)",
+            (str(anchor.tenant_id), anchor.size, rfc3339(anchor.time), anchor.note),
+        )
+
+    def add_statement(self, note: str) -> None:
+        """Add a rotation statement."""
+        self._run("INSERT INTO anchor_statements (note) VALUES (?)", (note,))
+
+
+def _anchor(tenant_id: uuid.UUID, row: tuple[Any, ...]) -> StoredAnchor:
+    size, time, note = row
+    return StoredAnchor(tenant_id, size, datetime.fromisoformat(time), note)

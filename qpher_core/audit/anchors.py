@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anchoring: signing the state of a log so that it cannot change unnoticed from then on.
+
+Anchors chain: each is shown to continue the one before it before it is signed. Any node may
+anchor, at any time; the store's commit lets one of them win, and only what was committed is
+published. So a crash at any moment leaves at worst an anchor that is published again.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from attrs import field, frozen
+
+from qpher_core.audit.anchor_keys import AnchorKeys
+from qpher_core.audit.checkpoint import Checkpoint
+from qpher_core.audit.note import Note
+from qpher_core.audit.problems import AuditIntegrityError, Problem
+from qpher_core.audit.proof import LogProof
+from qpher_core.audit.publishers import AnchorPublisher, open_publisher
+from qpher_core.audit.records import StoredAnchor
+from qpher_core.audit.tree import (
+    consistency_path,
+    inclusion_path,
+    leaf_hash,
+    root_at,
+    root_from_inclusion,
+    verify_consistency,
+)
+from qpher_core.audit.vkey import verify_note
+from qpher_core.errors import NotFound, QpherError, Unavailable, ValidationError
+from qpher_core.models import AuditEntry
+from qpher_core.protocols import Primitives, Store, StoreWriter
+
+__all__ = ["AnchorSettings", "AnchorThread", "Anchorer"]
+
+_log: Final = logging.getLogger("qpher_core.anchors")
+
+
+@frozen(kw_only=True)
+class AnchorSettings:
+    """When and where anchors are made.
+
+    Attributes:
+        every_entries: a log that grew by so many entries is anchored.
+        every_seconds: every log that grew at all is anchored so often; None for no background
+            thread: anchors are then made on request only.
+        service: name of the service in origins and key names, such as ``kms.example.com``;
+            one that follows from the first anchor key where none is given.
+        publishers: ``file:///folder``, ``https://…`` or functions ``f(tenant_id, note)``.
+    """
+
+    every_entries: int = 1000
+    every_seconds: float | None = 60.0
+    service: str | None = None
+    publishers: Sequence[AnchorPublisher | str | Callable[[uuid.UUID, str], None]] = field(
+        default=(), converter=tuple
+    )
+
+    def __attrs_post_init__(self) -> None:
+        """Check the values. Raises ``ValidationError``."""
+        if self.every_entries < 1:
+            raise ValidationError("every_entries must be 1 or more", parameter="every_entries")
+        if self.every_seconds is not None and self.every_seconds <= 0:
+            raise ValidationError("every_seconds must be above 0", parameter="every_seconds")
+
+
+class Anchorer:
+    """Makes, stores and publishes anchors, and proofs from them. Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: AnchorKeys,
+        primitives: Primitives,
+        settings: AnchorSettings,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.keys = keys
+        self._store = store
+        self._primitives = primitives
+        self._publishers = [open_publisher(target) for target in settings.publishers]
+        self._clock = clock
+        self._published: dict[tuple[uuid.UUID, int], int] = {}
+        self._publishing = threading.Lock()
+
+    def anchor(self, tenant_id: uuid.UUID) -> StoredAnchor:
+        """Anchor a log as it is now, publish the anchor, and return it.
+
+        A log that has not grown since its last anchor keeps that one.
+
+        Raises:
+            NotFound: the log is empty.
+            AuditIntegrityError: ``rolled-back`` or ``forked``: the log does not continue what
+                was anchored, or published, before. Nothing is signed.
+            Unavailable: a publisher that can tell its last anchor does not answer.
+        """
+        signers = self.keys.signers()
+        latest = self._store.anchors.latest(tenant_id)
+        earlier = [publisher.latest(tenant_id) for publisher in self._publishers]
+        if latest is not None:
+            earlier.append(latest.note)
+        state = self._store.audit.state(tenant_id)  # after them: other nodes anchor meanwhile
+        if state.size == 0 and not any(earlier):
+            raise NotFound("an empty log has no anchor")
+        checkpoint = Checkpoint.of(self.keys.service, tenant_id, state)
+        for note in earlier:
+            self._check_continues(tenant_id, note, checkpoint)
+        if latest is None or latest.size < state.size:
+            lines = [signer.sign(checkpoint.text) for signer in signers]
+            note = str(Note(checkpoint.text).signed(*lines))
+            latest = self._keep(StoredAnchor(tenant_id, state.size, self._clock(), note))
+        self._publish(latest)
+        return latest
+
+    def published(self, anchor: StoredAnchor) -> bool:
+        """Return whether an anchor, or a later one, went to every publisher."""
+        places = [(anchor.tenant_id, number) for number in range(len(self._publishers))]
+        return all(self._published.get(place, 0) >= anchor.size for place in places)
+
+    def covering(self, tenant_id: uuid.UUID, seq: int) -> StoredAnchor:
+        """Return an anchor that covers an entry: the first that does, or a new one."""
+        found = self._store.anchors.covering(tenant_id, seq + 1)
+        if found is None and seq < self._store.audit.state(tenant_id).size:
+            found = self.anchor(tenant_id)
+        if found is None or found.size <= seq:
+            raise NotFound("the log has no such entry")
+        return found
+
+    def proof(self, entry: AuditEntry) -> LogProof:
+        """Return the proof that an anchor covers an entry.
+
+        Raises:
+            AuditIntegrityError: the stored tree does not lead from the entry to the anchor.
+        """
+        anchor = self.covering(entry.tenant_id, entry.seq)
+        note = Note.parse(anchor.note)
+        checkpoint = Checkpoint.parse(note.text)
+        path = inclusion_path(entry.seq, anchor.size, self._fetch(entry.tenant_id))
+        leaf = leaf_hash(entry.body)
+        if root_from_inclusion(leaf, entry.seq, anchor.size, path) != checkpoint.root:
+            raise AuditIntegrityError(Problem.REWRITTEN, "the entry is not the one anchored")
+        return LogProof(entry.seq, tuple(path), note)
+
+    def consistency(self, tenant_id: uuid.UUID, first: int, second: int) -> list[bytes]:
+        """Return the proof that the log of ``first`` entries is a prefix of that of ``second``."""
+        return consistency_path(first, second, self._fetch(tenant_id))
+
+    def check(self, note: str, tenant_id: uuid.UUID) -> Checkpoint:
+        """Return the checkpoint of an anchor of ours, its signature and origin verified."""
+        parsed = Note.parse(note)
+        verify_note(parsed, self.keys.all(), primitives=self._primitives)
+        checkpoint = Checkpoint.parse(parsed.text)
+        if checkpoint.tenant_id != tenant_id:
+            raise AuditIntegrityError(Problem.BAD_ANCHOR, "an anchor belongs to another log")
+        return checkpoint
+
+    def check_state(self, tenant_id: uuid.UUID, note: str) -> None:
+        """Check that the log, as it is now, continues an anchor that was kept elsewhere.
+
+        Raises:
+            AuditIntegrityError: ``rolled-back`` or ``forked``.
+        """
+        state = self._store.audit.state(tenant_id)
+        checkpoint = Checkpoint.of(self.keys.service, tenant_id, state)
+        self._check_continues(tenant_id, note, checkpoint)
+
+    def _check_continues(self, tenant_id: uuid.UUID, earlier: str | None, now: Checkpoint) -> None:
+        if earlier is None:
+            return
+        before = self.check(earlier, tenant_id)
+        if before.origin != now.origin:
+            raise AuditIntegrityError(
+                Problem.BAD_ANCHOR, f"the service was called {before.origin!r} before"
+            )
+        if before.size > now.size:
+            raise AuditIntegrityError(
+                Problem.ROLLED_BACK,
+                f"the log has {now.size} entries, but {before.size} were anchored: an old "
+                "backup was restored, or its end was cut off",
+            )
+        fetch = self._fetch(tenant_id)
+        path = consistency_path(before.size, now.size, fetch)
+        if before.size and root_at(before.size, fetch) != before.root:
+            path = []  # what is stored is another history: no proof leads from the anchor
+        if not verify_consistency(before.size, now.size, before.root, now.root, path):
+            raise AuditIntegrityError(
+                Problem.FORKED, f"the log does not continue its anchor at {before.size} entries"
+            )
+
+    def _keep(self, anchor: StoredAnchor) -> StoredAnchor:
+        def work(writer: StoreWriter) -> StoredAnchor:
+            latest = writer.anchors.latest(anchor.tenant_id)
+            if latest is not None and latest.size >= anchor.size:
+                return latest  # another node was faster; ours is never seen by anyone
+            writer.anchors.insert(anchor)
+            return anchor
+
+        return self._store.commit(work)
+
+    def _publish(self, anchor: StoredAnchor) -> None:
+        """Publish an anchor where it is not; what fails is tried again with the next anchor."""
+        with self._publishing:
+            for number, publisher in enumerate(self._publishers):
+                place = (anchor.tenant_id, number)
+                if self._published.get(place, 0) >= anchor.size:
+                    continue
+                try:
+                    if not _covers(publisher.latest(anchor.tenant_id), anchor.size):
+                        publisher.publish(anchor.tenant_id, anchor.note)
+                    self._published[place] = anchor.size
+                except Unavailable as error:
+                    _log.warning("an anchor is stored but not published: %s", error)
+
+    def _fetch(self, tenant_id: uuid.UUID) -> Callable[[Sequence[tuple[int, int]]], list[bytes]]:
+        return lambda wanted: self._store.audit.subtrees(tenant_id, wanted)
+
+
+def _covers(note: str | None, size: int) -> bool:
+    """Return whether another node published an anchor of at least this size meanwhile."""
+    return note is not None and Checkpoint.parse(Note.parse(note).text).size >= size
+
+
+class AnchorThread:
+    """Anchors in the background: logs that grew by N entries at once, others every T seconds."""
+
+    def __init__(self, store: Store, anchorer: Anchorer, settings: AnchorSettings) -> None:
+        self._store = store
+        self._anchorer = anchorer
+        self._every = settings.every_entries
+        self._seconds = settings.every_seconds
+        self._grown: set[uuid.UUID] = set()
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start, unless the settings want no thread."""
+        if self._seconds is not None:
+            self._thread = threading.Thread(target=self._run, name="qpher-anchors", daemon=True)
+            self._thread.start()
+
+    def appended(self, tenant_id: uuid.UUID, seq: int) -> None:
+        """Take notice of an entry; cheap, as every append calls it."""
+        if (seq + 1) % self._every == 0:
+            self._grown.add(tenant_id)
+            self._wake.set()
+
+    def stop(self) -> None:
+        """Stop and wait for an anchor under way. Idempotent."""
+        self._stopped.set()
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            woken = self._wake.wait(self._seconds)
+            self._wake.clear()
+            if self._stopped.is_set():
+                return
+            grown, self._grown = self._grown, set()
+            self._anchor(list(grown) if woken else None)
+
+    def _anchor(self, tenants: Sequence[uuid.UUID] | None) -> None:
+        try:
+            for tenant_id in self._store.anchors.logs() if tenants is None else tenants:
+                if self._stopped.is_set():
+                    return
+                self._anchor_one(tenant_id)
+        except QpherError as error:
+            _log.warning("anchoring was put off: %s", error)
+
+    def _anchor_one(self, tenant_id: uuid.UUID) -> None:
+        try:
+            self._anchorer.anchor(tenant_id)
+        except AuditIntegrityError as error:
+            _log.critical("the log of tenant %s is not anchored: %s", tenant_id, error)
+        except QpherError as error:
+            _log.warning("anchoring the log of tenant %s was put off: %s", tenant_id, error)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where anchors are published besides the store: out of reach of whoever runs the database."""
+
+import contextlib
+import os
+import tempfile
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from attrs import frozen
+
+from qpher_core.errors import Unavailable, ValidationError
+
+__all__ = ["AnchorPublisher", "CallPublisher", "FilePublisher", "HttpPublisher", "open_publisher"]
+
+_TIMEOUT_SECONDS: Final = 10.0
+
+
+class AnchorPublisher(Protocol):
+    """Takes every new anchor of every log. Called by one thread at a time for each log.
+
+    The same anchor may come more than once: after a crash, the last one is published again.
+    """
+
+    def publish(self, tenant_id: uuid.UUID, note: str) -> None:
+        """Publish an anchor. Raises ``Unavailable`` if it could not; it will be tried again."""
+
+    def latest(self, tenant_id: uuid.UUID) -> str | None:
+        """Return the last anchor published, where the place can tell; None where it cannot.
+
+        A store that is behind it, or has another history, is then noticed before it is
+        anchored: a backup was restored, or the log was altered.
+        """
+
+
+@frozen
+class FilePublisher:
+    """Keeps the last anchor of each log in a folder, as ``<tenant id>.checkpoint``.
+
+    Files appear and change whole: written beside, flushed to disk, renamed.
+    """
+
+    folder: Path
+
+    def publish(self, tenant_id: uuid.UUID, note: str) -> None:
+        """Replace the file of a log."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _replace(self._path(tenant_id), note.encode())
+        except OSError as error:
+            raise Unavailable(f"cannot publish to {self.folder}: {error.strerror}") from error
+
+    def latest(self, tenant_id: uuid.UUID) -> str | None:
+        """Return the content of the file of a log."""
+        try:
+            return self._path(tenant_id).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unavailable(f"cannot read {self._path(tenant_id)}") from error
+
+    def _path(self, tenant_id: uuid.UUID) -> Path:
+        return self.folder / f"{tenant_id}.checkpoint"
+
+
+@frozen
+class HttpPublisher:
+    """Posts each anchor as text to an endpoint, which answers with 2xx."""
+
+    url: str
+
+    def publish(self, tenant_id: uuid.UUID, note: str) -> None:
+        """POST the note; the header ``Qpher-Log`` names the tenant."""
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked on opening
+            self.url,
+            data=note.encode(),
+            headers={"Content-Type": "text/plain; charset=utf-8", "Qpher-Log": str(tenant_id)},
+            method="POST",
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
+                pass
+        except (OSError, urllib.error.URLError) as error:
+            raise Unavailable(f"cannot publish to {self.url}: {error}") from error
+
+    def latest(self, tenant_id: uuid.UUID) -> str | None:  # noqa: ARG002 - it cannot tell
+        """Return None: an endpoint only takes."""
+        return None
+
+
+@frozen
+class CallPublisher:
+    """Hands each anchor to a function of the caller."""
+
+    function: Callable[[uuid.UUID, str], None]
+
+    def publish(self, tenant_id: uuid.UUID, note: str) -> None:
+        """Call it; whatever it raises means that the anchor is not published."""
+        try:
+            self.function(tenant_id, note)
+        except Exception as error:
+            raise Unavailable(f"the publisher failed ({type(error).__name__})") from error
+
+    def latest(self, tenant_id: uuid.UUID) -> str | None:  # noqa: ARG002 - it cannot tell
+        """Return None: a function only takes."""
+        return None
+
+
+def open_publisher(
+    target: str | AnchorPublisher | Callable[[uuid.UUID, str], None],
+) -> AnchorPublisher:
+    """Return the publisher for ``file:///folder``, ``https://…``, a function or a publisher.
+
+    Raises:
+        ValidationError: it is none of these.
+    """
+    if not isinstance(target, str):
+        return CallPublisher(target) if callable(target) else target
+    if target.startswith("file:///"):
+        return FilePublisher(Path(target.removeprefix("file://")))
+    if target.startswith(("https://", "http://")):
+        return HttpPublisher(target)
+    raise ValidationError(
+        "publishers must be file:///folder, an http(s) URL or a function", parameter="publishers"
+    )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that its name shows the old content or the new, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

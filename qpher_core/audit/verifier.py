@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verifying an export with public keys alone: offline, in parallel, in constant memory."""
+
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from qpher_core.audit.anchor_keys import follow_statements
+from qpher_core.audit.checkpoint import Checkpoint
+from qpher_core.audit.diagnosis import Finding, diagnose
+from qpher_core.audit.entry import EMPTY_HEAD
+from qpher_core.audit.export import (
+    LONGEST_LINE,
+    ExportFile,
+    ExportHeader,
+    bad_export,
+    parse_end,
+)
+from qpher_core.audit.note import Note
+from qpher_core.audit.problems import AuditIntegrityError, Problem
+from qpher_core.audit.scan import Forest, Joint, Run, join, scan
+from qpher_core.audit.vkey import VerifierKey, verify_note
+from qpher_core.protocols import Primitives
+
+__all__ = ["ExportReport", "verify_export"]
+
+_PIECE_BYTES: Final = 16 << 20  # of an export, for one task of one process
+_END: Final = b'{"end":'
+
+Progress = Callable[[int, int], None]
+
+
+@frozen
+class ExportReport:
+    """What verifying an export found.
+
+    Attributes:
+        tenant: id of the log's tenant.
+        entries: number of entries that the export states.
+        anchored: number of entries that a verified anchor covers.
+        anchors: number of anchors that were verified.
+        head: hash of the last entry, 32 bytes.
+        problem: name of the first thing that is wrong, or None.
+        bad_seq: the first bad entry, where it is about an entry.
+        detail: one sentence about the problem.
+    """
+
+    tenant: str
+    entries: int
+    anchored: int = 0
+    anchors: int = 0
+    head: bytes = field(default=EMPTY_HEAD, repr=bytes.hex)
+    problem: Problem | None = None
+    bad_seq: int | None = None
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it was signed."""
+        return self.problem is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON types."""
+        return {
+            "ok": self.ok,
+            "tenant": self.tenant,
+            "entries": self.entries,
+            "anchored": self.anchored,
+            "anchors": self.anchors,
+            "head": self.head.hex(),
+            "problem": self.problem and str(self.problem),
+            "bad_seq": self.bad_seq,
+            "detail": self.detail,
+        }
+
+
+def verify_export(
+    export: Path,
+    keys: Sequence[VerifierKey],
+    *,
+    last_anchor: str | None = None,
+    revoked: Sequence[VerifierKey] = (),
+    processes: int | None = None,
+    progress: Progress | None = None,
+    primitives: Primitives | None = None,
+) -> ExportReport:
+    """Verify an export.
+
+    Args:
+        export: the file, compressed or not.
+        keys: anchor keys that are trusted; later ones follow from the statements in the export.
+        last_anchor: an anchor kept from before, which the log must continue.
+        revoked: keys that were revoked: an anchor by one of them is a finding.
+        processes: how many may work; one for each core where None.
+        progress: called with (bytes done, bytes in all).
+        primitives: provider of the signature algorithms; the default one where none is given.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    verification = _Verification(ExportFile(export), keys, revoked, primitives)
+    try:
+        return verification.run(last_anchor, processes or os.cpu_count() or 1, progress)
+    except AuditIntegrityError as error:
+        detail = str(error).partition(": ")[2]
+        return verification.report(Finding(error.problem, verification.bad_seq, detail))
+
+
+class _Verification:
+    """One verification under way."""
+
+    def __init__(
+        self,
+        file: ExportFile,
+        keys: Sequence[VerifierKey],
+        revoked: Sequence[VerifierKey],
+        primitives: Primitives | None,
+    ) -> None:
+        self._file = file
+        self._keys = list(keys)
+        self._revoked = revoked
+        self._primitives = primitives
+        self._header = ExportHeader("", 0, (), 0)
+        self._head = EMPTY_HEAD
+        self._anchored = self._anchors = 0
+        self.bad_seq: int | None = None
+
+    def run(
+        self, last_anchor: str | None, processes: int, progress: Progress | None
+    ) -> ExportReport:
+        self._header, notes = self._file.header()
+        self._keys = follow_statements(
+            self._keys, self._header.statements, primitives=self._primitives
+        )
+        checkpoints = list(self._check_anchors(notes))
+        last = None if last_anchor is None else self._checkpoint(last_anchor)
+        if last is not None and last.size > self._header.size:
+            self.bad_seq = self._header.size
+            raise AuditIntegrityError(
+                Problem.ROLLED_BACK,
+                f"the log has {self._header.size} entries, and {last.size} were anchored before",
+            )
+        sizes = {c.size for c in checkpoints} | ({last.size} if last else set())
+        states = self._scan(sorted(sizes - {0}), processes, progress)
+        if states is None:
+            return self.report(self._diagnose())
+        self._compare(checkpoints, states)
+        if last is not None and not _agrees(last, states):
+            self.bad_seq = None
+            raise AuditIntegrityError(
+                Problem.FORKED, f"the log has another history than its anchor at {last.size}"
+            )
+        if self._anchored < self._header.size:
+            self.bad_seq = self._anchored
+            raise AuditIntegrityError(
+                Problem.UNANCHORED, f"no anchor covers the entries from {self._anchored} on"
+            )
+        return self.report(None)
+
+    def report(self, finding: Finding | None) -> ExportReport:
+        """Return the report, with what is known by now."""
+        return ExportReport(
+            self._header.tenant,
+            self._header.size,
+            self._anchored,
+            self._anchors,
+            self._head,
+            *((finding.problem, finding.seq, finding.detail) if finding else ()),
+        )
+
+    # --- anchors -------------------------------------------------------------------------------
+
+    def _check_anchors(self, notes: Iterator[str]) -> Iterator[Checkpoint]:
+        """Verify signatures and order of the anchors; their roots are compared later."""
+        size, newest = 0, 0
+        for text in notes:
+            checkpoint, used = self._checkpoint(text), self._signer(text)
+            if checkpoint.size <= size or checkpoint.size > self._header.size:
+                raise AuditIntegrityError(
+                    Problem.INCONSISTENT_ANCHORS,
+                    f"an anchor of {checkpoint.size} entries follows one of {size}"
+                    if checkpoint.size <= size
+                    else f"an anchor covers {checkpoint.size} entries, the export has fewer",
+                )
+            if used < newest:
+                raise AuditIntegrityError(
+                    Problem.REVOKED_KEY,
+                    f"the anchor at {checkpoint.size} is signed by a key replaced before",
+                )
+            size, newest = checkpoint.size, used
+            yield checkpoint
+
+    def _checkpoint(self, text: str) -> Checkpoint:
+        note = Note.parse(text)
+        if any(key.made(line) for key in self._revoked for line in note.signatures):
+            raise AuditIntegrityError(Problem.REVOKED_KEY, "an anchor is signed by a revoked key")
+        verify_note(note, self._keys, primitives=self._primitives)
+        checkpoint = Checkpoint.parse(note.text)
+        if str(checkpoint.tenant_id) != self._header.tenant:
+            raise AuditIntegrityError(Problem.BAD_ANCHOR, "an anchor belongs to another log")
+        return checkpoint
+
+    def _signer(self, text: str) -> int:
+        """Return which of the keys, in the order of their rotation, signed an anchor."""
+        lines = Note.parse(text).signatures
+        made = (n for n, key in enumerate(self._keys) if any(key.made(line) for line in lines))
+        return next(made, 0)
+
+    def _compare(
+        self, checkpoints: Sequence[Checkpoint], states: dict[int, tuple[Joint, bytes]]
+    ) -> None:
+        for checkpoint in checkpoints:
+            if not _agrees(checkpoint, states):
+                self.bad_seq = self._anchored
+                raise AuditIntegrityError(
+                    Problem.REWRITTEN,
+                    f"the entries from {self._anchored} to {checkpoint.size - 1} are not those "
+                    "that were anchored",
+                )
+            self._anchored, self._anchors = checkpoint.size, self._anchors + 1
+
+    # --- entries -------------------------------------------------------------------------------
+
+    def _scan(
+        self, sizes: Sequence[int], processes: int, progress: Progress | None
+    ) -> dict[int, tuple[Joint, bytes]] | None:
+        """Return the states at the sizes, or None if the entries are not sound."""
+        start, forest, states = 0, Forest(), {}
+        done = 0
+        for run, length in self._runs(sizes, processes):
+            joints = join(start, self._head, forest, run)
+            if joints is None:
+                return None
+            states.update({joint.size: (joint, root) for joint, root in joints})
+            if run.first is not None:
+                start, self._head = run.end, run.head
+            done += length
+            if progress is not None:
+                progress(done, self._file.bytes - self._header.offset)
+        size, head = self._end()
+        sound = (start, self._head) == (size, head) and size == self._header.size
+        return states if sound else None
+
+    def _runs(self, sizes: Sequence[int], processes: int) -> Iterator[tuple[Run, int]]:
+        """Yield the runs of the export in order, each with its length in bytes."""
+        offset, end = self._header.offset, self._file.bytes
+        if self._file.compressed:
+            lines = takewhile(lambda li: not li.startswith(_END), self._file.entries(offset))
+            yield scan(lines, self._header.tenant, sizes), end - offset
+            return
+        pieces = [(p, min(p + _PIECE_BYTES, end)) for p in range(offset, end, _PIECE_BYTES)]
+        work = partial(_scan_piece, self._file.path, self._header.tenant, tuple(sizes), offset)
+        if processes == 1 or len(pieces) < 2:
+            for piece in pieces:
+                yield work(piece), piece[1] - piece[0]
+            return
+        with ProcessPoolExecutor(min(processes, len(pieces))) as pool:
+            for piece, run in zip(pieces, pool.map(work, pieces), strict=True):
+                yield run, piece[1] - piece[0]
+
+    def _end(self) -> tuple[int, bytes]:
+        """Return what the last line states."""
+        if not self._file.compressed:
+            with self._file.open() as file:
+                file.seek(max(self._header.offset, self._file.bytes - 256))
+                return parse_end(file.readlines()[-1] if self._file.bytes else b"")
+        last = deque(self._file.entries(self._header.offset), maxlen=1)
+        return parse_end(last[0] if last else b"")
+
+    def _diagnose(self) -> Finding:
+        try:
+            size, head = self._end()
+        except (AuditIntegrityError, IndexError):
+            size, head = self._header.size, b""
+
+        def lines() -> Iterator[bytes]:
+            entries = self._file.entries(self._header.offset)
+            return takewhile(lambda line: not line.startswith(_END), entries)
+
+        found = diagnose(lines, self._header.tenant, self._header.size, head)
+        if found is not None:
+            return found
+        if size != self._header.size:
+            raise bad_export("beginning and end of the export state different sizes")
+        raise bad_export("the entries are not followed by the end of the export")
+
+
+def _scan_piece(
+    path: Path, tenant: str, sizes: tuple[int, ...], first: int, piece: tuple[int, int]
+) -> Run:
+    """Scan the lines that begin within a piece of the file."""
+    start, end = piece
+    with path.open("rb") as file:
+        file.seek(start)
+        if start > first:
+            file.seek(start - 1)
+            file.readline()  # the line that began before belongs to the piece before
+        return scan(_until(file, end), tenant, sizes)
+
+
+def _until(file: io.BufferedReader, end: int) -> Iterator[bytes]:
+    place = file.tell()
+    for line in iter(partial(file.readline, LONGEST_LINE), b""):
+        if place >= end or line.startswith(_END):
+            return
+        yield line
+        place += len(line)
+
+
+def _agrees(checkpoint: Checkpoint, states: dict[int, tuple[Joint, bytes]]) -> bool:
+    """Return whether root and head of a checkpoint are those of the entries."""
+    if checkpoint.size == 0:
+        return True
+    joint, root = states[checkpoint.size]
+    return checkpoint.root == root and checkpoint.head in {None, joint.head}

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``qpher-core``. Groups of subcommands live in modules of their own."""
+
+import sys
+
+try:
+    import click
+except ImportError:  # pragma: no cover - an installation without the extra
+    sys.exit("qpher-core needs packages that are missing: pip install 'qpher-core[cli]'")
+
+from qpher_core.cli.audit import audit
+
+__all__ = ["main"]
+
+
+@click.group()
+@click.version_option(package_name="qpher-core")
+def main() -> None:
+    """Post-quantum key infrastructure."""
+
+
+main.add_command(audit)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Migrations of the SQLite backend on databases that older versions made."""
+
+import sqlite3
+from pathlib import Path
+
+import qpher_core
+from qpher_backends.sqlite import SQLiteStore
+
+
+def _as_before_the_tree(path: Path) -> None:
+    """Bring a database back to what it was before migration m005."""
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("ALTER TABLE audit_entries DROP COLUMN nodes")
+        database.execute("ALTER TABLE audit_heads DROP COLUMN peaks")
+        for table in ("service_keys", "audit_anchors", "anchor_statements"):
+            database.execute(f"DROP TABLE {table}")
+        database.execute(
+            "DELETE FROM _sqlite_migrations WHERE name IN ('m005_tree', 'm006_anchors')"
+        )
+    database.close()
+
+
+def test_an_existing_log_gets_its_tree(tmp_path: Path) -> None:
+    """Entries that were written before there was a tree have the same tree afterwards."""
+    path = tmp_path / "q.db"
+    with qpher_core.open(f"sqlite:///{path}") as kms:
+        tenant = kms.tenants.create("acme")
+        session = kms.session("acme", actor="test")
+        session.keys.generate("ML-KEM-768")
+        for _ in range(5):
+            session.kem.encapsulate()
+        expected = kms._store.audit.state(tenant.id)
+    _as_before_the_tree(path)
+    store = SQLiteStore(path)
+    assert store.audit.state(tenant.id) == expected
+    store.close()
+    with qpher_core.open(f"sqlite:///{path}") as kms:
+        kms.session("acme", actor="test").kem.encapsulate()
+        assert kms.audit.verify("acme").ok
