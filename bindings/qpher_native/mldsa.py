@@ -234,7 +234,7 @@ class SigningKey:
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
         raise TypeError("a signing key cannot be pickled or copied")
 
-    def __enter__(self) -> SigningKey:
+    def __enter__(self) -> SigningKey:  # noqa: PYI034 (nobody derives from it)
         return self
 
     def __exit__(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from qpher_native._cpu import PATHS
 from qpher_native._native import lib
 

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from qpher_native import selftest
 
+from qpher_native import selftest
 from tests.native.mldsa_paths import every_path  # noqa: F401 (a fixture)
 
 LONG = {

@@ -140,7 +140,9 @@ def test_ntt_is_the_one_of_the_standard(unit: Any) -> None:
     unit.ntt(p)
     for i in (0, 1, 2, 3, 7, 8, 15, 16, 100, 255):
         point = pow(1753, 2 * bit_reversed(i) + 1, Q)
-        assert coefficients(p)[i] == centered(sum(v * pow(point, j, Q) for j, v in enumerate(values)))
+        assert coefficients(p)[i] == centered(
+            sum(v * pow(point, j, Q) for j, v in enumerate(values))
+        )
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 5, 6, 7, 8])
@@ -154,9 +156,13 @@ def test_dot(unit: Any, n: int) -> None:
     for i in range(n):
         for j in range(256):
             a[i].c[j] = Q - 1 if j < 64 else rng.randrange(Q)
-            b[i].c[j] = (9 * Q - 1) * (1 if j % 2 else -1) if j < 64 else rng.randrange(-9 * Q, 9 * Q)
+            b[i].c[j] = (
+                (9 * Q - 1) * (1 if j % 2 else -1) if j < 64 else rng.randrange(-9 * Q, 9 * Q)
+            )
     unit.dot(r, a, b, n)
-    expected = [centered(sum(a[i].c[j] * b[i].c[j] for i in range(n)) * pow(R, -1, Q)) for j in range(256)]
+    expected = [
+        centered(sum(a[i].c[j] * b[i].c[j] for i in range(n)) * pow(R, -1, Q)) for j in range(256)
+    ]
     assert coefficients(r) == expected
     assert max(map(abs, ffi.unpack(r.c, 256))) < Q
 
@@ -232,7 +238,9 @@ def test_make_hint(unit: Any, gamma2: int) -> None:
     rng = random.Random(4)
     count = (Q - 1) // (2 * gamma2)
     edges = [s * gamma2 + d for s in (-1, 1) for d in (-1, 0, 1)] + [0, 2 * gamma2 - 1]
-    w0 = [edges[i % 8] if i < 128 else rng.randrange(1 - 2 * gamma2, 2 * gamma2) for i in range(256)]
+    w0 = [
+        edges[i % 8] if i < 128 else rng.randrange(1 - 2 * gamma2, 2 * gamma2) for i in range(256)
+    ]
     w1 = [rng.choice((0, count - 1, rng.randrange(count))) for _ in range(256)]
     total = poly([(h * 2 * gamma2 + x) % Q for h, x in zip(w1, w0, strict=True)])
     high, h = ffi.new("uint8_t[256]"), ffi.new("uint8_t[256]")
@@ -266,7 +274,11 @@ def test_rejection(unit: Any) -> None:
     rng = random.Random(6)
     for trial in range(60):
         size = rng.choice((168, 840))
-        data = bytes(rng.choice((rng.randrange(256), 255)) for _ in range(size)) if trial % 2 else rng.randbytes(size)
+        data = (
+            bytes(rng.choice((rng.randrange(256), 255)) for _ in range(size))
+            if trial % 2
+            else rng.randbytes(size)
+        )
         have = rng.choice((0, 1, 100, 200, 250, 255))
         got, want = poly([0] * 256), poly([0] * 256)
         n = unit.reject_uniform(got, have, data, size)

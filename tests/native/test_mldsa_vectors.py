@@ -8,9 +8,9 @@ from typing import Any
 
 import cryptography_vectors
 import pytest
+
 from qpher_native import MLDSA
 from qpher_native.mldsa import SigningKey, VerificationKey
-
 from tests.native.mldsa_paths import every_path  # noqa: F401 (a fixture)
 from tests.vectors import load_json
 
