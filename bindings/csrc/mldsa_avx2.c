@@ -429,7 +429,7 @@ void mldsa_pack_w1_avx2(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits)
 }
 
 const struct mldsa_unit mldsa_avx2 = {
-    .speculation = 3,
+    .speculation = 2,
     .ntt = ntt,
     .intt = intt,
     .dot = dot,

@@ -351,7 +351,7 @@ static void unpack_z(mldsa_poly *r, const uint8_t *in, unsigned bits)
 }
 
 const struct mldsa_unit mldsa_avx512 = {
-    .speculation = 3,
+    .speculation = 2,
     .ntt = ntt,
     .intt = intt,
     .dot = dot,

@@ -27,7 +27,7 @@
 #include "mldsa_pack.h"
 #include "mldsa_sample.h"
 
-enum { MAX_WIDTH = 4 };
+enum { MAX_WIDTH = KECCAK_MAX_LANES };
 
 /* One pass of the loop: what it needs from the commitment to the answer. */
 struct candidate {
@@ -201,7 +201,7 @@ static void forget(const struct mldsa_params *p, struct candidate *cand, unsigne
 void mldsa_sign(const struct mldsa_params *p, const qpher_mldsa_sk *sk, struct mldsa_job *jobs,
                 unsigned n)
 {
-    const unsigned width = qpher_dispatch.mldsa->speculation > 1 ? MAX_WIDTH : 1;
+    const unsigned width = keccak_preferred_lanes();
     struct mldsa_job *open[MAX_WIDTH];
     struct candidate cand[MAX_WIDTH];
     unsigned started = 0, count = 0, used = 0;
