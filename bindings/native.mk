@@ -86,9 +86,9 @@ CT_HARNESS := bindings/constant-time
 # $(call ct_build,compiler,flags,sources folder,program,output)
 ct_build = $(1) -g -gdwarf-4 $(2) -I$(3) -I$(CT_HARNESS) $(CT_HARNESS)/$(4).c $(3)/*.c -o $(5)
 
-native-ct: native-ct-valgrind native-ct-msan
+native-ct: native-ct-valgrind native-ct-msan native-ct-divisions
 
-.PHONY: native-ct-valgrind native-ct-msan
+.PHONY: native-ct-valgrind native-ct-msan native-ct-divisions
 native-ct-valgrind:
 	$(call need,valgrind,valgrind)
 	$(call need,$(GCC),gcc)
@@ -142,6 +142,24 @@ native-ct-msan:
 	  done; \
 	  echo "native-ct: msan caught the planted leak '$$kind'"; \
 	done
+
+# Divisions, which memcheck does not see: only where they are known to divide public numbers.
+native-ct-divisions:
+	$(call need,objdump,binutils)
+	@for cc in $(GCC) $(CLANG); do for level in -O2 -O3; do \
+	  out=$(NATIVE_OUT)/div/$$(basename $$cc)$$level; mkdir -p $$out; \
+	  for c in $(NATIVE_C); do \
+	    $$cc $(CT_SHIPPED) $$level -c $$c -o $$out/$$(basename $$c .c).o || exit 1; done; \
+	  printf 'native-ct: %s %s ' "$$(basename $$cc)" $$level; \
+	  $(PYTHON) $(CT_HARNESS)/divisions.py objdump $$out/*.o || exit 1; \
+	done; done
+	@if command -v aarch64-linux-gnu-gcc >/dev/null; then \
+	  out=$(NATIVE_OUT)/div/aarch64; mkdir -p $$out; \
+	  for c in $(NATIVE_C); do \
+	    aarch64-linux-gnu-gcc $(CT_SHIPPED) -O3 -c $$c -o $$out/$$(basename $$c .c).o || exit 1; done; \
+	  printf 'native-ct: aarch64 -O3 '; \
+	  $(PYTHON) $(CT_HARNESS)/divisions.py aarch64-linux-gnu-objdump $$out/*.o; \
+	fi
 
 # ---- Memory after close ----------------------------------------------------------------------------
 

@@ -399,12 +399,24 @@ static int checked_batch(size_t n, const uint8_t *msgs, size_t msgs_len, const s
     return rest != 0 ? QPHER_ERR_LENGTH : checked_message(&context);
 }
 
+/* The next count messages; returns where the rest begins. */
+static const uint8_t *take_messages(struct mldsa_message *m, size_t count, const uint8_t *msgs,
+                                    const size_t *msg_lens, const uint8_t *ctx, size_t ctx_len)
+{
+    for (size_t i = 0; i < count; i++) {
+        m[i] = message(msgs, msg_lens[i], ctx, ctx_len);
+        msgs = msg_lens[i] > 0 ? msgs + msg_lens[i] : msgs; /* msgs may be null if all are empty */
+    }
+    return msgs;
+}
+
 int qpher_mldsa_sign_many(const qpher_mldsa_sk *sk, size_t n, uint8_t *sigs, size_t sigs_len,
                           const uint8_t *msgs, size_t msgs_len, const size_t *msg_lens,
                           const uint8_t *ctx, size_t ctx_len, const uint8_t *rnds,
                           size_t rnds_len)
 {
     const struct mldsa_params *p;
+    struct mldsa_message m[BATCH];
     struct mldsa_job jobs[BATCH];
     uint8_t mu[BATCH][MLDSA_MU_BYTES], fresh[BATCH][MLDSA_SEED_BYTES];
     uint8_t *sig = sigs;
@@ -418,10 +430,9 @@ int qpher_mldsa_sign_many(const qpher_mldsa_sk *sk, size_t n, uint8_t *sigs, siz
         count = n - done < BATCH ? n - done : BATCH;
         if (rnds == NULL && (err = qpher_random(fresh[0], count * MLDSA_SEED_BYTES)) != QPHER_OK)
             goto cleanup;
+        msgs = take_messages(m, count, msgs, msg_lens + done, ctx, ctx_len);
+        mldsa_mu_many(mu, mldsa_pk_of(p, sk)->tr, m, (unsigned)count);
         for (size_t i = 0; i < count; i++, sig += p->sig_bytes) {
-            const struct mldsa_message m = message(msgs, msg_lens[done + i], ctx, ctx_len);
-            mldsa_mu(mu[i], mldsa_pk_of(p, sk)->tr, &m);
-            msgs = m.length > 0 ? msgs + m.length : msgs;
             jobs[i] = (struct mldsa_job){
                 .mu = mu[i],
                 .rnd = rnds == NULL ? fresh[i] : rnds + (done + i) * MLDSA_SEED_BYTES,
@@ -444,6 +455,7 @@ int qpher_mldsa_verify_many(const qpher_mldsa_pk *pk, size_t n, uint8_t *results
                             size_t ctx_len)
 {
     const struct mldsa_params *p;
+    struct mldsa_message m[BATCH];
     struct mldsa_check checks[BATCH];
     uint8_t mu[BATCH][MLDSA_MU_BYTES];
     int err = opened_pk(pk, &p);
@@ -458,13 +470,11 @@ int qpher_mldsa_verify_many(const qpher_mldsa_pk *pk, size_t n, uint8_t *results
 
     for (size_t done = 0, count; done < n; done += count) {
         count = n - done < BATCH ? n - done : BATCH;
-        for (size_t i = 0; i < count; i++) {
-            const struct mldsa_message m = message(msgs, msg_lens[done + i], ctx, ctx_len);
-            mldsa_mu(mu[i], pk->tr, &m);
-            msgs = m.length > 0 ? msgs + m.length : msgs;
+        msgs = take_messages(m, count, msgs, msg_lens + done, ctx, ctx_len);
+        mldsa_mu_many(mu, pk->tr, m, (unsigned)count);
+        for (size_t i = 0; i < count; i++)
             checks[i] =
                 (struct mldsa_check){.mu = mu[i], .signature = sigs + (done + i) * p->sig_bytes};
-        }
         mldsa_verify(p, pk, checks, (unsigned)count);
         for (size_t i = 0; i < count; i++)
             results[done + i] = (uint8_t)(checks[i].valid != 0);

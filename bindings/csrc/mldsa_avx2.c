@@ -29,11 +29,11 @@ static inline void store(void *p, vec x)
     _mm256_store_si256(p, x);
 }
 
-/* ---- Montgomery products ------------------------------------------------------------------- */
+/* ---- Products ------------------------------------------------------------------------------ */
 
-/* A factor z and z * q^-1 mod 2^32, in every lane. */
+/* Powers of zeta, and what estimates the quotient of a product with them by q. */
 typedef struct {
-    vec z, zqinv;
+    vec zeta, quotient;
 } factor;
 
 /* The upper halves of the 64-bit lanes of even, and of odd, in turn. */
@@ -42,32 +42,47 @@ static inline vec upper_halves(vec even, vec odd)
     return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
 }
 
-/* a * z * 2^-32 mod q, |r| < q, for the even lanes at once and then the odd ones: the upper half
- * of a*z minus that of m*q, m = a*z*q^-1 mod 2^32; the lower halves are equal. */
-static inline vec multiply_lanes(vec a, factor even, factor odd, vec q)
+/* q in each lane, but the compiler does not see that it is a constant: it would make shifts and
+ * sums of the products with q, which take longer. */
+static inline vec modulus(void)
 {
-    const vec a_odd = _mm256_srli_epi64(a, 32);
-    const vec m_even = _mm256_mul_epi32(_mm256_mul_epi32(a, even.zqinv), q);
-    const vec m_odd = _mm256_mul_epi32(_mm256_mul_epi32(a_odd, odd.zqinv), q);
-    return upper_halves(_mm256_sub_epi32(_mm256_mul_epi32(a, even.z), m_even),
-                        _mm256_sub_epi32(_mm256_mul_epi32(a_odd, odd.z), m_odd));
+    vec q = _mm256_set1_epi32(MLDSA_Q);
+    __asm__("" : "+x"(q));
+    return q;
+}
+
+/* mldsa_times_zeta in each lane; the quotients of even and of odd lanes apart. odd has the
+ * factors of the odd lanes in the even ones. */
+static inline vec multiply_lanes(vec a, factor f, vec odd, vec q)
+{
+    const vec quotient = upper_halves(_mm256_mul_epi32(a, f.quotient),
+                                      _mm256_mul_epi32(_mm256_srli_epi64(a, 32), odd));
+    return _mm256_sub_epi32(_mm256_mullo_epi32(a, f.zeta), _mm256_mullo_epi32(quotient, q));
 }
 
 static inline vec multiply(vec a, factor f, vec q)
 {
-    const factor odd = {_mm256_srli_epi64(f.z, 32), _mm256_srli_epi64(f.zqinv, 32)};
-    return multiply_lanes(a, f, odd, q);
+    return multiply_lanes(a, f, _mm256_srli_epi64(f.quotient, 32), q);
 }
 
 /* The same with a factor that is one number. */
 static inline vec multiply_by_one(vec a, factor f, vec q)
 {
-    return multiply_lanes(a, f, f, q);
+    return multiply_lanes(a, f, f.quotient, q);
+}
+
+/* The upper half of a 64-bit sum s of products minus that of m*q, m = s*q^-1 mod 2^32. */
+static inline vec reduce(vec even, vec odd, vec q)
+{
+    const vec qinv = _mm256_set1_epi32(MLDSA_QINV);
+    const vec m_even = _mm256_mul_epi32(_mm256_mul_epi32(even, qinv), q);
+    const vec m_odd = _mm256_mul_epi32(_mm256_mul_epi32(odd, qinv), q);
+    return upper_halves(_mm256_sub_epi64(even, m_even), _mm256_sub_epi64(odd, m_odd));
 }
 
 static inline factor zeta(unsigned k)
 {
-    return (factor){_mm256_set1_epi32(mldsa_zetas[k]), _mm256_set1_epi32(mldsa_zetas_qinv[k])};
+    return (factor){_mm256_set1_epi32(mldsa_zetas[k]), _mm256_set1_epi32(mldsa_zetas_quotient[k])};
 }
 
 static inline vec gather(const int32_t *p, vec index)
@@ -78,7 +93,12 @@ static inline vec gather(const int32_t *p, vec index)
 /* zetas[k + index] in each lane. */
 static inline factor zetas(unsigned k, vec index)
 {
-    return (factor){gather(mldsa_zetas + k, index), gather(mldsa_zetas_qinv + k, index)};
+    return (factor){gather(mldsa_zetas + k, index), gather(mldsa_zetas_quotient + k, index)};
+}
+
+static inline factor zetas_in_order(unsigned k)
+{
+    return (factor){load(mldsa_zetas + k), load(mldsa_zetas_quotient + k)};
 }
 
 /* ---- Shuffles between the layers within two vectors ------------------------------------------ */
@@ -125,7 +145,6 @@ static inline void unjoin(vec *a, vec *b)
 
 #define RUN4 _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)
 #define RUN2 _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)
-#define RUN1 _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)
 /* For the inverse, whose blocks come in reverse order. */
 #define BACK4 _mm256_setr_epi32(1, 1, 1, 1, 0, 0, 0, 0)
 #define BACK2 _mm256_setr_epi32(3, 3, 2, 2, 1, 1, 0, 0)
@@ -140,10 +159,10 @@ static inline void butterfly(vec *a, vec *b, vec t)
 }
 
 /* Algorithm 41. Three layers on eight vectors that lie 32 coefficients apart, then five within 32
- * neighbours. Each layer adds at most q to the absolute value, so |c| < 9q at the end. */
+ * neighbours. Each layer adds at most 1.01q to the absolute value, so |c| < 9.1q at the end. */
 static void ntt(mldsa_poly *p)
 {
-    const vec q = _mm256_set1_epi32(MLDSA_Q);
+    const vec q = modulus();
     for (unsigned i = 0; i < 32; i += 8) {
         vec x[8];
         for (unsigned j = 0; j < 8; j++)
@@ -173,7 +192,7 @@ static void ntt(mldsa_poly *p)
             split2(&a, &b);
             butterfly(&a, &b, multiply(b, zetas(64 + 4 * pair, RUN2), q));
             split1(&a, &b);
-            butterfly(&a, &b, multiply(b, zetas(128 + 8 * pair, RUN1), q));
+            butterfly(&a, &b, multiply(b, zetas_in_order(128 + 8 * pair), q));
             join(&a, &b);
             store(p->c + 16 * pair, a);
             store(p->c + 16 * pair + 8, b);
@@ -196,13 +215,11 @@ static inline void unbutterfly_by_one(vec *a, vec *b, factor f, vec q)
     *b = multiply_by_one(difference, f, q);
 }
 
-/* Algorithm 42. Sums double in each of eight layers, from below q to below 256q < 2^31. */
+/* Algorithm 42. Sums double in each of eight layers and end below 256q < 2^31. */
 static void intt(mldsa_poly *p)
 {
-    const vec q = _mm256_set1_epi32(MLDSA_Q);
-    const factor last = {
-        _mm256_set1_epi32(MLDSA_INTT_FACTOR),
-        _mm256_set1_epi32((int32_t)((uint32_t)MLDSA_INTT_FACTOR * (uint32_t)MLDSA_QINV))};
+    const vec q = modulus();
+    const vec last = _mm256_set1_epi32(MLDSA_INTT_FACTOR);
     for (unsigned i = 0; i < 8; i++) {
         vec x[4];
         for (unsigned j = 0; j < 2; j++) {
@@ -236,22 +253,15 @@ static void intt(mldsa_poly *p)
         for (unsigned j = 0; j < 4; j++)
             unbutterfly_by_one(&x[j], &x[j + 4], zeta(1), q);
         for (unsigned j = 0; j < 8; j++)
-            store(p->c + 32 * j + i, multiply_by_one(x[j], last, q));
+            store(p->c + 32 * j + i, reduce(_mm256_mul_epi32(x[j], last),
+                                                 _mm256_mul_epi32(_mm256_srli_epi64(x[j], 32), last), q));
     }
-}
-
-/* The upper half of a 64-bit sum s of products minus that of m*q, m = s*q^-1 mod 2^32. */
-static inline vec reduce(vec even, vec odd, vec qinv, vec q)
-{
-    const vec m_even = _mm256_mul_epi32(_mm256_mul_epi32(even, qinv), q);
-    const vec m_odd = _mm256_mul_epi32(_mm256_mul_epi32(odd, qinv), q);
-    return upper_halves(_mm256_sub_epi64(even, m_even), _mm256_sub_epi64(odd, m_odd));
 }
 
 /* Algorithms 45 and 46: 64-bit sums of products, even and odd lanes apart, one reduction. */
 static void dot(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *b, unsigned n)
 {
-    const vec q = _mm256_set1_epi32(MLDSA_Q), qinv = _mm256_set1_epi32(MLDSA_QINV);
+    const vec q = modulus();
     for (unsigned j = 0; j < MLDSA_N; j += 16) {
         vec even[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
         vec odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
@@ -265,7 +275,7 @@ static void dot(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *b, unsigne
             }
         }
         for (unsigned m = 0; m < 2; m++)
-            store(r->c + j + 8 * m, reduce(even[m], odd[m], qinv, q));
+            store(r->c + j + 8 * m, reduce(even[m], odd[m], q));
     }
 }
 
@@ -307,7 +317,7 @@ static unsigned reject_uniform(mldsa_poly *r, unsigned have, const uint8_t *in, 
 {
     const vec spread = _mm256_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1, 4, 5,
                                         6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1);
-    const vec low23 = _mm256_set1_epi32(0x7fffff), q = _mm256_set1_epi32(MLDSA_Q);
+    const vec low23 = _mm256_set1_epi32(0x7fffff), q = modulus();
     for (unsigned i = 0; i < len && have < MLDSA_N; i += 24) {
         const vec x = load_two(in + i, in + i + 8);
         const vec c = _mm256_and_si256(_mm256_shuffle_epi8(x, spread), low23);
@@ -362,6 +372,34 @@ static void unpack_z(mldsa_poly *r, const uint8_t *in, unsigned bits)
     qpher_wipe(last, sizeof last);
 }
 
+/* Algorithm 17 for z: each field moves to its bit in its first byte; a byte of the output is then
+ * the union of a byte of the field that begins it and one of the field that ends it, often the
+ * same. Four fields in each 128-bit half. */
+void mldsa_pack_z_avx2(uint8_t *out, const mldsa_poly *z, unsigned bits)
+{
+    const __m128i begin20 = _mm_setr_epi8(0, 1, 2, 5, 6, 8, 9, 10, 13, 14, -1, -1, -1, -1, -1, -1);
+    const __m128i end20 = _mm_setr_epi8(0, 1, 4, 5, 6, 8, 9, 12, 13, 14, -1, -1, -1, -1, -1, -1);
+    const __m128i begin18 = _mm_setr_epi8(0, 1, 2, 5, 6, 9, 10, 13, 14, -1, -1, -1, -1, -1, -1, -1);
+    const __m128i end18 = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 14, -1, -1, -1, -1, -1, -1, -1);
+    const vec begin = _mm256_broadcastsi128_si256(bits == 20 ? begin20 : begin18);
+    const vec end = _mm256_broadcastsi128_si256(bits == 20 ? end20 : end18);
+    const vec shift = bits == 20 ? _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4)
+                                 : _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    const vec top = _mm256_set1_epi32(1 << (bits - 1));
+    const size_t half = bits / 2;
+    uint8_t last[32]; /* stores of the last group would reach past the output */
+    for (unsigned i = 0; i < MLDSA_N; i += 8) {
+        const vec x = _mm256_sllv_epi32(_mm256_sub_epi32(top, load(z->c + i)), shift);
+        const vec y =
+            _mm256_or_si256(_mm256_shuffle_epi8(x, begin), _mm256_shuffle_epi8(x, end));
+        uint8_t *const to = i + 8 < MLDSA_N ? out + i / 8 * bits : last;
+        _mm_storeu_si128((void *)to, _mm256_castsi256_si128(y));
+        _mm_storeu_si128((void *)(to + half), _mm256_extracti128_si256(y, 1));
+    }
+    memcpy(out + 31 * (size_t)bits, last, bits);
+    qpher_wipe(last, sizeof last);
+}
+
 /* Algorithm 16 for w1: neighbours are joined by multiplications with powers of two. */
 void mldsa_pack_w1_avx2(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits)
 {
@@ -391,7 +429,7 @@ void mldsa_pack_w1_avx2(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits)
 }
 
 const struct mldsa_unit mldsa_avx2 = {
-    .width = 4,
+    .speculation = 2,
     .ntt = ntt,
     .intt = intt,
     .dot = dot,
@@ -404,6 +442,7 @@ const struct mldsa_unit mldsa_avx2 = {
     .reject_uniform = reject_uniform,
     .reject_eta = reject_eta,
     .unpack_z = unpack_z,
+    .pack_z = mldsa_pack_z_avx2,
     .pack_w1 = mldsa_pack_w1_avx2,
 };
 

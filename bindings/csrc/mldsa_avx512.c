@@ -30,50 +30,72 @@ static inline void store(void *p, vec x)
     _mm512_store_si512(p, x);
 }
 
-/* ---- Montgomery products ------------------------------------------------------------------- */
+/* ---- Products ------------------------------------------------------------------------------ */
 
-/* A factor z and z * q^-1 mod 2^32, in every lane. */
+/* Powers of zeta, and what estimates the quotient of a product with them by q. */
 typedef struct {
-    vec z, zqinv;
+    vec zeta, quotient;
 } factor;
 
-/* a * z * 2^-32 mod q, |r| < q, for the even lanes at once and then the odd ones: the upper half
- * of a*z minus that of m*q, m = a*z*q^-1 mod 2^32; the lower halves are equal. */
-static inline vec multiply(vec a, factor f, vec q)
+/* The upper halves of the 64-bit lanes of even, and of odd, in turn. */
+static inline vec upper_halves(vec even, vec odd)
 {
-    const vec odd = _mm512_srli_epi64(a, 32);
-    const vec z_odd = _mm512_srli_epi64(f.z, 32), m_odd = _mm512_srli_epi64(f.zqinv, 32);
-    const vec even_diff =
-        _mm512_sub_epi32(_mm512_mul_epi32(a, f.z),
-                         _mm512_mul_epi32(_mm512_mul_epi32(a, f.zqinv), q));
-    const vec odd_diff = _mm512_sub_epi32(
-        _mm512_mul_epi32(odd, z_odd), _mm512_mul_epi32(_mm512_mul_epi32(odd, m_odd), q));
-    return _mm512_mask_shuffle_epi32(odd_diff, 0x5555, even_diff, _MM_PERM_DDBB);
+    return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
 }
 
-/* The same with a factor that is one number, so that odd lanes need none of their own. */
+/* q in each lane, but the compiler does not see that it is a constant: it would make shifts and
+ * sums of the products with q, which take longer. */
+static inline vec modulus(void)
+{
+    vec q = _mm512_set1_epi32(MLDSA_Q);
+    __asm__("" : "+v"(q));
+    return q;
+}
+
+/* mldsa_times_zeta in each lane; the quotients of even and of odd lanes apart. odd has the
+ * factors of the odd lanes in the even ones. */
+static inline vec multiply_lanes(vec a, factor f, vec odd, vec q)
+{
+    const vec quotient = upper_halves(_mm512_mul_epi32(a, f.quotient),
+                                      _mm512_mul_epi32(_mm512_srli_epi64(a, 32), odd));
+    return _mm512_sub_epi32(_mm512_mullo_epi32(a, f.zeta), _mm512_mullo_epi32(quotient, q));
+}
+
+static inline vec multiply(vec a, factor f, vec q)
+{
+    return multiply_lanes(a, f, _mm512_srli_epi64(f.quotient, 32), q);
+}
+
+/* The same with a factor that is one number. */
 static inline vec multiply_by_one(vec a, factor f, vec q)
 {
-    const vec odd = _mm512_srli_epi64(a, 32);
-    const vec even_diff =
-        _mm512_sub_epi32(_mm512_mul_epi32(a, f.z),
-                         _mm512_mul_epi32(_mm512_mul_epi32(a, f.zqinv), q));
-    const vec odd_diff =
-        _mm512_sub_epi32(_mm512_mul_epi32(odd, f.z),
-                         _mm512_mul_epi32(_mm512_mul_epi32(odd, f.zqinv), q));
-    return _mm512_mask_shuffle_epi32(odd_diff, 0x5555, even_diff, _MM_PERM_DDBB);
+    return multiply_lanes(a, f, f.quotient, q);
+}
+
+/* The upper half of a 64-bit sum s of products minus that of m*q, m = s*q^-1 mod 2^32. */
+static inline vec reduce(vec even, vec odd, vec q)
+{
+    const vec qinv = _mm512_set1_epi32(MLDSA_QINV);
+    const vec m_even = _mm512_mul_epi32(_mm512_mul_epi32(even, qinv), q);
+    const vec m_odd = _mm512_mul_epi32(_mm512_mul_epi32(odd, qinv), q);
+    return upper_halves(_mm512_sub_epi64(even, m_even), _mm512_sub_epi64(odd, m_odd));
 }
 
 static inline factor zeta(unsigned k)
 {
-    return (factor){_mm512_set1_epi32(mldsa_zetas[k]), _mm512_set1_epi32(mldsa_zetas_qinv[k])};
+    return (factor){_mm512_set1_epi32(mldsa_zetas[k]), _mm512_set1_epi32(mldsa_zetas_quotient[k])};
 }
 
 /* zetas[k + lane / run] in each lane. */
 static inline factor zetas(unsigned k, vec lane_over_run)
 {
     return (factor){_mm512_permutexvar_epi32(lane_over_run, _mm512_loadu_si512(mldsa_zetas + k)),
-                    _mm512_permutexvar_epi32(lane_over_run, _mm512_loadu_si512(mldsa_zetas_qinv + k))};
+                    _mm512_permutexvar_epi32(lane_over_run, _mm512_loadu_si512(mldsa_zetas_quotient + k))};
+}
+
+static inline factor zetas_in_order(unsigned k)
+{
+    return (factor){load(mldsa_zetas + k), load(mldsa_zetas_quotient + k)};
 }
 
 /* ---- Shuffles between the layers within two vectors ------------------------------------------ */
@@ -141,10 +163,10 @@ static inline void butterfly(vec *a, vec *b, vec t)
 }
 
 /* Algorithm 41. Three layers on eight vectors that lie 32 coefficients apart, then five within 32
- * neighbours. Each layer adds at most q to the absolute value, so |c| < 9q at the end. */
+ * neighbours. Each layer adds at most 1.01q to the absolute value, so |c| < 9.1q at the end. */
 static void ntt(mldsa_poly *p)
 {
-    const vec q = _mm512_set1_epi32(MLDSA_Q);
+    const vec q = modulus();
     for (unsigned i = 0; i < 32; i += 16) {
         vec x[8];
         for (unsigned j = 0; j < 8; j++)
@@ -169,7 +191,7 @@ static void ntt(mldsa_poly *p)
         split2(&a, &b);
         butterfly(&a, &b, multiply(b, zetas(64 + 8 * i, RUN2), q));
         split1(&a, &b);
-        butterfly(&a, &b, multiply(b, zetas(128 + 16 * i, RUN1), q));
+        butterfly(&a, &b, multiply(b, zetas_in_order(128 + 16 * i), q));
         join(&a, &b);
         store(p->c + 32 * i, a);
         store(p->c + 32 * i + 16, b);
@@ -198,13 +220,11 @@ static inline factor zetas_back(unsigned last, unsigned n, vec lane_over_run)
     return zetas(last + 1 - n, from_end);
 }
 
-/* Algorithm 42. Sums double in each of eight layers, from below q to below 256q < 2^31. */
+/* Algorithm 42. Sums double in each of eight layers and end below 256q < 2^31. */
 static void intt(mldsa_poly *p)
 {
-    const vec q = _mm512_set1_epi32(MLDSA_Q);
-    const factor last = {
-        _mm512_set1_epi32(MLDSA_INTT_FACTOR),
-        _mm512_set1_epi32((int32_t)((uint32_t)MLDSA_INTT_FACTOR * (uint32_t)MLDSA_QINV))};
+    const vec q = modulus();
+    const vec last = _mm512_set1_epi32(MLDSA_INTT_FACTOR);
     for (unsigned i = 0; i < 8; i++) {
         vec a = load(p->c + 32 * i), b = load(p->c + 32 * i + 16);
         unjoin(&a, &b);
@@ -232,14 +252,15 @@ static void intt(mldsa_poly *p)
         for (unsigned j = 0; j < 4; j++)
             unbutterfly_by_one(&x[j], &x[j + 4], zeta(1), q);
         for (unsigned j = 0; j < 8; j++)
-            store(p->c + 32 * j + i, multiply_by_one(x[j], last, q));
+            store(p->c + 32 * j + i, reduce(_mm512_mul_epi32(x[j], last),
+                                                 _mm512_mul_epi32(_mm512_srli_epi64(x[j], 32), last), q));
     }
 }
 
 /* Algorithms 45 and 46: 64-bit sums of products, even and odd lanes apart, one reduction. */
 static void dot(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *b, unsigned n)
 {
-    const vec q = _mm512_set1_epi32(MLDSA_Q), qinv = _mm512_set1_epi32(MLDSA_QINV);
+    const vec q = modulus();
     for (unsigned j = 0; j < MLDSA_N; j += 32) {
         vec even[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         vec odd[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
@@ -252,13 +273,8 @@ static void dot(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *b, unsigne
                 odd[m] = _mm512_add_epi64(odd[m], o);
             }
         }
-        for (unsigned m = 0; m < 2; m++) {
-            const vec e = _mm512_mul_epi32(_mm512_mul_epi32(even[m], qinv), q);
-            const vec o = _mm512_mul_epi32(_mm512_mul_epi32(odd[m], qinv), q);
-            store(r->c + j + 16 * m,
-                  _mm512_mask_shuffle_epi32(_mm512_sub_epi64(odd[m], o), 0x5555,
-                                            _mm512_sub_epi64(even[m], e), _MM_PERM_DDBB));
-        }
+        for (unsigned m = 0; m < 2; m++)
+            store(r->c + j + 16 * m, reduce(even[m], odd[m], q));
     }
 }
 
@@ -284,7 +300,7 @@ static unsigned reject_uniform(mldsa_poly *r, unsigned have, const uint8_t *in, 
         0x302f2e2d, 0x2f2c2b2a, 0x2c292827, 0x29262524, 0x26232221, 0x23201f1e, 0x201d1c1b,
         0x1d1a1918, 0x1a171615, 0x17141312, 0x1411100f, 0x110e0d0c, 0x0e0b0a09, 0x0b080706,
         0x08050403, 0x05020100);
-    const vec low23 = _mm512_set1_epi32(0x7fffff), q = _mm512_set1_epi32(MLDSA_Q);
+    const vec low23 = _mm512_set1_epi32(0x7fffff), q = modulus();
     for (unsigned i = 0; i < len && have < MLDSA_N; i += 48) {
         const unsigned bytes = len - i < 48 ? len - i : 48;
         const vec x = _mm512_maskz_loadu_epi8(((__mmask64)1 << bytes) - 1, in + i);
@@ -335,7 +351,7 @@ static void unpack_z(mldsa_poly *r, const uint8_t *in, unsigned bits)
 }
 
 const struct mldsa_unit mldsa_avx512 = {
-    .width = 4,
+    .speculation = 2,
     .ntt = ntt,
     .intt = intt,
     .dot = dot,
@@ -348,6 +364,7 @@ const struct mldsa_unit mldsa_avx512 = {
     .reject_uniform = reject_uniform,
     .reject_eta = reject_eta,
     .unpack_z = unpack_z,
+    .pack_z = mldsa_pack_z_avx2,
     .pack_w1 = mldsa_pack_w1_avx2,
 };
 

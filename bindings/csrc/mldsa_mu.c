@@ -2,6 +2,8 @@
 /* FIPS 204 sections 5.2 and 5.4: from a message, or its digest, to mu. */
 #include "mldsa_mu.h"
 
+#include <string.h>
+
 enum { OID_BYTES = 11 };
 
 /* DER of 2.16.840.1.101.3.4.2.x, and the length of digest for which FIPS 204 lets HashML-DSA use
@@ -49,4 +51,60 @@ void mldsa_mu(uint8_t mu[MLDSA_MU_BYTES], const uint8_t tr[MLDSA_TR_BYTES],
     shake_finalize(&h);
     shake_squeeze(&h, mu, MLDSA_MU_BYTES);
     keccak_sponge_wipe(&h); /* the message may be secret, and short */
+}
+
+/* ---- Many ------------------------------------------------------------------------------------ */
+
+enum { SHORT = 1024 }; /* messages up to this length are copied behind their prefix */
+
+static int same_shape(const struct mldsa_message *m, unsigned n)
+{
+    for (unsigned j = 0; j < n; j++)
+        if (m[j].length != m[0].length || m[j].context_length != m[0].context_length ||
+            m[j].prefix_length != 0 || m[j].length > SHORT)
+            return 0;
+    return 1;
+}
+
+static void mu_lanes(uint8_t mu[][MLDSA_MU_BYTES], const uint8_t tr[MLDSA_TR_BYTES],
+                     const struct mldsa_message *m, unsigned n)
+{
+    uint8_t input[KECCAK_MAX_LANES][MLDSA_TR_BYTES + 2 + MLDSA_MAX_CONTEXT + SHORT];
+    uint8_t block[KECCAK_MAX_LANES][SHAKE256_RATE], *out[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES];
+    const size_t at = MLDSA_TR_BYTES + 2 + m->context_length;
+    keccak_lanes h;
+
+    for (unsigned j = 0; j < n; j++) {
+        memcpy(input[j], tr, MLDSA_TR_BYTES);
+        input[j][MLDSA_TR_BYTES] = m[j].domain;
+        input[j][MLDSA_TR_BYTES + 1] = (uint8_t)m[j].context_length;
+        if (m[j].context_length > 0)
+            memcpy(input[j] + MLDSA_TR_BYTES + 2, m[j].context, m[j].context_length);
+        if (m[j].length > 0)
+            memcpy(input[j] + at, m[j].data, m[j].length);
+        in[j] = input[j];
+        out[j] = block[j];
+    }
+    keccak_lanes_absorb(&h, n, SHAKE256_RATE, in, at + m->length);
+    keccak_lanes_squeeze_blocks(&h, out, 1);
+    for (unsigned j = 0; j < n; j++) {
+        memcpy(mu[j], block[j], MLDSA_MU_BYTES);
+        qpher_wipe(input[j], at + m->length);
+    }
+    keccak_lanes_wipe(&h);
+}
+
+void mldsa_mu_many(uint8_t mu[][MLDSA_MU_BYTES], const uint8_t tr[MLDSA_TR_BYTES],
+                   const struct mldsa_message *m, unsigned n)
+{
+    for (unsigned done = 0, count; done < n; done += count) {
+        count = n - done < KECCAK_MAX_LANES ? n - done : KECCAK_MAX_LANES;
+        if (count > 1 && same_shape(m + done, count)) {
+            mu_lanes(mu + done, tr, m + done, count);
+            continue;
+        }
+        for (unsigned j = done; j < done + count; j++)
+            mldsa_mu(mu[j], tr, &m[j]);
+    }
 }

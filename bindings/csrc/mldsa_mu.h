@@ -18,6 +18,10 @@ struct mldsa_message {
 void mldsa_mu(uint8_t mu[MLDSA_MU_BYTES], const uint8_t tr[MLDSA_TR_BYTES],
               const struct mldsa_message *m);
 
+/* The same for n messages; those of equal and moderate lengths share Keccak lanes. */
+void mldsa_mu_many(uint8_t mu[][MLDSA_MU_BYTES], const uint8_t tr[MLDSA_TR_BYTES],
+                   const struct mldsa_message *m, unsigned n);
+
 /* Everything up to the message itself. */
 void mldsa_mu_start(keccak_sponge *h, const uint8_t tr[MLDSA_TR_BYTES],
                     const struct mldsa_message *m);

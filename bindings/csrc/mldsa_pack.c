@@ -69,13 +69,9 @@ void mldsa_pack_hint(const struct mldsa_params *p, uint8_t *out, const uint8_t h
     unsigned index = 0;
     memset(out, 0, p->omega + p->k);
     for (unsigned i = 0; i < p->k; i++) {
-        for (unsigned j = 0; j < MLDSA_N; j += 8) {
-            if (load64_le(h[i] + j) == 0)
-                continue; /* most are: no more than omega ones in k * 256 */
-            for (unsigned m = j; m < j + 8; m++)
-                if (h[i][m] != 0)
-                    out[index++] = (uint8_t)m;
-        }
+        for (unsigned j = 0; j < MLDSA_N; j += 8) /* bytes 0 or 1: the place of a one is a bit */
+            for (uint64_t ones = load64_le(h[i] + j); ones != 0; ones &= ones - 1)
+                out[index++] = (uint8_t)(j + (unsigned)__builtin_ctzll(ones) / 8);
         out[p->omega + i] = (uint8_t)index;
     }
 }

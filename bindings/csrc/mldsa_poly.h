@@ -19,18 +19,17 @@ typedef struct {
 enum {
     MLDSA_QINV = 58728449,          /* q^-1 mod 2^32 */
     MLDSA_INTT_FACTOR = 41978,      /* 2^64 / 256 mod q: undoes 2^-32, and the 256 of the NTT */
-    MLDSA_ONE_TIMES_R = -4186625,   /* 2^32 mod+- q */
 };
 
 extern const int32_t mldsa_zetas[MLDSA_N];
-extern const int32_t mldsa_zetas_qinv[MLDSA_N];
+extern const int32_t mldsa_zetas_quotient[MLDSA_N];
 
 struct mldsa_unit {
-    /* How many candidates one step of signing works on. More than one pays where several
-     * states are hashed for little more than the price of one. */
-    unsigned width;
+    /* How many candidates of one signature are tried at once (1 to 4). More than one pays where
+     * several states are hashed for little more than the price of one. */
+    unsigned speculation;
 
-    /* Algorithm 41, in place. In: |c| < q. Out: |c| < 9q. */
+    /* Algorithm 41, in place. In: |c| < q. Out: |c| < 9.1q. */
     void (*ntt)(mldsa_poly *a);
     /* Algorithm 42 times 2^32, in place. In: |c| < q. Out: |c| < q. */
     void (*intt)(mldsa_poly *a);
@@ -63,6 +62,8 @@ struct mldsa_unit {
                            unsigned eta);
     /* Algorithm 19 for y and z: c = gamma1 - bits, with bits = 1 + log2(gamma1). */
     void (*unpack_z)(mldsa_poly *r, const uint8_t *in, unsigned bits);
+    /* Algorithm 17 for z, the inverse of unpack_z. In: -gamma1 < c <= gamma1. */
+    void (*pack_z)(uint8_t *out, const mldsa_poly *z, unsigned bits);
     /* Algorithm 16 for w1, of 4 or 6 bits. */
     void (*pack_w1)(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits);
 };
@@ -82,6 +83,15 @@ static inline int32_t mldsa_montgomery(int64_t a)
 {
     const int32_t m = (int32_t)((uint32_t)a * (uint32_t)MLDSA_QINV);
     return (int32_t)((a - (int64_t)m * MLDSA_Q) >> 32);
+}
+
+/* a * zeta mod q with zeta = mldsa_zetas[k]: the quotient a*zeta/q is rounded down, and off by at
+ * most |a| / 2^33 before that. In: |a| < 2^31. Out: -q/4 < r < 5q/4, and nearer to [0, q)
+ * the smaller a is: within 0.01q of it for |a| < 10q. */
+static inline int32_t mldsa_times_zeta(int32_t a, unsigned k)
+{
+    const int32_t quotient = (int32_t)((int64_t)a * mldsa_zetas_quotient[k] >> 32);
+    return (int32_t)((uint32_t)a * (uint32_t)mldsa_zetas[k] - (uint32_t)quotient * MLDSA_Q);
 }
 
 /* a mod q in [0, q). In: |a| < q. */

@@ -6,16 +6,16 @@
 #include "mldsa_poly.h"
 #include "qpher_native.h"
 
-/* Algorithm 41. Each of the eight layers adds at most q to the absolute value. */
+/* Algorithm 41. Each of the eight layers adds at most 1.01q to the absolute value. */
 static void ntt(mldsa_poly *a)
 {
     unsigned m = 0;
     for (unsigned len = 128; len >= 1; len /= 2) {
         for (unsigned start = 0; start < MLDSA_N; start += 2 * len) {
-            const int32_t zeta = mldsa_zetas[++m];
             int32_t *const x = a->c + start;
+            m++;
             for (unsigned j = 0; j < len; j++) {
-                const int32_t t = mldsa_montgomery((int64_t)zeta * x[j + len]);
+                const int32_t t = mldsa_times_zeta(x[j + len], m);
                 x[j + len] = x[j] - t;
                 x[j] += t;
             }
@@ -23,18 +23,19 @@ static void ntt(mldsa_poly *a)
     }
 }
 
-/* Algorithm 42. No reduction of the sums: they double in each layer and end below 256q < 2^31. */
+/* Algorithm 42. Products are below 1.25q and sums are not reduced: they double in each layer and
+ * end below 256q < 2^31, the differences too. zeta^-1 is -zeta of the mirrored place. */
 static void intt(mldsa_poly *a)
 {
     unsigned m = MLDSA_N;
     for (unsigned len = 1; len < MLDSA_N; len *= 2) {
         for (unsigned start = 0; start < MLDSA_N; start += 2 * len) {
-            const int32_t zeta = -mldsa_zetas[--m];
             int32_t *const x = a->c + start;
+            m--;
             for (unsigned j = 0; j < len; j++) {
                 const int32_t t = x[j];
                 x[j] = t + x[j + len];
-                x[j + len] = mldsa_montgomery((int64_t)zeta * (t - x[j + len]));
+                x[j + len] = mldsa_times_zeta(x[j + len] - t, m);
             }
         }
     }
@@ -98,6 +99,27 @@ static void unpack_z(mldsa_poly *r, const uint8_t *in, unsigned bits)
             r->c[i + j] = gamma1 - (int32_t)(load24_le(in + 2 * j) >> 2 * j & 0x3ffff);
 }
 
+/* Algorithm 17 for a = gamma1 - 1, b = gamma1. */
+static void pack_z(uint8_t *out, const mldsa_poly *z, unsigned bits)
+{
+    const uint32_t gamma1 = (uint32_t)1 << (bits - 1);
+    if (bits == 20) {
+        for (unsigned i = 0; i < MLDSA_N; i += 2, out += 5) {
+            const uint32_t a = gamma1 - (uint32_t)z->c[i], b = gamma1 - (uint32_t)z->c[i + 1];
+            store32_le(out, a | b << 20);
+            out[4] = (uint8_t)(b >> 12);
+        }
+        return;
+    }
+    for (unsigned i = 0; i < MLDSA_N; i += 4, out += 9) {
+        const uint32_t a = gamma1 - (uint32_t)z->c[i], b = gamma1 - (uint32_t)z->c[i + 1],
+                       c = gamma1 - (uint32_t)z->c[i + 2], d = gamma1 - (uint32_t)z->c[i + 3];
+        store32_le(out, a | b << 18);
+        store32_le(out + 4, b >> 14 | c << 4 | d << 22);
+        out[8] = (uint8_t)(d >> 10);
+    }
+}
+
 static void pack_w1(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits)
 {
     if (bits == 4) {
@@ -113,7 +135,7 @@ static void pack_w1(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits)
 }
 
 const struct mldsa_unit mldsa_portable = {
-    .width = 1,
+    .speculation = 1,
     .ntt = ntt,
     .intt = intt,
     .dot = dot,
@@ -126,6 +148,7 @@ const struct mldsa_unit mldsa_portable = {
     .reject_uniform = reject_uniform,
     .reject_eta = reject_eta,
     .unpack_z = unpack_z,
+    .pack_z = pack_z,
     .pack_w1 = pack_w1,
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* FIPS 204 algorithm 7, ML-DSA.Sign_internal: Fiat-Shamir with aborts.
  *
- * A candidate is one pass of the rejection loop, with masks of its own. A step works on up to
- * `width` candidates side by side, so that their hashes share Keccak lanes: of different jobs
+ * A candidate is one pass of the rejection loop, with masks of its own. A step works on several
+ * candidates side by side, so that their hashes share Keccak lanes: of different jobs
  * while there are enough, else several of one job with successive kappa. The candidates of a job
  * are judged in the order of kappa and the first good one wins, so the signature is the one that
  * the standard's loop gives.
@@ -27,7 +27,7 @@
 #include "mldsa_pack.h"
 #include "mldsa_sample.h"
 
-enum { MAX_WIDTH = 4 };
+enum { MAX_WIDTH = KECCAK_MAX_LANES };
 
 /* One pass of the loop: what it needs from the commitment to the answer. */
 struct candidate {
@@ -40,17 +40,31 @@ struct candidate {
     uint8_t ctilde[SHAKE256_RATE];
 };
 
-/* Lines 8 to 9: rho'' = H(K || rnd || mu). */
-static void start(const qpher_mldsa_sk *sk, struct mldsa_job *job)
+/* Lines 7 to 8: rho'' = H(K || rnd || mu) of n <= 8 jobs. */
+static void start(const qpher_mldsa_sk *sk, struct mldsa_job *jobs, unsigned n)
 {
-    uint8_t input[32 + 32 + MLDSA_MU_BYTES];
-    memcpy(input, sk->key, 32);
-    memcpy(input + 32, job->rnd, 32);
-    memcpy(input + 64, job->mu, MLDSA_MU_BYTES);
-    shake256(job->rho_second, sizeof job->rho_second, input, sizeof input);
-    job->kappa = 0;
-    job->done = 0;
-    qpher_wipe(input, sizeof input);
+    uint8_t input[KECCAK_MAX_LANES][32 + 32 + MLDSA_MU_BYTES];
+    uint8_t block[KECCAK_MAX_LANES][SHAKE256_RATE], *out[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES];
+    keccak_lanes h;
+
+    for (unsigned j = 0; j < n; j++) {
+        memcpy(input[j], sk->key, 32);
+        memcpy(input[j] + 32, jobs[j].rnd, 32);
+        memcpy(input[j] + 64, jobs[j].mu, MLDSA_MU_BYTES);
+        in[j] = input[j];
+        out[j] = block[j];
+    }
+    keccak_lanes_absorb(&h, n, SHAKE256_RATE, in, sizeof input[0]);
+    keccak_lanes_squeeze_blocks(&h, out, 1);
+    for (unsigned j = 0; j < n; j++) {
+        memcpy(jobs[j].rho_second, block[j], MLDSA_RHO_PRIME_BYTES);
+        jobs[j].kappa = 0;
+        jobs[j].done = 0;
+    }
+    keccak_lanes_wipe(&h);
+    qpher_wipe(input, n * sizeof input[0]);
+    qpher_wipe(block, n * sizeof block[0]);
 }
 
 /* Lines 11 and 12 for n candidates: their masks, w = A*y, and its two parts. */
@@ -157,40 +171,54 @@ static int respond(const struct mldsa_params *p, const qpher_mldsa_sk *sk, struc
     memcpy(out, cand->ctilde, p->ctilde_bytes);
     out += p->ctilde_bytes;
     for (unsigned i = 0; i < p->l; i++, out += mldsa_packed_bytes(p->z_bits))
-        mldsa_pack(out, &cand->y[i], p->gamma1, p->z_bits);
+        unit->pack_z(out, &cand->y[i], p->z_bits);
     mldsa_pack_hint(p, out, (const uint8_t(*)[MLDSA_N])h);
     return 0;
 }
 
-/* Gives each candidate of a step a job: the open ones in turn, so that with fewer jobs than
- * candidates some jobs try several masks at once. */
-static unsigned deal(struct candidate *cand, struct mldsa_job *const open[], unsigned jobs,
-                     unsigned width)
+/* Gives each candidate of a step a job, the open ones in turn: one candidate each, or more while
+ * there are fewer jobs than it pays to hash at once. Returns how many there are. */
+static unsigned deal(struct candidate *cand, struct mldsa_job *const open[], unsigned jobs)
 {
-    for (unsigned j = 0; j < width; j++)
+    const unsigned least = qpher_dispatch.mldsa->speculation;
+    const unsigned n = jobs > least ? jobs : least;
+    for (unsigned j = 0; j < n; j++)
         cand[j].job = open[j % jobs];
-    return width;
+    return n;
+}
+
+/* Wipes what n candidates held of masks; their challenges are public. */
+static void forget(const struct mldsa_params *p, struct candidate *cand, unsigned n)
+{
+    for (unsigned j = 0; j < n; j++) {
+        qpher_wipe(cand[j].y, p->l * sizeof cand[j].y[0]);
+        qpher_wipe(cand[j].w0, p->k * sizeof cand[j].w0[0]);
+        qpher_wipe(cand[j].w1, p->k * sizeof cand[j].w1[0]);
+        qpher_wipe(cand[j].hashed, sizeof cand[j].hashed);
+    }
 }
 
 void mldsa_sign(const struct mldsa_params *p, const qpher_mldsa_sk *sk, struct mldsa_job *jobs,
                 unsigned n)
 {
-    const unsigned width = qpher_dispatch.mldsa->width;
+    const unsigned width = keccak_preferred_lanes();
     struct mldsa_job *open[MAX_WIDTH];
     struct candidate cand[MAX_WIDTH];
-    unsigned started = 0, count = 0;
+    unsigned started = 0, count = 0, used = 0;
 
+    for (unsigned done = 0; done < n; done += KECCAK_MAX_LANES)
+        start(sk, jobs + done, n - done < KECCAK_MAX_LANES ? n - done : KECCAK_MAX_LANES);
     for (;;) {
-        for (; count < width && started < n; started++) {
-            start(sk, &jobs[started]);
-            open[count++] = &jobs[started];
-        }
+        unsigned step;
+        while (count < width && started < n)
+            open[count++] = &jobs[started++];
         if (count == 0)
             break;
-        deal(cand, open, count, width);
-        commit(p, mldsa_pk_of(p, sk), cand, width);
-        challenge(p, cand, width);
-        for (unsigned j = 0; j < width; j++)
+        step = deal(cand, open, count);
+        used = step > used ? step : used;
+        commit(p, mldsa_pk_of(p, sk), cand, step);
+        challenge(p, cand, step);
+        for (unsigned j = 0; j < step; j++)
             if (!cand[j].job->done)
                 cand[j].job->done = respond(p, sk, &cand[j]) == 0;
         for (unsigned j = 0; j < count;) {
@@ -202,5 +230,5 @@ void mldsa_sign(const struct mldsa_params *p, const qpher_mldsa_sk *sk, struct m
             }
         }
     }
-    qpher_wipe(cand, width * sizeof cand[0]);
+    forget(p, cand, used);
 }

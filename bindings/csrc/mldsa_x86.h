@@ -5,6 +5,7 @@
 
 #include "mldsa_poly.h"
 
+void mldsa_pack_z_avx2(uint8_t *out, const mldsa_poly *z, unsigned bits);
 void mldsa_pack_w1_avx2(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits);
 
 #endif

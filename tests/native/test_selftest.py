@@ -88,11 +88,27 @@ def test_long_selftest_passes(
     digests = {name: selftest.kem_accumulated(name, 20) for name in selftest.KEM_ACCUMULATED}
     monkeypatch.setattr(selftest, "KEM_CASES", 20)
     monkeypatch.setattr(selftest, "KEM_ACCUMULATED", digests)
-    assert selftest.main() == 0
+    assert selftest.main(["--all"]) == 0
     assert cpu_path() == before
     report = capsys.readouterr().out
     assert "FAILED" not in report
     assert report.count(" ok ") == 13 * (lib.qpher_cpu_best() + 1)
+    assert selftest.main([]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()[:-1]} == {before}
+
+
+def test_selftest_reports_failures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that fails is named, counted, and makes the command fail; so does a wrong option."""
+    monkeypatch.setattr(selftest, "KEM_ACCUMULATED", {"ML-KEM-512": "00"})
+    monkeypatch.setattr(selftest, "KEM_CASES", 1)
+    assert selftest.main([]) == 1
+    report = capsys.readouterr().out
+    assert "ML-KEM-512: 1 accumulated" in report
+    assert "1 checks FAILED" in report
+    assert selftest.main(["--fast"]) == 2
+    assert "usage" in capsys.readouterr().err
 
 
 def _import_with(variable: str) -> subprocess.CompletedProcess[str]:
