@@ -27,6 +27,7 @@ _SLH_MODULES: Final = {
     f"SLH-DSA-SHA2-{n}": f"pqcrypto.sign.slh_dsa_sha2_{n}" for n in ("128s", "128f", "192s", "256s")
 }
 _LONGEST_CONTEXT: Final = 255
+_LONGEST_CONTEXT_HERE: Final = 253  # pqcrypto 1.0 counts two bytes of its own
 
 #: Seed to (public key, expanded private key).
 Expand = Callable[[bytes], tuple[bytes, bytes]]
@@ -206,6 +207,8 @@ def _sized(data: bytes, size: int) -> bytes:
 def _check_context(context: bytes) -> None:
     if len(context) > _LONGEST_CONTEXT:
         raise ValueError(f"context must have at most {_LONGEST_CONTEXT} bytes")
+    if len(context) > _LONGEST_CONTEXT_HERE:
+        _lacking(f"take a context of more than {_LONGEST_CONTEXT_HERE} bytes")
 
 
 class RustCrypto:
