@@ -68,18 +68,37 @@ int qpher_mldsa_from_seed(qpher_mldsa_sk *sk, int set, const uint8_t *seed, size
         return QPHER_ERR_LENGTH;
     if (sk == NULL)
         return QPHER_ERR_CLOSED;
-    mldsa_key_from_seed(p, sk, seed);
+    mldsa_keys_from_seeds(p, &sk, (const uint8_t(*)[MLDSA_SEED_BYTES])seed, 1);
     return QPHER_OK;
 }
 
 /* Algorithm 1, ML-DSA.KeyGen. */
 int qpher_mldsa_generate(qpher_mldsa_sk *sk, int set)
 {
-    uint8_t seed[MLDSA_SEED_BYTES];
-    int err = qpher_random(seed, sizeof seed);
-    if (err == QPHER_OK)
-        err = qpher_mldsa_from_seed(sk, set, seed, sizeof seed);
-    qpher_wipe(seed, sizeof seed);
+    return qpher_mldsa_generate_many(&sk, set, 1);
+}
+
+int qpher_mldsa_generate_many(qpher_mldsa_sk *const *sks, int set, size_t n)
+{
+    const struct mldsa_params *p = mldsa_params_of(set);
+    uint8_t seeds[KECCAK_MAX_LANES][MLDSA_SEED_BYTES];
+    int err = QPHER_OK;
+    if (p == NULL || (sks == NULL && n > 0))
+        return QPHER_ERR_ARGUMENT;
+    for (size_t i = 0; i < n; i++)
+        if (sks[i] == NULL)
+            return QPHER_ERR_CLOSED;
+    for (size_t done = 0, count; done < n && err == QPHER_OK; done += count) {
+        count = n - done < KECCAK_MAX_LANES ? n - done : KECCAK_MAX_LANES;
+        err = qpher_random(seeds[0], count * MLDSA_SEED_BYTES);
+        if (err == QPHER_OK)
+            mldsa_keys_from_seeds(p, sks + done, (const uint8_t(*)[MLDSA_SEED_BYTES])seeds,
+                                  (unsigned)count);
+    }
+    if (err != QPHER_OK)
+        for (size_t i = 0; i < n; i++)
+            qpher_wipe(sks[i], mldsa_sk_object_bytes(p));
+    qpher_wipe(seeds, sizeof seeds);
     return err;
 }
 
