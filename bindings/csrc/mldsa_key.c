@@ -61,17 +61,33 @@ static void transform_s1(const struct mldsa_params *p, qpher_mldsa_sk *sk)
 
 /* ---- Key generation ------------------------------------------------------------------------ */
 
-void mldsa_key_from_seed(const struct mldsa_params *p, qpher_mldsa_sk *sk, const uint8_t seed[32])
+/* Line 1: (rho, rho', K) = H(xi || k || l), for each of n seeds. */
+static void expand_seeds(const struct mldsa_params *p, uint8_t expanded[][SHAKE256_RATE],
+                         const uint8_t seeds[][MLDSA_SEED_BYTES], unsigned n)
+{
+    uint8_t input[KECCAK_MAX_LANES][34], *out[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES] = {0};
+    keccak_lanes h;
+    for (unsigned j = 0; j < n; j++) {
+        memcpy(input[j], seeds[j], 32);
+        input[j][32] = (uint8_t)p->k;
+        input[j][33] = (uint8_t)p->l;
+        in[j] = input[j];
+        out[j] = expanded[j];
+    }
+    keccak_lanes_absorb(&h, n, SHAKE256_RATE, in, sizeof input[0]);
+    keccak_lanes_squeeze_blocks(&h, out, 1);
+    keccak_lanes_wipe(&h);
+    qpher_wipe(input, n * sizeof input[0]);
+}
+
+/* Lines 2 to 8: everything but tr. */
+static void generate(const struct mldsa_params *p, qpher_mldsa_sk *sk,
+                     const uint8_t seed[MLDSA_SEED_BYTES], uint8_t expanded[SHAKE256_RATE])
 {
     qpher_mldsa_pk *const pk = mldsa_pk_of(p, sk);
-    uint8_t input[34], expanded[128]; /* rho, rho', K */
 
-    memcpy(input, seed, 32);
-    input[32] = (uint8_t)p->k;
-    input[33] = (uint8_t)p->l;
-    shake256(expanded, sizeof expanded, input, sizeof input);
     QPHER_CT_DECLASSIFY(expanded, 32); /* rho is part of the public key */
-
     sk->set = pk->set = p->set;
     sk->has_seed = 1;
     memcpy(sk->seed, seed, 32);
@@ -82,10 +98,28 @@ void mldsa_key_from_seed(const struct mldsa_params *p, qpher_mldsa_sk *sk, const
     transform_s1(p, sk);
     compute_t(p, pk, mldsa_t0(p, sk), mldsa_s1(sk), mldsa_minus_s2(p, sk));
     transform_s2_t0(p, sk);
-    shake256(pk->tr, MLDSA_TR_BYTES, pk->encoded, p->pk_bytes);
+}
 
-    qpher_wipe(input, sizeof input);
-    qpher_wipe(expanded, sizeof expanded);
+void mldsa_keys_from_seeds(const struct mldsa_params *p, qpher_mldsa_sk *const sk[],
+                           const uint8_t seeds[][MLDSA_SEED_BYTES], unsigned n)
+{
+    uint8_t block[KECCAK_MAX_LANES][SHAKE256_RATE], *out[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES] = {0};
+    keccak_lanes h;
+
+    expand_seeds(p, block, seeds, n);
+    for (unsigned j = 0; j < n; j++) {
+        generate(p, sk[j], seeds[j], block[j]);
+        in[j] = mldsa_pk_of(p, sk[j])->encoded;
+        out[j] = block[j];
+    }
+    qpher_wipe(block, n * sizeof block[0]);
+
+    /* Line 9: tr = H(pk, 64). */
+    keccak_lanes_absorb(&h, n, SHAKE256_RATE, in, p->pk_bytes);
+    keccak_lanes_squeeze_blocks(&h, out, 1);
+    for (unsigned j = 0; j < n; j++)
+        memcpy(mldsa_pk_of(p, sk[j])->tr, block[j], MLDSA_TR_BYTES);
 }
 
 /* ---- Public keys --------------------------------------------------------------------------- */

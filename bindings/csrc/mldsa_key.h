@@ -55,8 +55,9 @@ static inline size_t mldsa_sk_object_bytes(const struct mldsa_params *p)
            mldsa_pk_object_bytes(p);
 }
 
-/* Algorithm 6, ML-DSA.KeyGen_internal, into an opened key. */
-void mldsa_key_from_seed(const struct mldsa_params *p, qpher_mldsa_sk *sk, const uint8_t seed[32]);
+/* Algorithm 6, ML-DSA.KeyGen_internal, into n <= 8 opened keys, with seeds of 32 bytes. */
+void mldsa_keys_from_seeds(const struct mldsa_params *p, qpher_mldsa_sk *const sk[],
+                           const uint8_t seeds[][MLDSA_SEED_BYTES], unsigned n);
 
 /* Algorithm 25, skDecode, with the checks that make the key consistent. */
 int mldsa_key_from_expanded(const struct mldsa_params *p, qpher_mldsa_sk *sk, const uint8_t *in);

@@ -161,9 +161,10 @@ size_t qpher_mldsa_expanded_len(int set);
 size_t qpher_mldsa_public_key_len(int set);
 size_t qpher_mldsa_signature_len(int set);
 
-/* Keys: a fresh one; one from its 32-byte seed xi; one from the expanded form skEncode, refused
+/* Keys: a fresh one; n of them; one from its 32-byte seed xi; one from the expanded form skEncode, refused
  * with QPHER_ERR_KEY unless its parts belong together. */
 int qpher_mldsa_generate(qpher_mldsa_sk *sk, int set);
+int qpher_mldsa_generate_many(qpher_mldsa_sk *const *sks, int set, size_t n);
 int qpher_mldsa_from_seed(qpher_mldsa_sk *sk, int set, const uint8_t *seed, size_t len);
 int qpher_mldsa_from_expanded(qpher_mldsa_sk *sk, int set, const uint8_t *in, size_t len);
 int qpher_mldsa_load_public_key(qpher_mldsa_pk *pk, int set, const uint8_t *in, size_t len);

@@ -91,7 +91,13 @@ class MLDSA:
             raise TypeError(f"count must be an integer, not {type(count).__name__}")
         if not 0 <= count <= MAX_BATCH:
             raise ValueError(f"count must be from 0 to {MAX_BATCH}, not {count}")
-        return split(lambda part: [self.generate() for _ in part], range(count), threads)
+        return split(lambda part: self._generate(len(part)), range(count), threads)
+
+    def _generate(self, count: int) -> list[SigningKey]:
+        slots = [self._sk_pool.take() for _ in range(count)]
+        pointers = ffi.new("qpher_mldsa_sk *[]", slots)
+        _check(lib.qpher_mldsa_generate_many(pointers, self._set, count), "signing key")
+        return [SigningKey(self, slot) for slot in slots]
 
     def from_seed(self, seed: Buffer) -> SigningKey:
         """Open the key of a 32-byte seed (algorithm 6)."""

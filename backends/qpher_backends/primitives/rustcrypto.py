@@ -27,7 +27,7 @@ _SLH_MODULES: Final = {
     f"SLH-DSA-SHA2-{n}": f"pqcrypto.sign.slh_dsa_sha2_{n}" for n in ("128s", "128f", "192s", "256s")
 }
 _LONGEST_CONTEXT: Final = 255
-_LONGEST_CONTEXT_HERE: Final = 253  # pqcrypto 1.0 counts two bytes of its own
+_LONGEST_CONTEXT_MLDSA: Final = 253  # pqcrypto 1.0 counts two bytes of its own
 
 #: Seed to (public key, expanded private key).
 Expand = Callable[[bytes], tuple[bytes, bytes]]
@@ -122,7 +122,7 @@ class _VerificationKey:
         self._key = key
 
     def verify(self, message: bytes, signature: bytes, *, context: bytes = b"") -> bool:
-        _check_context(context)
+        _check_context(self._module, context)
         if len(signature) != self._module.SIGNATURE_SIZE:
             return False
         try:
@@ -153,7 +153,7 @@ class _SigningKey(_Opened):
     def sign(self, message: bytes, *, context: bytes = b"", deterministic: bool = False) -> bytes:
         if deterministic:
             _lacking("sign deterministically")
-        _check_context(context)
+        _check_context(self._module, context)
         return bytes(self._module.sign(self._opened(), message, context))
 
     def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
@@ -204,11 +204,11 @@ def _sized(data: bytes, size: int) -> bytes:
     return data
 
 
-def _check_context(context: bytes) -> None:
+def _check_context(module: ModuleType, context: bytes) -> None:
     if len(context) > _LONGEST_CONTEXT:
         raise ValueError(f"context must have at most {_LONGEST_CONTEXT} bytes")
-    if len(context) > _LONGEST_CONTEXT_HERE:
-        _lacking(f"take a context of more than {_LONGEST_CONTEXT_HERE} bytes")
+    if len(context) > _LONGEST_CONTEXT_MLDSA and module.ALGORITHM.startswith("Mldsa"):
+        _lacking(f"take a context of more than {_LONGEST_CONTEXT_MLDSA} bytes for ML-DSA")
 
 
 class RustCrypto:
