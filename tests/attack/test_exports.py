@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every manipulation of an export is found and reported by name, with the first bad entry."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import qpher_core
+from qpher_core import Problem, verify_export
+from qpher_core.audit.note import Note
+from qpher_core.audit.verifier import ExportReport
+from tests.attack.exports import (
+    Export,
+    edited,
+    flipped,
+    forged_key,
+    made_export,
+    rechained,
+    resigned,
+)
+
+ENTRIES = 24
+
+Forgery = Callable[[Export, Export], None]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Return a sound export."""
+    return made_export(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Return a sound export of another tenant of another service."""
+    return made_export(tmp_path_factory.mktemp("other"), "rival")
+
+
+def _verify(export: Export, path: Path) -> ExportReport:
+    return verify_export(export.write(path / "export.jsonl"), export.keys)
+
+
+def _swap(items: list, first: int, second: int) -> None:
+    items[first], items[second] = items[second], items[first]
+
+
+def _raw(place: int, edit: Callable[[bytes], bytes]) -> Forgery:
+    def forge(e: Export, _: Export) -> None:
+        e.entries[place] = edit(e.entries[place])
+
+    return forge
+
+
+def _rewritten(e: Export, _: Export) -> None:
+    e.change(7, actor="mallory")
+    rechained(e, 7)
+
+
+def _squeezed_in(e: Export, _: Export) -> None:
+    e.entries.insert(7, e.entries[7])
+    e.change(7, actor="mallory")
+
+
+def _appended(e: Export, _: Export) -> None:
+    size = dict(e.header)
+    e.entries.append(e.entries[-1])
+    rechained(e, ENTRIES)
+    e.header = size
+
+
+def _appended_and_counted(e: Export, _: Export) -> None:
+    e.entries.append(e.entries[-1])
+    rechained(e, ENTRIES)
+
+
+def _removed_and_rechained(e: Export, _: Export) -> None:
+    del e.entries[7]
+    rechained(e, 7)
+
+
+def _rewritten_without_anchors(e: Export, _: Export) -> None:
+    e.change(20, actor="mallory")
+    rechained(e, 20)
+    e.anchors.pop()
+
+
+def _old_key_again(e: Export, _: Export) -> None:
+    e.keys = [e.keys[1], e.keys[0], *e.keys[2:]]  # the verifier learns that the order is reversed
+
+
+def _renamed_anchor(e: Export, o: Export) -> None:
+    e.anchors = list(o.anchors)
+    e.keys = o.keys
+    e.statements = list(o.statements)
+
+
+FORGERIES: dict[str, tuple[Forgery, Problem, int | None]] = {
+    # altered
+    "the first entry altered": (lambda e, _: e.change(0, actor="m"), Problem.ALTERED, 0),
+    "an actor altered": (lambda e, _: e.change(7, actor="m"), Problem.ALTERED, 7),
+    "an action altered": (lambda e, _: e.change(8, action="kem.wrap"), Problem.ALTERED, 8),
+    "a time altered": (
+        lambda e, _: e.change(9, time="2020-01-01T00:00:00.000000Z"), Problem.ALTERED, 9),
+    "an outcome altered": (lambda e, _: e.change(10, outcome="denied"), Problem.ALTERED, 10),
+    "a content altered": (lambda e, _: e.change(11, content="0" * 64), Problem.ALTERED, 11),
+    "a key altered": (lambda e, _: e.change(12, key=None), Problem.ALTERED, 12),
+    "a reason altered": (lambda e, _: e.change(13, reason="because"), Problem.ALTERED, 13),
+    "a request altered": (
+        lambda e, _: e.change(14, request_id="0" * 8 + "-0000-0000-0000-" + "0" * 12),
+        Problem.ALTERED, 14),
+    "the last entry altered": (
+        lambda e, _: e.change(ENTRIES - 1, actor="m"), Problem.ALTERED, ENTRIES - 1),
+    "a link altered": (
+        lambda e, _: e.change(7, prev_hash="0" * 64), Problem.BROKEN_LINK, 7),
+    "the first link altered": (
+        lambda e, _: e.change(0, prev_hash="1" * 64), Problem.BROKEN_LINK, 0),
+    "the stated head altered": (
+        lambda e, _: e.end.update(head="0" * 64), Problem.ALTERED, ENTRIES - 1),
+    # missing
+    "the first entry missing": (lambda e, _: e.entries.pop(0), Problem.MISSING, 0),
+    "an entry missing": (lambda e, _: e.entries.pop(7), Problem.MISSING, 7),
+    "several entries missing": (lambda e, _: e.entries.__delitem__(slice(7, 11)),
+                                Problem.MISSING, 7),
+    "the last entry missing": (lambda e, _: e.entries.pop(), Problem.CUT, ENTRIES - 1),
+    "the tail cut": (lambda e, _: e.entries.__delitem__(slice(20, None)), Problem.CUT, 20),
+    "all entries gone": (lambda e, _: e.entries.clear(), Problem.CUT, 0),
+    "a larger size stated": (lambda e, _: e.header.update(size=30), Problem.CUT, ENTRIES),
+    "a place skipped": (lambda e, _: e.change(7, seq=70), Problem.MISSING, 7),
+    # reordered, duplicated, inserted
+    "neighbours swapped": (lambda e, _: _swap(e.entries, 7, 8), Problem.REORDERED, 7),
+    "distant entries swapped": (lambda e, _: _swap(e.entries, 2, 20), Problem.REORDERED, 2),
+    "the log reversed": (lambda e, _: e.entries.reverse(), Problem.REORDERED, 0),
+    "an entry twice": (lambda e, _: e.entries.insert(8, e.entries[7]), Problem.DUPLICATED, 8),
+    "an early entry at the end": (
+        lambda e, _: e.entries.append(e.entries[3]), Problem.DUPLICATED, ENTRIES),
+    "an entry squeezed in": (_squeezed_in, Problem.INSERTED, 8),
+    "an entry appended": (_appended, Problem.INSERTED, ENTRIES),
+    "an entry appended and counted": (_appended_and_counted, Problem.UNANCHORED, ENTRIES),
+    "another log's entry": (
+        lambda e, o: e.entries.__setitem__(7, o.entries[7]), Problem.FOREIGN, 7),
+    # malformed
+    "a line that is no JSON": (_raw(7, lambda _: b'{"action"'), Problem.MALFORMED, 7),
+    "an empty line": (_raw(7, lambda _: b""), Problem.MALFORMED, 7),
+    "white space added": (_raw(7, lambda b: b.replace(b",", b", ", 1)), Problem.MALFORMED, 7),
+    "a member added": (
+        _raw(7, lambda b: b.replace(b'"time"', b'"tima":1,"time"')), Problem.MALFORMED, 7),
+    "a member twice": (
+        _raw(7, lambda b: b.replace(b'"actor"', b'"actor":"x","actor"')), Problem.MALFORMED, 7),
+    "a digest in capitals": (
+        _raw(7, lambda b: b.replace(b'"content":"', b'"content":"A')), Problem.MALFORMED, 7),
+    "a needless escape": (
+        _raw(7, lambda b: b.replace(b"tester", b"\\u0074ester")), Problem.MALFORMED, 7),
+    "bytes that are no UTF-8": (
+        _raw(7, lambda b: b.replace(b"tester", b"\xff")), Problem.MALFORMED, 7),
+    "a place with a zero before it": (
+        _raw(7, lambda b: b.replace(b'"seq":7', b'"seq":07')), Problem.MALFORMED, 7),
+    # rewritten with a sound chain
+    "the log rewritten": (_rewritten, Problem.REWRITTEN, 5),
+    "an entry removed and the rest rewritten": (
+        _removed_and_rechained, Problem.INCONSISTENT_ANCHORS, None),
+    "the tail rewritten, its anchor dropped": (
+        _rewritten_without_anchors, Problem.UNANCHORED, 12),
+    # anchors
+    "the last anchor dropped": (lambda e, _: e.anchors.pop(), Problem.UNANCHORED, 12),
+    "all anchors dropped": (lambda e, _: e.anchors.clear(), Problem.UNANCHORED, 0),
+    "anchors swapped": (
+        lambda e, _: _swap(e.anchors, 0, 1), Problem.INCONSISTENT_ANCHORS, None),
+    "an anchor twice": (
+        lambda e, _: e.anchors.insert(1, e.anchors[0]), Problem.INCONSISTENT_ANCHORS, None),
+    "a smaller size stated": (
+        lambda e, _: e.header.update(size=20), Problem.INCONSISTENT_ANCHORS, None),
+    "an anchor's signature flipped": (
+        lambda e, _: e.anchors.__setitem__(1, flipped(e.anchors[1])),
+        Problem.BAD_SIGNATURE, None),
+    "an anchor's size altered": (
+        lambda e, _: e.anchors.__setitem__(1, edited(e.anchors[1],
+                                                     lambda t: t.replace("\n12\n", "\n13\n"))),
+        Problem.BAD_SIGNATURE, None),
+    "an anchor's head altered": (
+        lambda e, _: e.anchors.__setitem__(
+            1, edited(e.anchors[1], lambda t: t.replace("head ", "head A")[:-3] + "=\n")),
+        Problem.BAD_SIGNATURE, None),
+    "an anchor by a stranger": (
+        lambda e, _: resigned(e, 1, forged_key("stranger")), Problem.UNKNOWN_KEY, None),
+    "an anchor by a stranger of the same name": (
+        lambda e, _: resigned(e, 1, forged_key(e.keys[0].name)), Problem.UNKNOWN_KEY, None),
+    "the anchors of another log": (_renamed_anchor, Problem.BAD_ANCHOR, None),
+    "an anchor that is no note": (
+        lambda e, _: e.anchors.__setitem__(1, "anchor"), Problem.BAD_ANCHOR, None),
+    "an anchor without signatures": (
+        lambda e, _: e.anchors.__setitem__(1, Note.parse(e.anchors[1]).text + "\n"),
+        Problem.BAD_ANCHOR, None),
+    "another tenant in the header": (
+        lambda e, o: e.header.update(tenant=o.header["tenant"]), Problem.BAD_ANCHOR, None),
+    # keys
+    "the rotation dropped": (
+        lambda e, _: (e.statements.clear(), e.keys.__delitem__(slice(1, None))),
+        Problem.UNKNOWN_KEY, None),
+    "the rotation altered": (
+        lambda e, _: (e.keys.__delitem__(slice(1, None)),
+                      e.statements.__setitem__(0, flipped(e.statements[0]))),
+        Problem.BAD_SIGNATURE, None),
+    "a rotation that is none": (
+        lambda e, _: e.statements.__setitem__(0, e.anchors[0]), Problem.BAD_STATEMENT, None),
+    "a rotation by a stranger": (
+        lambda e, o: (e.keys.__delitem__(slice(1, None)),
+                      e.statements.__setitem__(0, o.statements[0])),
+        Problem.UNKNOWN_KEY, None),
+    "an old key after its rotation": (_old_key_again, Problem.REVOKED_KEY, None),
+    "another service's keys": (
+        lambda e, o: e.__setattr__("keys", o.keys), Problem.UNKNOWN_KEY, None),
+    # the file
+    "a header of another format": (
+        lambda e, _: e.header.update(export="other"), Problem.BAD_EXPORT, None),
+    "a size that is no number": (
+        lambda e, _: e.header.update(size="24"), Problem.BAD_EXPORT, None),
+    "an end of another size": (lambda e, _: e.end.update(size=23), Problem.BAD_EXPORT, None),
+    "an end that is none": (lambda e, _: e.end.clear(), Problem.BAD_EXPORT, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_is_named(sound: Export, other: Export, tmp_path: Path, name: str) -> None:
+    """The report has the problem's name and the first bad entry."""
+    forge, problem, seq = FORGERIES[name]
+    export = sound.copy()
+    forge(export, other)
+    report = _verify(export, tmp_path)
+    assert (report.problem, report.bad_seq) == (problem, seq), report.detail
+    assert report.detail
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_compressing_hides_nothing(sound: Export, other: Export, tmp_path: Path, name: str) -> None:
+    """A compressed export is judged as one that is not."""
+    forge, problem, seq = FORGERIES[name]
+    export = sound.copy()
+    forge(export, other)
+    plain = export.write(tmp_path / "export.jsonl")
+    packed = tmp_path / "export.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    report = verify_export(packed, export.keys)
+    assert (report.problem, report.bad_seq) == (problem, seq)
+
+
+def test_a_sound_export_passes(sound: Export, tmp_path: Path) -> None:
+    """The same export without a forgery has nothing to report."""
+    report = _verify(sound.copy(), tmp_path)
+    assert report.ok
+    assert (report.entries, report.anchored, report.anchors) == (ENTRIES, ENTRIES, 3)
+
+
+def test_one_old_key_is_enough(sound: Export, tmp_path: Path) -> None:
+    """Who has only the first anchor key follows the rotation to the later one."""
+    export = sound.copy()
+    del export.keys[1:]
+    assert _verify(export, tmp_path).ok
+
+
+def test_every_cut_of_the_file_is_noticed(sound: Export, tmp_path: Path) -> None:
+    """An export that ends anywhere before its end is not sound."""
+    whole = sound.write(tmp_path / "whole").read_bytes()
+    for length in range(1, len(whole) - 1, 499):
+        cut = tmp_path / "cut"
+        cut.write_bytes(whole[:length])
+        assert not verify_export(cut, sound.keys).ok, length
+
+
+def test_a_revoked_key_is_named(sound: Export, tmp_path: Path) -> None:
+    """Anchors by a key that was revoked do not count."""
+    path = sound.write(tmp_path / "export.jsonl")
+    report = verify_export(path, sound.keys, revoked=[sound.keys[1]])
+    assert report.problem is Problem.REVOKED_KEY
+
+
+def test_pieces_are_joined(sound: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut into pieces of any size, scanned in two processes or one, the export is sound."""
+    path = sound.write(tmp_path / "export.jsonl")
+    for size in (100, 333, 500, 1000, 5000):
+        monkeypatch.setattr("qpher_core.audit.verifier._PIECE_BYTES", size)
+        assert verify_export(path, sound.keys, processes=1).ok
+    assert verify_export(path, sound.keys, processes=2).ok
+
+
+def _forked(folder: Path) -> tuple[Path, str, Path]:
+    """Return an old export, a later anchor, and an export of another history; same keys."""
+    with qpher_core.open(f"sqlite:///{folder}/a.db", protector=f"file://{folder}/kek") as kms:
+        tenant = kms.tenants.create("acme")
+        kms.session("acme", actor="x").keys.generate("ML-KEM-768")
+        kms.audit.export(folder / "old", "acme")
+    shutil.copy(folder / "a.db", folder / "b.db")
+    notes = []
+    for name, actor in (("a", "x"), ("b", "y")):
+        url = f"sqlite:///{folder}/{name}.db"
+        with qpher_core.open(url, protector=f"file://{folder}/kek") as kms:
+            session = kms.session("acme", actor=actor)
+            session.kem.encapsulate()
+            notes.append(kms.anchors.publish(tenant).note)
+            session.kem.encapsulate()
+            kms.audit.export(folder / f"new-{name}", "acme")
+            keys = kms.anchors.keys()
+    (folder / "keys").write_text("\n".join(keys))
+    return folder / "old", notes[0], folder / "new-b"
+
+
+def test_a_kept_anchor_shows_what_an_export_alone_cannot(tmp_path: Path) -> None:
+    """A log rolled back, and one with another history, both soundly signed, are found out."""
+    old, anchor, forked = _forked(tmp_path)
+    keys = qpher_core.audit.vkey.parse_vkeys((tmp_path / "keys").read_text())
+    assert verify_export(old, keys).ok
+    assert verify_export(forked, keys).ok
+    rolled_back = verify_export(old, keys, last_anchor=anchor)
+    assert (rolled_back.problem, rolled_back.bad_seq) == (Problem.ROLLED_BACK, 2)
+    assert verify_export(forked, keys, last_anchor=anchor).problem is Problem.FORKED
+    assert verify_export(tmp_path / "new-a", keys, last_anchor=anchor).ok
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 1000])
+def test_an_untouched_log_has_nothing_to_report(tmp_path: Path, size: int) -> None:
+    """Logs of these sizes verify, stored and exported, plain and compressed."""
+    with qpher_core.open("memory:") as kms:
+        if size:
+            kms.tenants.create("acme")
+            session = kms.session("acme", actor="tester")
+            if size > 1:
+                session.keys.generate("ML-KEM-768")
+            for _ in range(size - 2):
+                session.kem.encapsulate()
+            kms.audit.export(tmp_path / "e", "acme")
+            kms.audit.export(tmp_path / "e.gz", "acme")
+            assert kms.audit.verify("acme").ok
+        else:
+            kms.anchors.keys()
+            (tmp_path / "e").write_bytes(
+                b'{"export":"qpher-audit-export/1","size":0,"tenant":"00000000-0000-0000-0000-'
+                b'000000000000"}\n{"end":{"head":"' + b"0" * 64 + b'","size":0}}\n'
+            )
+            shutil.copy(tmp_path / "e", tmp_path / "e.gz")
+        keys = list(map(qpher_core.VerifierKey.parse, kms.anchors.keys()))
+    for name in ("e", "e.gz"):
+        report = verify_export(tmp_path / name, keys)
+        assert (report.ok, report.entries) == (True, size), report
+    assert json.dumps(report.as_dict())
