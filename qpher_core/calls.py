@@ -8,6 +8,7 @@ from typing import Generic, TypedDict, TypeVar
 from attrs import field, frozen
 
 from qpher_core.algorithms import Algorithm
+from qpher_core.errors import QpherError
 from qpher_core.models import KeyVersion, Receipt
 from qpher_core.operations import Operation
 from qpher_core.protocols import StoreWriter
@@ -18,6 +19,7 @@ __all__ = [
     "Common",
     "Done",
     "Effect",
+    "Item",
     "KeyCall",
     "KeyChanged",
     "KeySelector",
@@ -62,6 +64,10 @@ Change = Callable[[StoreWriter], Effect[T]]
 
 #: What executing gives: an effect, or, where the store changes, the change to run.
 Outcome = Effect[T] | Change[T]
+
+
+#: One item of a call on several: its effect, or why it failed.
+Item = Effect[T] | QpherError
 
 
 @frozen(kw_only=True)

@@ -70,7 +70,7 @@ def _in_order(value: object) -> object:
 
 def rfc3339(moment: datetime) -> str:
     """UTC time with microseconds: ``2026-01-31T23:59:59.000000Z``."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 class _Secret:

@@ -10,9 +10,11 @@ not released, and a change is rolled back with the transaction that would have r
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
+
+from attrs import frozen
 
 from qpher_core._deadline import call_with_deadline
 from qpher_core.audit.entry import EntryDraft, KeyAddress, digest
@@ -21,6 +23,7 @@ from qpher_core.calls import (
     Change,
     Done,
     Effect,
+    Item,
     KeyCall,
     KeyChanged,
     KeySelector,
@@ -54,12 +57,28 @@ from qpher_core.protocols import AuditLog, KeyStore, PolicyEngine, Store, StoreW
 __all__ = ["Pipeline"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 #: Reason that is recorded when a compromised key was used knowingly.
 _ACCEPTED: Final = "accept_compromised"
 
 #: A key whose record changes between the check and the commit is looked at again, so often.
 _ATTEMPTS: Final = 32
+
+
+@frozen
+class _Recorded:
+    """What the entries of one call have in common."""
+
+    context: RequestContext
+    call: Request
+    request_id: uuid.UUID
+    key: KeyVersion
+    reason: str
+
+
+#: Appends the entries of a call and returns what the caller gets.
+_Note = Callable[[StoreWriter, _Recorded, Effect[T]], R]
 
 
 class Pipeline:
@@ -84,12 +103,25 @@ class Pipeline:
 
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
         """Run one call for one tenant and record it."""
+        return self._run(context, call, self._note)
+
+    def run_many(
+        self, context: RequestContext, call: KeyCall[Sequence[Item[T]]]
+    ) -> list[Done[T] | QpherError]:
+        """Run one call on several items: one decision, one durable commit, an entry for each.
+
+        What stops the call as a whole is raised, as by :meth:`run`, and leaves one entry. An
+        item that fails alone has its error in the place of its result, and an entry that says so.
+        """
+        return self._run(context, call, self._note_many)
+
+    def _run(self, context: RequestContext, call: Call[T] | KeyCall[T], note: _Note[T, R]) -> R:
         request_id = uuid.uuid4()
         for _ in range(_ATTEMPTS):
             try:
                 with self._refusals(context, call, request_id, passing=(KeyChanged,)):
                     key, outcome = self._execute(context, call)
-                return self._record(context, call, request_id, key, outcome)
+                return self._record(context, call, request_id, key, outcome, note)
             except KeyChanged:
                 continue
         with self._refusals(context, call, request_id):
@@ -190,23 +222,50 @@ class Pipeline:
         request_id: uuid.UUID,
         key: KeyVersion | None,
         outcome: Outcome[T],
-    ) -> Done[T]:
-        def work(writer: StoreWriter) -> Done[T]:
+        note: _Note[T, R],
+    ) -> R:
+        def work(writer: StoreWriter) -> R:
             if key is not None and not self._keys.confirm(writer.keys, key):
                 raise KeyChanged
             effect = outcome if isinstance(outcome, Effect) else outcome(writer)
             used = effect.key or key
             if used is None:
                 raise TypeError(f"{call.operation.action} neither used nor made a key")
-            reason = _ACCEPTED if call.accept_compromised and _compromised(key) else call.reason
-            draft = _draft(
-                context, call, request_id, used, "success", reason, digest(effect.content)
-            )
-            entry = self._audit.append(writer.audit, context.tenant_id, draft)
-            return Done(effect.value, used, request_id, entry.receipt)
+            accepted = call.accept_compromised and _compromised(key)
+            reason = _ACCEPTED if accepted else call.reason
+            return note(writer, _Recorded(context, call, request_id, used, reason), effect)
 
         with self._refusals(context, call, request_id, passing=(KeyChanged, AuditUnavailable)):
             return self._commit(work)
+
+    def _note(self, writer: StoreWriter, what: _Recorded, effect: Effect[T]) -> Done[T]:
+        draft = _draft(
+            what.context,
+            what.call,
+            what.request_id,
+            what.key,
+            "success",
+            what.reason,
+            digest(effect.content),
+        )
+        entry = self._audit.append(writer.audit, what.context.tenant_id, draft)
+        return Done(effect.value, what.key, what.request_id, entry.receipt)
+
+    def _note_many(
+        self, writer: StoreWriter, what: _Recorded, effect: Effect[Sequence[Item[T]]]
+    ) -> list[Done[T] | QpherError]:
+        done: list[Done[T] | QpherError] = []
+        for item in effect.value:
+            if isinstance(item, Effect):
+                done.append(self._note(writer, what, item))
+                continue
+            reason = f"{item.code}: {item}"
+            draft = _draft(
+                what.context, what.call, what.request_id, what.key, "failed", reason, None
+            )
+            self._audit.append(writer.audit, what.context.tenant_id, draft)
+            done.append(item)
+        return done
 
     # --- recording -----------------------------------------------------------------------------
 

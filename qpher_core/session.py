@@ -11,9 +11,8 @@ from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import AuditLog, KeyStore
-from qpher_core.session_kem import Kem
+from qpher_core.session_batches import BatchKem, BatchSignatures
 from qpher_core.session_keys import Keys
-from qpher_core.session_signatures import Signatures
 
 __all__ = ["Session", "SessionAudit"]
 
@@ -96,8 +95,8 @@ class Session:
     ) -> None:
         self._context = context
         self.keys = Keys(pipeline, keystore, context)
-        self.kem = Kem(pipeline, keystore, context)
-        self.signatures = Signatures(pipeline, keystore, context)
+        self.kem = BatchKem(pipeline, keystore, context)
+        self.signatures = BatchSignatures(pipeline, keystore, context)
         self.audit = SessionAudit(pipeline, audit, anchorer, context)
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
-__all__ = ["Kem"]
+__all__ = ["Kem", "kem_selector"]
 
 _DEFAULT: Final = "ML-KEM-768"
 _WRAPPABLE: Final = (16, 24, 32, 48, 64)
@@ -85,7 +85,7 @@ class Kem:
 
         call = KeyCall(
             operation=OPERATIONS["kem.encrypt"],
-            selector=_selector(name, algorithm, key_version),
+            selector=kem_selector(name, algorithm, key_version),
             context=bound,
             payload_bytes=len(data),
             features=lambda: frozenset() if secret is None else frozenset({"deterministic"}),
@@ -110,7 +110,7 @@ class Kem:
             "kem.decrypt",
             messages.Kind.MESSAGE,
             data,
-            _selector(name, algorithm, check_version(key_version)),
+            kem_selector(name, algorithm, check_version(key_version)),
             check_context(context),
             accept_compromised=accept_compromised,
         )
@@ -128,7 +128,7 @@ class Kem:
 
         call = KeyCall(
             operation=OPERATIONS["kem.encapsulate"],
-            selector=_selector(name, algorithm, key_version),
+            selector=kem_selector(name, algorithm, key_version),
             execute=execute,
         )
         done = self._pipeline.run(self._context, call)
@@ -148,7 +148,7 @@ class Kem:
 
         A wrong ciphertext of the right length gives another secret (implicit rejection).
         """
-        selector = _selector(name, algorithm, check_version(key_version))
+        selector = kem_selector(name, algorithm, check_version(key_version))
         size = selector.algorithm.output_bytes
         data = check_bytes(kem_ciphertext, "kem_ciphertext", sizes=(size,))
 
@@ -176,7 +176,7 @@ class Kem:
     ) -> KeyWrapResult:
         """Wrap a symmetric key of 16, 24, 32, 48 or 64 bytes."""
         data = check_bytes(symmetric_key, "symmetric_key", sizes=_WRAPPABLE)
-        selector = _selector(name, algorithm, key_version)
+        selector = kem_selector(name, algorithm, key_version)
         call = self._wrapping(
             "kem.wrap", messages.Kind.WRAPPED_KEY, data, selector, check_context(context)
         )
@@ -201,7 +201,7 @@ class Kem:
             "kem.unwrap",
             messages.Kind.WRAPPED_KEY,
             data,
-            _selector(name, algorithm, check_version(key_version)),
+            kem_selector(name, algorithm, check_version(key_version)),
             check_context(context),
             accept_compromised=accept_compromised,
         )
@@ -230,7 +230,7 @@ class Kem:
             context: text that must be given again to decrypt; it is not stored.
             progress: called with the number of plaintext bytes of each chunk.
         """
-        selector = _selector(name, algorithm, key_version)
+        selector = kem_selector(name, algorithm, key_version)
         bound = check_context(context)
         with files.open_source(source) as reading, files.open_target(target) as writing:
             file_key = files.new_file_key()
@@ -263,7 +263,7 @@ class Kem:
         A ``target`` that is a file object receives authenticated chunks as they come; discard
         it when this raises ``DecryptionFailed``: the stream was cut or altered further on.
         """
-        selector = _selector(name, algorithm, check_version(key_version))
+        selector = kem_selector(name, algorithm, check_version(key_version))
         bound = check_context(context)
         with files.open_source(source) as reading, files.open_target(target) as writing:
             recipients = files.read_recipients(reading)
@@ -352,7 +352,8 @@ class Kem:
         )
 
 
-def _selector(name: str, algorithm: str, version: int | None) -> KeySelector:
+def kem_selector(name: str, algorithm: str, version: int | None) -> KeySelector:
+    """Return the checked address of a KEM key."""
     row = algorithms.find(algorithm, kind=algorithms.Kind.KEM)
     checked = None if version is None else check_version(version)
     return KeySelector(check_name(name, "name"), row, checked)

@@ -24,7 +24,7 @@ from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
-__all__ = ["HASHES", "Signatures", "context_string"]
+__all__ = ["HASHES", "Signatures", "context_string", "recorded_context", "signature_selector"]
 
 _DEFAULT: Final = "ML-DSA-65"
 _LONGEST_CONTEXT_STRING: Final = 255
@@ -94,8 +94,8 @@ class Signatures:
 
         call = KeyCall(
             operation=OPERATIONS["signatures.sign"],
-            selector=_selector(name, algorithm, key_version),
-            context=_recorded(context),
+            selector=signature_selector(name, algorithm, key_version),
+            context=recorded_context(context),
             payload_bytes=len(data),
             execute=execute,
         )
@@ -124,8 +124,8 @@ class Signatures:
 
         call = KeyCall(
             operation=OPERATIONS["signatures.verify"],
-            selector=_selector(name, algorithm, check_version(key_version)),
-            context=_recorded(context),
+            selector=signature_selector(name, algorithm, check_version(key_version)),
+            context=recorded_context(context),
             payload_bytes=len(data),
             accept_compromised=accept_compromised,
             execute=execute,
@@ -156,7 +156,7 @@ class Signatures:
             name: key name.
             context: must be given again to verify.
         """
-        selector = _selector(name, algorithm, key_version)
+        selector = signature_selector(name, algorithm, key_version)
         digest = _check_digest(hash_value, hash_algorithm, selector)
         string = context_string(context)
 
@@ -168,7 +168,7 @@ class Signatures:
         call = KeyCall(
             operation=OPERATIONS["signatures.sign_hash"],
             selector=selector,
-            context=_recorded(context),
+            context=recorded_context(context),
             payload_bytes=len(digest),
             execute=execute,
         )
@@ -193,7 +193,7 @@ class Signatures:
         accept_compromised: bool = False,
     ) -> VerifyHashResult:
         """Verify a signature over a digest."""
-        selector = _selector(name, algorithm, check_version(key_version))
+        selector = signature_selector(name, algorithm, check_version(key_version))
         digest = _check_digest(hash_value, hash_algorithm, selector)
         given = check_bytes(signature, "signature")
         string = context_string(context)
@@ -206,7 +206,7 @@ class Signatures:
         call = KeyCall(
             operation=OPERATIONS["signatures.verify_hash"],
             selector=selector,
-            context=_recorded(context),
+            context=recorded_context(context),
             payload_bytes=len(digest),
             accept_compromised=accept_compromised,
             execute=execute,
@@ -215,7 +215,8 @@ class Signatures:
         return VerifyHashResult(valid=done.value, hash_algorithm=hash_algorithm, **done.common)
 
 
-def _selector(name: str, algorithm: str, version: int | None) -> KeySelector:
+def signature_selector(name: str, algorithm: str, version: int | None) -> KeySelector:
+    """Return the checked address of a signature key."""
     row = algorithms.find(algorithm, kind=algorithms.Kind.SIGNATURE)
     checked = None if version is None else check_version(version)
     return KeySelector(check_name(name, "name"), row, checked)
@@ -230,7 +231,7 @@ def _check_digest(value: object, hash_name: object, selector: KeySelector) -> by
     return check_bytes(value, "hash_value", sizes=(HASHES[hash_name],))
 
 
-def _recorded(context: Context) -> dict[str, str]:
+def recorded_context(context: Context) -> dict[str, str]:
     """Return the part of a context that policy and the entry's digest are about."""
     if isinstance(context, bytes | bytearray | memoryview):
         return {"context string": bytes(context).hex()} if context else {}

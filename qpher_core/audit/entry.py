@@ -6,17 +6,21 @@ The fields are an allow-list: nothing reaches the log that is not a parameter of
 """
 
 import hashlib
+import json
 import uuid
 from datetime import datetime
 from typing import Final
 
 from attrs import frozen
 
-from qpher_core.models import AuditEntry, canonical_json, rfc3339
+from qpher_core.models import AuditEntry, rfc3339
 
 __all__ = ["EMPTY_HEAD", "FORMAT", "EntryDraft", "KeyAddress", "build_entry", "digest"]
 
 FORMAT: Final = "qpher-audit/1"
+
+#: Writes a string as RFC 8785 section 3.2.2.2 does: the standard library's own C encoder.
+_quote: Final = json.encoder.encode_basestring
 
 #: ``prev_hash`` of the first entry.
 EMPTY_HEAD: Final = bytes(32)
@@ -61,22 +65,26 @@ def build_entry(
     draft: EntryDraft, *, tenant_id: uuid.UUID, seq: int, prev_hash: bytes, time: datetime
 ) -> AuditEntry:
     """Return the entry at place ``seq`` of a tenant's chain."""
-    key = draft.key
-    body = canonical_json(
-        {
-            "format": FORMAT,
-            "seq": seq,
-            "tenant": str(tenant_id),
-            "time": rfc3339(time),
-            "actor": draft.actor,
-            "action": draft.action,
-            "key": key and {"name": key.name, "algorithm": key.algorithm, "version": key.version},
-            "outcome": draft.outcome,
-            "reason": draft.reason,
-            "request_id": str(draft.request_id),
-            "context": draft.context and draft.context.hex(),
-            "content": draft.content and draft.content.hex(),
-            "prev_hash": prev_hash.hex(),
-        }
+    # Member names are sorted here, by hand: this is on the path of every operation, and takes a
+    # fifth of the time of canonical_json(), whose bytes a property test compares with these.
+    text = (
+        f'{{"action":{_quote(draft.action)},"actor":{_quote(draft.actor)}'
+        f',"content":{_hex(draft.content)},"context":{_hex(draft.context)}'
+        f',"format":"{FORMAT}","key":{_key(draft.key)},"outcome":{_quote(draft.outcome)}'
+        f',"prev_hash":"{prev_hash.hex()}","reason":{_quote(draft.reason)}'
+        f',"request_id":"{draft.request_id}","seq":{seq},"tenant":"{tenant_id}"'
+        f',"time":"{rfc3339(time)}"}}'
     )
+    body = text.encode()
     return AuditEntry(tenant_id, seq, body, hashlib.sha256(body).digest())
+
+
+def _hex(data: bytes | None) -> str:
+    return "null" if data is None else f'"{data.hex()}"'
+
+
+def _key(key: KeyAddress | None) -> str:
+    if key is None:
+        return "null"
+    version = "null" if key.version is None else key.version
+    return f'{{"algorithm":{_quote(key.algorithm)},"name":{_quote(key.name)},"version":{version}}}'

@@ -131,6 +131,21 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
         "signatures.verify_hash",
         lambda w: w.acme.signatures.verify_hash(DIGEST, "SHA-256", w.hashed, 1, SIGNATURE),
     ),
+    "kem.encrypt_many": ("kem.encrypt", lambda w: w.acme.kem.encrypt_many([b"x"])),
+    "kem.decrypt_many": ("kem.decrypt", lambda w: w.acme.kem.decrypt_many([w.box], 1)),
+    "kem.encapsulate_many": ("kem.encapsulate", lambda w: w.acme.kem.encapsulate_many(1)),
+    "kem.decapsulate_many": (
+        "kem.decapsulate",
+        lambda w: w.acme.kem.decapsulate_many([w.sent], 1),
+    ),
+    "signatures.sign_many": (
+        "signatures.sign",
+        lambda w: w.acme.signatures.sign_many([b"x"], algorithm=SIGNATURE),
+    ),
+    "signatures.verify_many": (
+        "signatures.verify",
+        lambda w: w.acme.signatures.verify_many([(b"x", w.signature)], 1, SIGNATURE),
+    ),
     "audit.entries": ("audit.read", lambda w: w.acme.audit.entries()),
     "audit.entry": ("audit.read", lambda w: w.acme.audit.entry(w.receipt)),
     "audit.proof": ("audit.proof", lambda w: w.acme.audit.proof(w.receipt)),
@@ -161,10 +176,15 @@ def seen(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[list[tuple[s
     """Note every entry into the pipeline: (method, action)."""
     entered: list[tuple[str, str]] = []
     run, read, administer = Pipeline.run, Pipeline.read, Pipeline.administer
+    run_many = Pipeline.run_many
 
     def spy_run(self: Pipeline, context: RequestContext, call: Any) -> Any:
         entered.append(("run", call.operation.action))
         return run(self, context, call)
+
+    def spy_run_many(self: Pipeline, context: RequestContext, call: Any) -> Any:
+        entered.append(("run", call.operation.action))
+        return run_many(self, context, call)
 
     def spy_read(self: Pipeline, context: RequestContext, call: Any) -> Any:
         entered.append(("read", call.operation.action))
@@ -175,6 +195,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[list[tuple[s
         return administer(self, operation, *arguments)
 
     monkeypatch.setattr(Pipeline, "run", spy_run)
+    monkeypatch.setattr(Pipeline, "run_many", spy_run_many)
     monkeypatch.setattr(Pipeline, "read", spy_read)
     monkeypatch.setattr(Pipeline, "administer", spy_administer)
     return entered
