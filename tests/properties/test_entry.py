@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The canonical bytes of an entry, against RFC 8785's reference and our own grammar."""
+
+import json
+import uuid
+from datetime import UTC, datetime
+
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qpher_core.audit.entry import EntryDraft, KeyAddress, build_entry
+from qpher_core.audit.grammar import is_entry
+from qpher_core.models import canonical_json
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+_DIGEST = st.none() | st.binary(min_size=32, max_size=32)
+_KEYS = st.none() | st.builds(KeyAddress, _TEXT, _TEXT, st.none() | st.integers(1, 2**32 - 1))
+_DRAFTS = st.builds(
+    EntryDraft,
+    actor=_TEXT,
+    action=_TEXT,
+    key=_KEYS,
+    outcome=st.sampled_from(["success", "denied", "failed"]),
+    reason=_TEXT,
+    request_id=st.uuids(),
+    context=_DIGEST,
+    content=_DIGEST,
+)
+_TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(_DRAFTS, st.integers(0, 2**53 - 1), st.binary(min_size=32, max_size=32), _TIMES)
+def test_an_entry_is_canonical(draft: EntryDraft, seq: int, prev: bytes, time: datetime) -> None:
+    """Whatever the fields hold, the bytes are those of RFC 8785 and match the grammar."""
+    entry = build_entry(draft, tenant_id=uuid.UUID(int=7), seq=seq, prev_hash=prev, time=time)
+    fields = json.loads(entry.body)
+    assert entry.body == rfc8785.dumps(fields) == canonical_json(fields)
+    assert is_entry(entry.body)
+    assert (fields["actor"], fields["reason"]) == (draft.actor, draft.reason)
+    assert fields["time"] == time.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+@given(_DRAFTS)
+def test_what_is_no_canonical_entry_does_not_match(draft: EntryDraft) -> None:
+    """An entry written in another way, or with more, does not match."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    entry = build_entry(draft, tenant_id=uuid.UUID(int=7), seq=1, prev_hash=bytes(32), time=moment)
+    spaced = json.dumps(entry.fields, ensure_ascii=False, sort_keys=True).encode()
+    assert not is_entry(spaced)
+    assert not is_entry(entry.body + b"\n")
