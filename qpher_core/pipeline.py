@@ -8,10 +8,11 @@ No step is skipped, reordered or repeated elsewhere. If any of them cannot answe
 not released, and a change is rolled back with the transaction that would have recorded it.
 """
 
-import contextlib
+import functools
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from types import TracebackType
 from typing import Final, TypeVar
 
 from attrs import frozen
@@ -79,6 +80,35 @@ class _Recorded:
 
 #: Appends the entries of a call and returns what the caller gets.
 _Note = Callable[[StoreWriter, _Recorded, Effect[T]], R]
+
+
+class _Refusals:
+    """A context that records the error it is left with; a class, being cheaper to enter."""
+
+    __slots__ = ("_passing", "_record")
+
+    def __init__(
+        self, record: Callable[[QpherError], None], passing: tuple[type[Exception], ...]
+    ) -> None:
+        self._record = record
+        self._passing = passing
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Record, and let the error out."""
+        if isinstance(error, self._passing) or not isinstance(error, Exception):
+            return
+        if not isinstance(error, QpherError):
+            # Not one of ours: its text could hold anything, so only its type is recorded.
+            error = QpherError(f"unexpected {type(error).__name__}")
+        self._record(error)
 
 
 class Pipeline:
@@ -269,7 +299,6 @@ class Pipeline:
 
     # --- recording -----------------------------------------------------------------------------
 
-    @contextlib.contextmanager
     def _refusals(
         self,
         context: RequestContext,
@@ -277,20 +306,10 @@ class Pipeline:
         request_id: uuid.UUID,
         *,
         passing: tuple[type[Exception], ...] = (),
-    ) -> Iterator[None]:
+    ) -> _Refusals:
         """Record whatever stops the call inside, then let it out."""
-        try:
-            yield
-        except passing:
-            raise
-        except QpherError as error:
-            self._record_refusal(context, call, request_id, error)
-            raise
-        except Exception as error:
-            # Not one of ours: its text could hold anything, so only its type is recorded.
-            unexpected = QpherError(f"unexpected {type(error).__name__}")
-            self._record_refusal(context, call, request_id, unexpected)
-            raise
+        record = functools.partial(self._record_refusal, context, call, request_id)
+        return _Refusals(record, passing)
 
     def _record_refusal(
         self, context: RequestContext, call: Request, request_id: uuid.UUID, error: QpherError

@@ -25,7 +25,8 @@ def check_text(value: object, parameter: str, *, longest: int, least: int = 1) -
             f"{parameter} must have {least} to {longest} characters, not {len(value)}",
             parameter=parameter,
         )
-    if any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
+    plain = value.isascii() and value.isprintable()  # nearly all text, and quick to see
+    if not plain and any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
         raise ValidationError(
             f"{parameter} must not contain control characters or lone surrogates",
             parameter=parameter,

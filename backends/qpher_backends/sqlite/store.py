@@ -5,8 +5,9 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
@@ -22,6 +23,28 @@ T = TypeVar("T")
 _SCHEME: Final = "sqlite:///"
 _BUSY_SECONDS: Final = 10.0
 _IDLE_CONNECTIONS: Final = 16
+
+
+class _Translated:
+    """Turns errors of SQLite into ``StoreUnavailable``. Has no state: one serves all threads."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Translate."""
+        if isinstance(error, sqlite3.Error):
+            raise StoreUnavailable(f"the database does not answer: {error}") from error
+
+
+_TRANSLATED: Final = _Translated()
 
 
 class _Writer:
@@ -50,13 +73,13 @@ class _Transaction:
     def begin(self) -> _Writer:
         self._check()
         self._writer.audit.begin()
-        with _translated():
+        with _TRANSLATED:
             self._connection.execute("BEGIN IMMEDIATE")
         return self._writer
 
     def attempt(self, work: Callable[[], None]) -> None:
         undo = self._writer.audit.mark()
-        with _translated():
+        with _TRANSLATED:
             self._connection.execute("SAVEPOINT job")
             try:
                 work()
@@ -70,7 +93,7 @@ class _Transaction:
             self._connection.execute("RELEASE job")
 
     def commit(self) -> None:
-        with _translated():
+        with _TRANSLATED:
             self._writer.audit.flush()
             self._connection.execute("COMMIT")
 
@@ -130,7 +153,7 @@ class SQLiteStore:
             raise StoreUnavailable(f"cannot open {self._path}: {error.strerror}") from error
         connection = self._connect()
         try:
-            with _translated():
+            with _TRANSLATED:
                 connection.execute("PRAGMA journal_mode = WAL")
                 migrate(connection)
         except BaseException:
@@ -139,7 +162,7 @@ class SQLiteStore:
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        with _translated():
+        with _TRANSLATED:
             # autocommit: transactions begin and end in this file alone
             connection = sqlite3.connect(
                 f"{self._path.as_uri()}?mode=rw",  # never makes a file that is gone
@@ -154,25 +177,24 @@ class SQLiteStore:
         return connection
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._connection() as connection, _translated():
-            return connection.execute(sql, values).fetchall()
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Borrow a connection for reading."""
+        """Run one query on a borrowed connection."""
         self._check_usable()
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect_again()
         try:
-            yield connection
+            with _TRANSLATED:
+                return connection.execute(sql, values).fetchall()
         finally:
-            with self._lock:
-                keep = not self._closed and len(self._idle) < _IDLE_CONNECTIONS
-                if keep:
-                    self._idle.append(connection)
-            if not keep:
-                connection.close()
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            keep = not self._closed and len(self._idle) < _IDLE_CONNECTIONS
+            if keep:
+                self._idle.append(connection)
+        if not keep:
+            connection.close()
 
     def _connect_again(self) -> sqlite3.Connection:
         """Open one more connection, to the file that was opened first and to no other."""
@@ -199,14 +221,6 @@ class SQLiteStore:
             raise StoreUnavailable(f"{self._path} is gone: {error.strerror}") from error
         if (now.st_dev, now.st_ino) != (self._file.st_dev, self._file.st_ino):
             raise StoreUnavailable(f"{self._path} was replaced while it was open")
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"the database does not answer: {error}") from error
 
 
 def open_store(url: str) -> SQLiteStore:

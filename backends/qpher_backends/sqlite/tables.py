@@ -5,12 +5,12 @@
 from the pool, for writing it is the connection of the transaction.
 """
 
-import contextlib
+import functools
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.lifecycle import KeyState
@@ -27,6 +27,8 @@ from qpher_core.models import (
 __all__ = ["KeyTable", "PolicyTable", "Run", "TenantTable"]
 
 Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+
+_PARSED_ROWS: Final = 1024
 
 
 class KeyTable:
@@ -220,16 +222,16 @@ def _address(ref: KeyRef) -> tuple[str, str, str, int]:
     return str(ref.tenant_id), ref.name, ref.algorithm, ref.version
 
 
-@contextlib.contextmanager
-def _parsing(what: str) -> Iterator[None]:
-    try:
-        yield
-    except ValueError:
-        raise IntegrityError(f"a stored {what} is malformed: it was altered") from None
-
-
-@_parsing("key record")
+@functools.lru_cache(_PARSED_ROWS)
 def _record(row: tuple[Any, ...]) -> KeyRecord:
+    """Parse a row; equal rows are parsed once, as every operation reads two or three."""
+    try:
+        return _parsed_record(row)
+    except ValueError:
+        raise IntegrityError("a stored key record is malformed: it was altered") from None
+
+
+def _parsed_record(row: tuple[Any, ...]) -> KeyRecord:
     tenant_id, name, algorithm, version, state, public_key, created, changed, *rest = row
     reason, revision, kek_id, sealed = rest
     key = KeyVersion(
@@ -244,8 +246,16 @@ def _record(row: tuple[Any, ...]) -> KeyRecord:
     return KeyRecord(key, kek_id, sealed)
 
 
-@_parsing("tenant")
+@functools.lru_cache(_PARSED_ROWS)
 def _tenant(row: tuple[Any, ...]) -> Tenant:
+    """Parse a row; equal rows are parsed once."""
+    try:
+        return _parsed_tenant(row)
+    except ValueError:
+        raise IntegrityError("a stored tenant is malformed: it was altered") from None
+
+
+def _parsed_tenant(row: tuple[Any, ...]) -> Tenant:
     tenant_id, name, plan, status, created, updated = row
     return Tenant(
         uuid.UUID(tenant_id),

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anchors on every backend: chaining, rotation, publishing, the background thread."""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+import qpher_core
+from qpher_core import AnchorSettings, NotFound, StoreUnavailable, Unavailable, ValidationError
+from qpher_core.audit.checkpoint import Checkpoint
+from qpher_core.audit.note import Note
+from qpher_core.audit.records import StoredAnchor
+from qpher_core.audit.vkey import COSIGNATURE, VerifierKey, parse_vkeys, verify_note
+from qpher_core.protocols import Store, StoreWriter
+from qpher_core.service import Qpher
+from tests.records import NOW, append, new_tenant
+
+
+@pytest.fixture
+def tenant(service: Qpher) -> qpher_core.Tenant:
+    """Return a tenant that nothing else uses."""
+    return service.tenants.create(f"anchored-{uuid.uuid4().hex}")
+
+
+def test_an_anchor_states_the_log(service: Qpher, tenant: qpher_core.Tenant) -> None:
+    """Size, root and head are those of the log; anchor key and cosigner signed."""
+    anchor = service.anchors.publish(tenant)
+    state = service._store.audit.state(tenant.id)
+    note = Note.parse(anchor.note)
+    checkpoint = Checkpoint.parse(note.text)
+    assert (checkpoint.size, checkpoint.root, checkpoint.head) == (1, state.root, state.head)
+    keys = list(map(VerifierKey.parse, service.anchors.keys()))
+    signers = verify_note(note, keys)
+    assert str(signers[0]) == service.anchors.key()
+    assert signers[-1].type is COSIGNATURE
+    assert parse_vkeys("# anchor keys\n\n" + "\n".join(map(str, keys))) == keys
+
+
+def test_a_log_that_did_not_grow_keeps_its_anchor(
+    service: Qpher, tenant: qpher_core.Tenant
+) -> None:
+    """Anchoring twice gives the same anchor; growing gives another, and both are listed."""
+    first = service.anchors.publish(tenant)
+    assert service.anchors.publish(tenant) == first
+    service.tenants.set_plan(tenant.id, None)
+    second = service.anchors.publish(tenant)
+    assert (first.size, second.size) == (1, 2)
+    assert list(service.anchors.list(tenant)) == [first, second]
+    assert list(service.anchors.list(tenant, start=2)) == [second]
+    assert service.anchors.latest(tenant) == second
+    service.anchors.check(first.note, tenant)
+
+
+def test_a_rotation_is_stated_by_the_old_key(service: Qpher, tenant: qpher_core.Tenant) -> None:
+    """The statement names both keys and verifies under the old one; anchors go on."""
+    service.anchors.publish(tenant)
+    old = service.anchors.key()
+    new = service.anchors.rotate(actor="alice")
+    assert service.anchors.key() == new != old
+    statement = Note.parse(service.anchors.statements()[-1])
+    assert f"old {old}\nnew {new}\n" in statement.text
+    verify_note(statement, [VerifierKey.parse(old)])
+    service.tenants.set_plan(tenant.id, None)
+    verify_note(Note.parse(service.anchors.publish(tenant).note), [VerifierKey.parse(new)])
+    assert service.audit.verify().ok
+
+
+def test_nothing_anchors_an_empty_log(service: Qpher) -> None:
+    """A log without entries has no anchor."""
+    with pytest.raises(NotFound):
+        service.anchors.publish(uuid.uuid4())
+
+
+def test_proofs_take_the_anchor_that_is_there(service: Qpher, tenant: qpher_core.Tenant) -> None:
+    """A proof uses the first anchor that covers its entry and forces none."""
+    session = service.session(tenant.id, actor="x")
+    receipt = (
+        session.keys.generate("ML-KEM-768") and next(iter(session.audit.entries(start=1))).receipt
+    )
+    first = session.audit.proof(receipt)
+    for _ in range(3):
+        session.kem.encapsulate()
+    service.anchors.publish(tenant)
+    assert session.audit.proof(receipt) == first
+
+
+def test_profile_cnsa2_signs_with_its_algorithm(tmp_path: Path) -> None:
+    """Under cnsa2 the key is rotated to ML-DSA-87, and the ML-DSA-44 cosignature is left out."""
+    with qpher_core.open(f"sqlite:///{tmp_path}/q.db") as kms:
+        tenant = kms.tenants.create("acme")
+        before = kms.anchors.publish(tenant)
+        kms.policies.set('[{"rule":"plan"},{"rule":"profile","profile":"cnsa2"}]')
+        kms.tenants.set_plan("acme", None)
+        after = Note.parse(kms.anchors.publish(tenant).note)
+        assert VerifierKey.parse(kms.anchors.key()).type.algorithm == "ML-DSA-87"
+        assert len(Note.parse(before.note).signatures) == 2
+        assert len(after.signatures) == 1
+        kms.audit.export(tmp_path / "e", "acme")
+        keys = list(map(VerifierKey.parse, kms.anchors.keys()))
+        assert qpher_core.verify_export(tmp_path / "e", keys[:1]).ok
+
+
+# --- records -----------------------------------------------------------------------------------
+
+
+def test_anchors_only_grow(store: Store) -> None:
+    """A second anchor of the same or a smaller size is refused."""
+    tenant = new_tenant()
+    anchor = StoredAnchor(tenant.id, 2, NOW, "note\n")
+
+    def work(writer: StoreWriter) -> None:
+        writer.tenants.insert(tenant)
+        append(writer, tenant.id)
+        append(writer, tenant.id)
+        writer.anchors.insert(anchor)
+
+    store.commit(work)
+    for size in (1, 2):
+        with pytest.raises(StoreUnavailable):
+            store.commit(lambda w, size=size: w.anchors.insert(evolve(anchor, size=size)))
+    assert store.anchors.latest(tenant.id) == anchor
+    assert store.anchors.covering(tenant.id, 1) == anchor
+    assert store.anchors.covering(tenant.id, 3) is None
+    assert store.anchors.logs() == []
+    store.commit(lambda writer: append(writer, tenant.id))
+    assert store.anchors.logs() == [tenant.id]
+
+
+# --- publishers --------------------------------------------------------------------------------
+
+
+class _Endpoint(BaseHTTPRequestHandler):
+    received: list[tuple[str, str]]
+    status = 204
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.received.append((self.headers["Qpher-Log"], body))
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, type[_Endpoint]]]:
+    """Serve an endpoint that takes anchors."""
+    handler = type("Endpoint", (_Endpoint,), {"received": []})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/anchors", handler
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_anchor_goes_to_every_publisher(
+    tmp_path: Path, endpoint: tuple[str, type[_Endpoint]]
+) -> None:
+    """File, endpoint and function get the note as it is stored, once."""
+    called: list[tuple[uuid.UUID, str]] = []
+    settings = AnchorSettings(
+        service="kms.example",
+        publishers=[
+            f"file://{tmp_path}/published",
+            endpoint[0],
+            lambda tenant_id, note: called.append((tenant_id, note)),
+        ],
+    )
+    with qpher_core.open("memory:", anchors=settings) as kms:
+        tenant = kms.tenants.create("acme")
+        anchor = kms.anchors.publish(tenant)
+        assert kms.anchors.publish(tenant) == anchor
+        assert kms.anchors.key().startswith("kms.example+")
+    published = tmp_path / "published" / f"{tenant.id}.checkpoint"
+    assert published.read_text(encoding="utf-8") == anchor.note
+    assert endpoint[1].received == [(str(tenant.id), anchor.note)]
+    assert called == [(tenant.id, anchor.note)]
+    assert [path.name for path in published.parent.iterdir()] == [published.name]
+
+
+def test_a_publisher_that_fails_is_tried_again(endpoint: tuple[str, type[_Endpoint]]) -> None:
+    """The anchor stays in the store, the caller is told, and the next attempt publishes it."""
+    with qpher_core.open("memory:", anchors=AnchorSettings(publishers=[endpoint[0]])) as kms:
+        tenant = kms.tenants.create("acme")
+        endpoint[1].status = 500
+        with pytest.raises(Unavailable):
+            kms.anchors.publish(tenant)
+        kept = kms.anchors.latest(tenant)
+        endpoint[1].status = 204
+        assert kms.anchors.publish(tenant) == kept
+        assert len(endpoint[1].received) == 2
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"every_entries": 0}, {"every_seconds": 0}, {"every_seconds": -1}],
+    ids=str,
+)
+def test_settings_are_checked(bad: dict[str, int]) -> None:
+    """Intervals must be positive."""
+    with pytest.raises(ValidationError):
+        AnchorSettings(**bad)
+
+
+def test_a_publisher_must_be_one() -> None:
+    """A URL of another scheme is refused on opening."""
+    with pytest.raises(ValidationError):
+        qpher_core.open("memory:", anchors=AnchorSettings(publishers=["ftp://x"]))
+
+
+# --- the background ----------------------------------------------------------------------------
+
+
+def _until_anchored(kms: Qpher, tenant: qpher_core.Tenant, size: int) -> None:
+    deadline = time.monotonic() + 20
+    while (found := kms.anchors.latest(tenant)) is None or found.size < size:
+        assert time.monotonic() < deadline, "no anchor came"
+        time.sleep(0.01)
+
+
+def test_growth_is_anchored_at_once(tmp_path: Path) -> None:
+    """After N entries an anchor comes long before its time."""
+    settings = AnchorSettings(every_entries=10, every_seconds=3600)
+    with qpher_core.open(f"sqlite:///{tmp_path}/q.db", anchors=settings) as kms:
+        tenant = kms.tenants.create("acme")
+        session = kms.session("acme", actor="x")
+        session.keys.generate("ML-KEM-768")
+        for _ in range(9):
+            session.kem.encapsulate()
+        _until_anchored(kms, tenant, 10)
+
+
+def test_time_anchors_every_log_that_grew(tmp_path: Path) -> None:
+    """After T seconds each log has an anchor over all its entries."""
+    settings = AnchorSettings(every_seconds=0.05)
+    with qpher_core.open(f"sqlite:///{tmp_path}/q.db", anchors=settings) as kms:
+        tenants = [kms.tenants.create(name) for name in ("a", "b")]
+        for tenant in tenants:
+            _until_anchored(kms, tenant, 1)
+
+
+def test_two_nodes_make_one_chain_of_anchors(tmp_path: Path) -> None:
+    """Two services on one store, both anchoring all the time, leave a sound log and anchors."""
+    settings = AnchorSettings(every_entries=3, every_seconds=0.01)
+    url = f"sqlite:///{tmp_path}/q.db"
+    with (
+        qpher_core.open(url, anchors=settings) as one,
+        qpher_core.open(url, anchors=settings) as two,
+    ):
+        tenant = one.tenants.create("acme")
+        one.session("acme", actor="x").keys.generate("ML-KEM-768")
+        for kms in (one, two) * 15:
+            kms.session("acme", actor="x").kem.encapsulate()
+        one.audit.export(tmp_path / "e", "acme")
+        assert one.anchors.keys() == two.anchors.keys()
+        keys = list(map(VerifierKey.parse, two.anchors.keys()))
+        report = qpher_core.verify_export(tmp_path / "e", keys)
+    assert report.ok, report
+    assert tenant.id == uuid.UUID(report.tenant)
