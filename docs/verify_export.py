@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verify chain and Merkle tree of an export with the standard library alone.
+
+    python verify_export.py EXPORT
+
+Checking the ML-DSA signatures of the anchors takes a library; all else is here. docs/formats.md defines the bytes.
+"""
+
+import base64
+import hashlib
+import json
+import sys
+
+
+def sha256(data):
+    """Return SHA-256 of some bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def verify(lines):
+    """Return what is wrong, or None."""
+    anchors, forest, size, head = {}, [], 0, bytes(32)
+    for line in lines:
+        fields, body = json.loads(line), line[:-1]
+        if "anchor" in fields:
+            _, covered, root, extension = fields["anchor"].split("\n")[:4]
+            anchors[int(covered)] = root, extension.removeprefix("head ")
+        elif "end" in fields:
+            sound = fields["end"] == {"head": head.hex(), "size": size} and not anchors
+            return None if sound else f"the entries from {size} on are gone"
+        elif "prev_hash" in fields:
+            if (fields["seq"], fields["prev_hash"]) != (size, head.hex()):
+                return f"entry {size} is missing, or does not follow the one before it"
+            node, bits = sha256(b"\0" + body), size
+            while bits & 1:  # two complete subtrees of one size become one
+                node, bits = sha256(b"\1" + forest.pop() + node), bits >> 1
+            forest.append(node)
+            head, size = sha256(body), size + 1
+            if size in anchors:
+                root = forest[-1]
+                for left in reversed(forest[:-1]):
+                    root = sha256(b"\1" + left + root)
+                if tuple(map(base64.b64decode, anchors.pop(size))) != (root, head):
+                    return f"the entries before {size} are not those that were anchored"
+    return "the export has no end"
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "rb") as export:
+        problem = verify(export)
+    print(f"NOT SOUND: {problem}" if problem else "sound")
+    sys.exit(problem is not None)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The script of the documentation, which knows nothing of this library."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.attack.exports import Export, made_export, rechained
+
+SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "verify_export.py"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Return a sound export."""
+    return made_export(tmp_path_factory.mktemp("script"))
+
+
+def _run(export: Export, folder: Path) -> tuple[int, str]:
+    path = export.write(folder / "export.jsonl")
+    command = [sys.executable, "-I", "-S", str(SCRIPT), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.stderr
+    return done.returncode, done.stdout
+
+
+def test_the_script_is_short() -> None:
+    """Its code has about forty lines."""
+    lines = SCRIPT.read_text(encoding="utf-8").partition('"""\n\nimport')[2].splitlines()
+    assert len([line for line in lines if line.strip()]) <= 45
+
+
+def test_a_sound_export_is_sound(sound: Export, tmp_path: Path) -> None:
+    """The script agrees with the library on an untouched export."""
+    assert _run(sound.copy(), tmp_path) == (0, "sound\n")
+
+
+def test_forgeries_are_found(sound: Export, tmp_path: Path) -> None:
+    """Altered, missing, swapped and cut entries, and a rewritten log, are not sound."""
+    forged = [sound.copy() for _ in range(5)]
+    forged[0].change(7, actor="mallory")
+    del forged[1].entries[7]
+    forged[2].entries[3:5] = forged[2].entries[4:2:-1]
+    del forged[3].entries[20:]
+    forged[4].change(7, actor="mallory")
+    rechained(forged[4], 7)
+    for export in forged:
+        status, text = _run(export, tmp_path)
+        assert status == 1
+        assert text.startswith("NOT SOUND")

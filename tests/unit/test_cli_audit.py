@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``qpher-core audit`` as a process that has only files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import qpher_core
+from tests.attack.exports import made_export
+
+COMMAND = Path(sys.executable).parent / "qpher-core"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an export, its first anchor key, its last anchor, and a proof."""
+    made = tmp_path_factory.mktemp("cli")
+    export = made_export(made)
+    (made / "first.vkey").write_text(f"{export.keys[0]}\n")
+    (made / "last.anchor").write_text(export.anchors[-1])
+    forged = export.copy()
+    forged.change(7, actor="mallory")
+    forged.write(made / "forged.jsonl")
+    with qpher_core.open(f"sqlite:///{made}/q.db") as kms:
+        session = kms.session("acme", actor="tester")
+        session.keys.generate("ML-DSA-65")
+        signed = session.signatures.sign(b"message")
+        (made / "proof").write_text(session.audit.proof(signed.receipt))
+        (made / "entry").write_bytes(session.audit.entry(signed.receipt).body)
+        (made / "signature").write_bytes(signed.signature)
+        (made / "all.vkey").write_text("\n".join(kms.anchors.keys()))
+    return made
+
+
+def _run(folder: Path, *arguments: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [COMMAND, "audit", *arguments], capture_output=True, text=True, cwd=folder, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_sound_export_exits_with_0(folder: Path) -> None:
+    """With the first key and the last anchor, the export is sound."""
+    arguments = ("acme.jsonl", "--key", "first.vkey", "--last-anchor", "last.anchor")
+    assert _run(folder, "verify", *arguments)[0] == 0
+
+
+def test_a_forged_export_exits_with_1(folder: Path) -> None:
+    """The report names problem and entry, as text and as JSON."""
+    status, text = _run(folder, "verify", "forged.jsonl", "--key", "first.vkey")
+    assert (status, text[:27]) == (1, "NOT SOUND: altered at entry")
+    status, text = _run(folder, "verify", "forged.jsonl", "--key", "first.vkey", "--json")
+    report = json.loads(text)
+    assert (status, report["problem"], report["bad_seq"]) == (1, "altered", 7)
+
+
+def test_what_cannot_be_checked_exits_with_2(folder: Path) -> None:
+    """A key file that holds no key is not a verdict on the export."""
+    assert _run(folder, "verify", "acme.jsonl", "--key", "last.anchor")[0] == 2
+    assert _run(folder, "verify", "gone", "--key", "first.vkey")[0] == 2
+
+
+def test_a_proof_is_verified(folder: Path) -> None:
+    """A proof holds for its own content and for no other."""
+    arguments = ("verify-proof", "proof", "--entry", "entry", "--key", "all.vkey")
+    assert _run(folder, *arguments, "--content", "signature")[0] == 0
+    status, text = _run(folder, *arguments, "--content", "entry", "--json")
+    assert (status, json.loads(text)["problem"]) == (1, "other-content")
+
+
+def test_a_log_is_exported(folder: Path, tmp_path: Path) -> None:
+    """What ``export`` and ``keys`` give, ``verify`` accepts."""
+    url = f"sqlite:///{folder}/q.db"
+    target = str(tmp_path / "e.gz")
+    assert _run(folder, "export", url, target, "--tenant", "acme")[0] == 0
+    status, keys = _run(folder, "keys", url)
+    (tmp_path / "keys").write_text(keys)
+    assert status == 0
+    assert _run(folder, "verify", target, "--key", str(tmp_path / "keys"))[0] == 0
