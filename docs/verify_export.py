@@ -3,7 +3,8 @@
 
     python verify_export.py EXPORT
 
-Checking the ML-DSA signatures of the anchors takes a library; all else is here. docs/formats.md defines the bytes.
+Checking the ML-DSA signatures of the anchors takes a library; all else is here.
+docs/formats.md defines the bytes.
 """
 
 import base64

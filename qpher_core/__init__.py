@@ -16,6 +16,7 @@ from qpher_core.audit.anchors import AnchorSettings
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.proof import VerifiedEntry, verify_proof
 from qpher_core.audit.records import StoredAnchor
+from qpher_core.audit.selection import EntryFilter, EntryPage
 from qpher_core.audit.verifier import ExportReport, verify_export
 from qpher_core.audit.vkey import VerifierKey
 from qpher_core.errors import (
@@ -72,6 +73,8 @@ __all__ = [
     "AuthenticationError",
     "Decision",
     "DecryptionFailed",
+    "EntryFilter",
+    "EntryPage",
     "ExportReport",
     "IntegrityError",
     "KeyProtector",

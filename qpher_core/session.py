@@ -2,10 +2,12 @@
 """What callers hold for one tenant. Every public method is one call of the pipeline."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from attrs import frozen
 
 from qpher_core.audit.anchors import Anchorer
+from qpher_core.audit.selection import EntryFilter, EntryPage, check_limit, make_page
 from qpher_core.calls import Call, Effect
 from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS
@@ -26,15 +28,50 @@ class SessionAudit:
     _anchorer: Anchorer
     _context: RequestContext
 
-    def entries(self, *, start: int = 0, limit: int | None = None) -> Iterator[AuditEntry]:
-        """Yield the tenant's entries in order, from place ``start``."""
+    def entries(
+        self,
+        *,
+        start: int = 0,
+        limit: int | None = None,
+        where: EntryFilter | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Yield the tenant's entries in order, in constant memory.
+
+        Args:
+            start: place of the first entry to look at.
+            limit: number of entries to yield at most.
+            where: which entries to yield; all where none is given.
+        """
         call = Call(
             operation=OPERATIONS["audit.read"],
-            execute=lambda: Effect(
-                self._audit.entries(self._context.tenant_id, start=start, limit=limit)
-            ),
+            execute=lambda: Effect(self._entries(start, limit, where)),
         )
         return self._pipeline.read(self._context, call)
+
+    def page(
+        self, *, cursor: int = 0, limit: int = 100, where: EntryFilter | None = None
+    ) -> EntryPage:
+        """Return a page of entries and where to go on; pages never overlap or leave gaps.
+
+        Args:
+            cursor: 0, or the cursor of the page before.
+            limit: entries on a page, from 1 to 1,000.
+            where: which entries to return; the same for every page.
+        """
+        check_limit(limit)
+        call = Call(
+            operation=OPERATIONS["audit.read"],
+            execute=lambda: Effect(make_page(self._entries(cursor, limit + 1, where), limit)),
+        )
+        return self._pipeline.read(self._context, call)
+
+    def _entries(
+        self, start: int, limit: int | None, where: EntryFilter | None
+    ) -> Iterator[AuditEntry]:
+        tenant_id = self._context.tenant_id
+        if where is None:
+            return self._audit.entries(tenant_id, start=start, limit=limit)
+        return islice(filter(where.matches, self._audit.entries(tenant_id, start=start)), limit)
 
     def entry(self, receipt: Receipt) -> AuditEntry:
         """Return the entry that a receipt names.

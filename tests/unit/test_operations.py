@@ -148,6 +148,7 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     ),
     "audit.entries": ("audit.read", lambda w: w.acme.audit.entries()),
     "audit.entry": ("audit.read", lambda w: w.acme.audit.entry(w.receipt)),
+    "audit.page": ("audit.read", lambda w: w.acme.audit.page()),
     "audit.proof": ("audit.proof", lambda w: w.acme.audit.proof(w.receipt)),
     "audit.verify": ("audit.verify", lambda w: w.acme.audit.verify()),
 }
