@@ -19,6 +19,7 @@ from qpher_core.audit.records import StoredAnchor
 from qpher_core.audit.selection import EntryFilter, EntryPage
 from qpher_core.audit.verifier import ExportReport, verify_export
 from qpher_core.audit.vkey import VerifierKey
+from qpher_core.audit.witness import Witness
 from qpher_core.errors import (
     AlgorithmUnavailable,
     AuditUnavailable,
@@ -106,6 +107,7 @@ __all__ = [
     "ValidationError",
     "VerifiedEntry",
     "VerifierKey",
+    "Witness",
     "open",
     "verify_export",
     "verify_proof",

@@ -6,6 +6,7 @@ anchor, at any time; the store's commit lets one of them win, and only what was 
 published. So a crash at any moment leaves at worst an anchor that is published again.
 """
 
+import functools
 import logging
 import threading
 import uuid
@@ -17,7 +18,7 @@ from attrs import field, frozen
 
 from qpher_core.audit.anchor_keys import AnchorKeys
 from qpher_core.audit.checkpoint import Checkpoint
-from qpher_core.audit.note import Note
+from qpher_core.audit.note import Note, NoteSignature
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.proof import LogProof
 from qpher_core.audit.publishers import AnchorPublisher, open_publisher
@@ -31,6 +32,7 @@ from qpher_core.audit.tree import (
     verify_consistency,
 )
 from qpher_core.audit.vkey import verify_note
+from qpher_core.audit.witness import Witness, cosign
 from qpher_core.errors import NotFound, QpherError, Unavailable, ValidationError
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives, Store, StoreWriter
@@ -51,6 +53,7 @@ class AnchorSettings:
         service: name of the service in origins and key names, such as ``kms.example.com``;
             one that follows from the first anchor key where none is given.
         publishers: ``file:///folder``, ``https://…`` or functions ``f(tenant_id, note)``.
+        witnesses: who cosigns each anchor before it is stored.
     """
 
     every_entries: int = 1000
@@ -59,6 +62,7 @@ class AnchorSettings:
     publishers: Sequence[AnchorPublisher | str | Callable[[uuid.UUID, str], None]] = field(
         default=(), converter=tuple
     )
+    witnesses: Sequence[Witness] = field(default=(), converter=tuple)
 
     def __attrs_post_init__(self) -> None:
         """Check the values. Raises ``ValidationError``."""
@@ -84,6 +88,7 @@ class Anchorer:
         self._store = store
         self._primitives = primitives
         self._publishers = [open_publisher(target) for target in settings.publishers]
+        self._witnesses = settings.witnesses
         self._clock = clock
         self._published: dict[tuple[uuid.UUID, int], int] = {}
         self._publishing = threading.Lock()
@@ -96,8 +101,9 @@ class Anchorer:
         Raises:
             NotFound: the log is empty.
             AuditIntegrityError: ``rolled-back`` or ``forked``: the log does not continue what
-                was anchored, or published, before. Nothing is signed.
-            Unavailable: a publisher that can tell its last anchor does not answer.
+                was anchored, published or witnessed before. Nothing is stored.
+            Unavailable: a publisher that can tell its last anchor, or a required witness, does
+                not answer.
         """
         signers = self.keys.signers()
         latest = self._store.anchors.latest(tenant_id)
@@ -108,12 +114,13 @@ class Anchorer:
         if state.size == 0 and not any(earlier):
             raise NotFound("an empty log has no anchor")
         checkpoint = Checkpoint.of(self.keys.service, tenant_id, state)
-        for note in earlier:
-            self._check_continues(tenant_id, note, checkpoint)
+        for kept in earlier:
+            self._check_continues(tenant_id, kept, checkpoint)
         if latest is None or latest.size < state.size:
             lines = [signer.sign(checkpoint.text) for signer in signers]
-            note = str(Note(checkpoint.text).signed(*lines))
-            latest = self._keep(StoredAnchor(tenant_id, state.size, self._clock(), note))
+            note = Note(checkpoint.text).signed(*lines)
+            note = note.signed(*self._cosignatures(tenant_id, note, latest.size if latest else 0))
+            latest = self._keep(StoredAnchor(tenant_id, state.size, self._clock(), str(note)))
         self._publish(latest)
         return latest
 
@@ -191,6 +198,19 @@ class Anchorer:
             raise AuditIntegrityError(
                 Problem.FORKED, f"the log does not continue its anchor at {before.size} entries"
             )
+
+    def _cosignatures(self, tenant_id: uuid.UUID, note: Note, latest: int) -> list[NoteSignature]:
+        """Return what the witnesses sign; one that is not required may be out of reach."""
+        consistency = functools.partial(self.consistency, tenant_id)
+        lines: list[NoteSignature] = []
+        for witness in self._witnesses:
+            try:
+                lines += cosign(witness, note, latest, consistency, self._primitives)
+            except Unavailable as error:
+                if witness.required:
+                    raise
+                _log.warning("an anchor goes without a cosignature: %s", error)
+        return lines
 
     def _keep(self, anchor: StoredAnchor) -> StoredAnchor:
         def work(writer: StoreWriter) -> StoredAnchor:
