@@ -116,8 +116,23 @@ def _check(url: str, acknowledged: Acknowledged) -> None:
         for algorithm in (KEM, SIGNATURE):
             active = session.keys.list(algorithm, name="main", state="active")
             assert len(active) == 1
+        _check_anchors(kms, url)
         # It works on.
         assert session.kem.encrypt(b"after", name="main").receipt.seq == len(entries)
+
+
+def _check_anchors(kms: qpher_core.Qpher, url: str) -> None:
+    """The log continues what was published, and its export verifies with all anchors."""
+    path = Path(url.removeprefix("sqlite:///"))
+    tenant = kms.tenants.get(TENANT)
+    published = Path(f"{path}.published") / f"{tenant.id}.checkpoint"
+    if published.exists():
+        kms.anchors.check(published.read_text(encoding="utf-8"), tenant)
+    export = path.with_name("export.jsonl")
+    kms.audit.export(export, TENANT)
+    keys = list(map(qpher_core.VerifierKey.parse, kms.anchors.keys()))
+    report = qpher_core.verify_export(export, keys, processes=1)
+    assert report.ok, report
 
 
 def _check_states(session: qpher_core.Session, entries: list[AuditEntry]) -> None:

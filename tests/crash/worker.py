@@ -100,8 +100,12 @@ def administer(kms: qpher_core.Qpher, choose: random.Random) -> None:
 
 
 def main(url: str, seed: int) -> None:
-    """Work until killed."""
-    kms = qpher_core.open(url, primitives="openssl")
+    """Work until killed; anchor all the while, and publish beside the database."""
+    published = f"file://{url.removeprefix('sqlite:///')}.published"
+    settings = qpher_core.AnchorSettings(
+        every_entries=5, every_seconds=0.02, publishers=[published]
+    )
+    kms = qpher_core.open(url, primitives="openssl", anchors=settings)
     session = kms.session(TENANT, actor="worker")
 
     def run(role: Role, number: int) -> None:
