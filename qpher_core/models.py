@@ -70,7 +70,7 @@ def _in_order(value: object) -> object:
 
 def rfc3339(moment: datetime) -> str:
     """UTC time with microseconds: ``2026-01-31T23:59:59.000000Z``."""
-    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"  # cut off: the zone, +00:00
 
 
 class _Secret:

@@ -107,11 +107,16 @@ class AuditWriter:
         self._connection = connection
         self._rows: list[tuple[Any, ...]] = []
         self._tips: dict[uuid.UUID, _Tip] = {}
+        self._last: tuple[uuid.UUID | None, _Tip | None] = (None, None)
 
     def begin(self) -> None:
         """Forget what another transaction gathered or read."""
         self._rows.clear()
+        self._forget_tips()
+
+    def _forget_tips(self) -> None:
         self._tips.clear()
+        self._last = (None, None)
 
     def mark(self) -> Callable[[], None]:
         """Return a function that undoes what is appended from here on."""
@@ -119,7 +124,7 @@ class AuditWriter:
 
         def undo() -> None:
             del rows[length:]
-            self._tips.clear()
+            self._forget_tips()
             for tenant_id, seq, _, digest, _, peaks in rows:
                 self._tips[tenant_id] = _Tip(seq + 1, digest, peaks)
 
@@ -147,16 +152,18 @@ class AuditWriter:
         self._connection.executemany(
             _INSERT_ENTRY, [(names[row[0]], *row[1:5]) for row in self._rows]
         )
-        changed = {row[0] for row in self._rows}
         heads = [
             (names[tenant_id], tip.size, tip.head, tip.peaks)
             for tenant_id, tip in self._tips.items()
-            if tenant_id in changed
+            if tip.size  # one that was only read is written as it is
         ]
         self._connection.executemany(_UPSERT_HEAD, heads)
         self._rows.clear()
 
     def _tip(self, tenant_id: uuid.UUID) -> _Tip:
+        last_id, last = self._last
+        if last_id is tenant_id and last is not None:
+            return last  # hashing an UUID takes longer than all else here
         tip = self._tips.get(tenant_id)
         if tip is None:
             row = self._connection.execute(_SELECT_STATE, (str(tenant_id),)).fetchone()
@@ -164,6 +171,7 @@ class AuditWriter:
             if not state.whole:
                 raise StoreUnavailable(f"the recorded head of log {tenant_id} was altered")
             tip = self._tips[tenant_id] = _Tip(state.size, state.head, state.peaks)
+        self._last = tenant_id, tip
         return tip
 
 
