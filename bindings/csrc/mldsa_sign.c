@@ -45,7 +45,7 @@ static void start(const qpher_mldsa_sk *sk, struct mldsa_job *jobs, unsigned n)
 {
     uint8_t input[KECCAK_MAX_LANES][32 + 32 + MLDSA_MU_BYTES];
     uint8_t block[KECCAK_MAX_LANES][SHAKE256_RATE], *out[KECCAK_MAX_LANES];
-    const uint8_t *in[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES] = {0};
     keccak_lanes h;
 
     for (unsigned j = 0; j < n; j++) {
@@ -101,7 +101,7 @@ static void commit(const struct mldsa_params *p, const qpher_mldsa_pk *pk, struc
 /* Lines 15 to 17 for n candidates: the commitment hash and the challenge it gives. */
 static void challenge(const struct mldsa_params *p, struct candidate *cand, unsigned n)
 {
-    const uint8_t *in[MAX_WIDTH];
+    const uint8_t *in[MAX_WIDTH] = {0};
     uint8_t *out[MAX_WIDTH];
     mldsa_poly *c[MAX_WIDTH];
     keccak_lanes h;
