@@ -22,14 +22,24 @@ LEAKS = {
         "        out[i] = (uint8_t)(out[i] ^ (m & (out[i] ^ a[i])));\n",
         "        if (m)\n            out[i] = a[i];\n",
     ),
-    # A table looked up with a secret index: here in absorbing a seed.
+    # Stopping at the first coefficient out of range (which one it is tells about the secret).
+    "early": (
+        "ct_dsa",
+        "mldsa_elementwise.h",
+        "        any |= bound - 1 - ((a->c[i] ^ sign) - sign);\n",
+        (
+            "        any |= bound - 1 - ((a->c[i] ^ sign) - sign);\n"
+            "        if (any < 0)\n            return 1;\n"
+        ),
+    ),
+    # A table looked up with a secret index: the first byte of a seed that Keccak absorbs.
     "index": (
         "ct_kem ct_dsa",
         "keccak.c",
-        "    s[pos / 8] ^= (uint64_t)x << 8 * (pos % 8);\n",
+        "        last[j][rest] = suffix;\n",
         (
-            "    static const volatile uint8_t table[256] = {0};\n"
-            "    s[pos / 8] ^= (uint64_t)(x ^ table[(s[0] ^ x) & 0xff]) << 8 * (pos % 8);\n"
+            "        static const volatile uint8_t table[256] = {0};\n"
+            "        last[j][rest] = suffix ^ table[last[j][0]];\n"
         ),
     ),
 }

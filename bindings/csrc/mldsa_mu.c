@@ -71,7 +71,7 @@ static void mu_lanes(uint8_t mu[][MLDSA_MU_BYTES], const uint8_t tr[MLDSA_TR_BYT
 {
     uint8_t input[KECCAK_MAX_LANES][MLDSA_TR_BYTES + 2 + MLDSA_MAX_CONTEXT + SHORT];
     uint8_t block[KECCAK_MAX_LANES][SHAKE256_RATE], *out[KECCAK_MAX_LANES];
-    const uint8_t *in[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES] = {0};
     const size_t at = MLDSA_TR_BYTES + 2 + m->context_length;
     keccak_lanes h;
 

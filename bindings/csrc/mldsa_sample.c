@@ -23,7 +23,7 @@ static void reject_uniform(mldsa_poly *const r[], const uint8_t seeds[][34], uns
 {
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
     uint8_t blocks[LANES][UNIFORM_BLOCKS * SHAKE128_RATE];
-    const uint8_t *in[LANES];
+    const uint8_t *in[LANES] = {0};
     uint8_t *out[LANES];
     unsigned have[LANES], missing = 0;
     keccak_lanes xof;
@@ -76,7 +76,7 @@ static void reject_eta(mldsa_poly *r, uint8_t seeds[][66], unsigned n, unsigned 
 {
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
     uint8_t blocks[LANES][ETA_BLOCKS * SHAKE256_RATE];
-    const uint8_t *in[LANES];
+    const uint8_t *in[LANES] = {0};
     uint8_t *out[LANES];
     unsigned have[LANES], missing = 0;
     keccak_lanes xof;
@@ -127,7 +127,7 @@ void mldsa_expand_masks(const struct mldsa_params *p, const struct mldsa_mask *m
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
     const unsigned total = n * p->l;
     uint8_t seeds[LANES][66], blocks[LANES][MASK_BLOCKS * SHAKE256_RATE];
-    const uint8_t *in[LANES];
+    const uint8_t *in[LANES] = {0};
     uint8_t *out[LANES];
     keccak_lanes xof;
 

@@ -2,10 +2,10 @@
 /* FIPS 204 algorithm 7, ML-DSA.Sign_internal: Fiat-Shamir with aborts.
  *
  * A candidate is one pass of the rejection loop, with masks of its own. A step works on several
- * candidates side by side, so that their hashes share Keccak lanes: of different jobs
- * while there are enough, else several of one job with successive kappa. The candidates of a job
- * are judged in the order of kappa and the first good one wins, so the signature is the one that
- * the standard's loop gives.
+ * candidates side by side, so that their hashes share Keccak lanes: of different jobs while there
+ * are enough, else several of one job with successive kappa. The candidates of a job are judged
+ * in the order of kappa and the first good one wins, so the signature is the one that the
+ * standard's loop gives.
  *
  * What may show in the running time, and is therefore declassified:
  *   - the commitment hash of every candidate, rejected or not. The signature publishes it in the
@@ -35,6 +35,7 @@ struct candidate {
     mldsa_poly y[MLDSA_MAX_L];
     mldsa_poly w0[MLDSA_MAX_K];
     mldsa_poly c;
+    mldsa_poly product; /* of c and a part of the key */
     uint8_t w1[MLDSA_MAX_K][MLDSA_N];
     uint8_t hashed[MLDSA_MU_BYTES + MLDSA_MAX_W1_BYTES]; /* mu || w1Encode(w1) */
     uint8_t ctilde[SHAKE256_RATE];
@@ -45,7 +46,7 @@ static void start(const qpher_mldsa_sk *sk, struct mldsa_job *jobs, unsigned n)
 {
     uint8_t input[KECCAK_MAX_LANES][32 + 32 + MLDSA_MU_BYTES];
     uint8_t block[KECCAK_MAX_LANES][SHAKE256_RATE], *out[KECCAK_MAX_LANES];
-    const uint8_t *in[KECCAK_MAX_LANES];
+    const uint8_t *in[KECCAK_MAX_LANES] = {0};
     keccak_lanes h;
 
     for (unsigned j = 0; j < n; j++) {
@@ -67,7 +68,7 @@ static void start(const qpher_mldsa_sk *sk, struct mldsa_job *jobs, unsigned n)
     qpher_wipe(block, n * sizeof block[0]);
 }
 
-/* Lines 11 and 12 for n candidates: their masks, w = A*y, and its two parts. */
+/* Lines 11 to 13 for n candidates: their masks, w = A*y, and its two parts. */
 static void commit(const struct mldsa_params *p, const qpher_mldsa_pk *pk, struct candidate *cand,
                    unsigned n)
 {
@@ -101,7 +102,7 @@ static void commit(const struct mldsa_params *p, const qpher_mldsa_pk *pk, struc
 /* Lines 15 to 17 for n candidates: the commitment hash and the challenge it gives. */
 static void challenge(const struct mldsa_params *p, struct candidate *cand, unsigned n)
 {
-    const uint8_t *in[MAX_WIDTH];
+    const uint8_t *in[MAX_WIDTH] = {0};
     uint8_t *out[MAX_WIDTH];
     mldsa_poly *c[MAX_WIDTH];
     keccak_lanes h;
@@ -123,57 +124,66 @@ static void challenge(const struct mldsa_params *p, struct candidate *cand, unsi
 }
 
 /* r = a + c*s mod+- q, and whether any coefficient is bound or more. */
-static uint32_t add_product(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *c,
+static uint32_t add_product(struct candidate *cand, mldsa_poly *r, const mldsa_poly *a,
                             const mldsa_poly *s, int32_t bound)
 {
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
-    mldsa_poly product;
     uint32_t bad;
-    unit->dot(&product, c, s, 1);
-    unit->intt(&product);
-    unit->add(r, a, &product);
+    unit->dot(&cand->product, &cand->c, s, 1);
+    unit->intt(&cand->product);
+    unit->add(r, a, &cand->product);
     bad = unit->exceeds(r, bound);
     QPHER_CT_DECLASSIFY(&bad, sizeof bad);
     return bad;
 }
 
+/* Algorithm 26, sigEncode, of an accepted candidate. */
+static void encode(const struct mldsa_params *p, const struct candidate *cand,
+                   const uint8_t h[][MLDSA_N])
+{
+    uint8_t *out = cand->job->signature;
+    QPHER_CT_DECLASSIFY(cand->y, p->l * sizeof cand->y[0]);
+    QPHER_CT_DECLASSIFY(h, p->k * sizeof h[0]);
+    memcpy(out, cand->ctilde, p->ctilde_bytes);
+    out += p->ctilde_bytes;
+    for (unsigned i = 0; i < p->l; i++, out += mldsa_packed_bytes(p->z_bits))
+        qpher_dispatch.mldsa->pack_z(out, &cand->y[i], p->z_bits);
+    mldsa_pack_hint(p, out, h);
+}
+
 /* Lines 18 to 28: the answer of one candidate; 0 if it is good, and then the signature is
- * written. The check of w0 - c*s2 comes first, because it refuses most. */
+ * written. y becomes z and w0 becomes w0 - c*s2; the check of that comes first, because it
+ * refuses most. */
 static int respond(const struct mldsa_params *p, const qpher_mldsa_sk *sk, struct candidate *cand)
 {
     static const mldsa_poly zero;
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
     const mldsa_poly *const s1 = sk->vectors, *const minus_s2 = s1 + p->l,
                            *const t0 = minus_s2 + p->k;
-    uint8_t h[MLDSA_MAX_K][MLDSA_N], *out = cand->job->signature;
+    mldsa_poly *const y = cand->y, *const w0 = cand->w0, *const ct0 = &cand->product;
+    uint8_t h[MLDSA_MAX_K][MLDSA_N];
     unsigned ones = 0;
-    mldsa_poly ct0;
 
     for (unsigned i = 0; i < p->k; i++)
-        if (add_product(&cand->w0[i], &cand->w0[i], &cand->c, &minus_s2[i], p->gamma2 - p->beta))
+        if (add_product(cand, &w0[i], &w0[i], &minus_s2[i], p->gamma2 - p->beta))
             return -1;
     for (unsigned i = 0; i < p->l; i++)
-        if (add_product(&cand->y[i], &cand->y[i], &cand->c, &s1[i], p->gamma1 - p->beta))
+        if (add_product(cand, &y[i], &y[i], &s1[i], p->gamma1 - p->beta))
             return -1;
     for (unsigned i = 0; i < p->k; i++) {
-        if (add_product(&ct0, &zero, &cand->c, &t0[i], p->gamma2))
-            return -1;
-        unit->add(&ct0, &ct0, &cand->w0[i]);
-        ones += unit->make_hint(h[i], &ct0, cand->w1[i], p->gamma2);
+        if (add_product(cand, ct0, &zero, &t0[i], p->gamma2))
+            goto reject;
+        unit->add(ct0, ct0, &w0[i]);
+        ones += unit->make_hint(h[i], ct0, cand->w1[i], p->gamma2);
     }
     QPHER_CT_DECLASSIFY(&ones, sizeof ones);
     if (ones > p->omega)
-        return -1;
-
-    /* Algorithm 26, sigEncode. */
-    QPHER_CT_DECLASSIFY(cand->y, p->l * sizeof cand->y[0]);
-    QPHER_CT_DECLASSIFY(h, p->k * sizeof h[0]);
-    memcpy(out, cand->ctilde, p->ctilde_bytes);
-    out += p->ctilde_bytes;
-    for (unsigned i = 0; i < p->l; i++, out += mldsa_packed_bytes(p->z_bits))
-        unit->pack_z(out, &cand->y[i], p->z_bits);
-    mldsa_pack_hint(p, out, (const uint8_t(*)[MLDSA_N])h);
+        goto reject;
+    encode(p, cand, (const uint8_t(*)[MLDSA_N])h);
     return 0;
+reject:
+    qpher_wipe(h, sizeof h); /* no one sees the hints of a candidate that was not accepted */
+    return -1;
 }
 
 /* Gives each candidate of a step a job, the open ones in turn: one candidate each, or more while
@@ -187,12 +197,13 @@ static unsigned deal(struct candidate *cand, struct mldsa_job *const open[], uns
     return n;
 }
 
-/* Wipes what n candidates held of masks; their challenges are public. */
+/* Wipes what n candidates held; their challenges are public. */
 static void forget(const struct mldsa_params *p, struct candidate *cand, unsigned n)
 {
     for (unsigned j = 0; j < n; j++) {
         qpher_wipe(cand[j].y, p->l * sizeof cand[j].y[0]);
         qpher_wipe(cand[j].w0, p->k * sizeof cand[j].w0[0]);
+        qpher_wipe(&cand[j].product, sizeof cand[j].product);
         qpher_wipe(cand[j].w1, p->k * sizeof cand[j].w1[0]);
         qpher_wipe(cand[j].hashed, sizeof cand[j].hashed);
     }

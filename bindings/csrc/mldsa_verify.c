@@ -47,7 +47,7 @@ static void verify_group(const struct mldsa_params *p, const qpher_mldsa_pk *pk,
     const size_t hashed_bytes = MLDSA_MU_BYTES + p->k * mldsa_packed_bytes(p->w1_bits);
     uint8_t hashed[MAX_WIDTH][MLDSA_MU_BYTES + MLDSA_MAX_W1_BYTES];
     uint8_t digest[MAX_WIDTH][SHAKE256_RATE], *out[MAX_WIDTH];
-    const uint8_t *in[MAX_WIDTH];
+    const uint8_t *in[MAX_WIDTH] = {0};
     mldsa_poly vector[MLDSA_MAX_L + 1], c[MAX_WIDTH], *challenges[MAX_WIDTH];
     keccak_lanes lanes;
 

@@ -176,7 +176,8 @@ int qpher_mldsa_expanded(const qpher_mldsa_sk *sk, uint8_t *out, size_t len);
 int qpher_mldsa_encode(const qpher_mldsa_pk *pk, uint8_t *out, size_t len);
 
 /* Signing. rnd is 32 bytes, all zero for deterministic signatures, or null with length 0: then
- * they come from the operating system (hedged). A context has at most 255 bytes. */
+ * they come from the operating system (hedged). A context has at most 255 bytes. Candidates of
+ * the rejection loop live on the stack, up to 192 KiB of it. */
 int qpher_mldsa_sign(const qpher_mldsa_sk *sk, uint8_t *sig, size_t sig_len, const uint8_t *msg,
                      size_t msg_len, const uint8_t *ctx, size_t ctx_len, const uint8_t *rnd,
                      size_t rnd_len);
