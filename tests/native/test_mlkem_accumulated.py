@@ -31,6 +31,12 @@ def test_ten_thousand_cases_give_one_digest(name: str) -> None:
             ek = dk.encapsulation_key
             ciphertext, secret = ek.encapsulate(case[64:96])
             assert dk.decapsulate(ciphertext) == secret
-            for part in (bytes(ek), dk.expanded(), ciphertext, secret, dk.decapsulate(case[96:])):
+            for part in (
+                bytes(ek),
+                dk.expanded(),
+                ciphertext,
+                secret,
+                dk.decapsulate(case[96:]),
+            ):
                 total.update(part)
     assert total.hexdigest(32) == DIGESTS[name]

@@ -304,3 +304,16 @@ def test_has_notices_alterations(kms: Qpher, acme: Session) -> None:
         acme.audit.entry(receipt)
     report = acme.audit.verify()
     assert (report.bad_seq, report.problem) == (receipt.seq, "the entry was altered")
+
+
+def test_a_clock_that_steps_back_is_recorded_and_reorders_nothing() -> None:
+    """Entries keep the order of their commits and the time that the clock showed."""
+    moments = iter([NOW, NOW - timedelta(days=1), NOW + timedelta(seconds=1)])
+    store = open_store("memory:", parameter="url")
+    log = StoredAuditLog(store.audit, lambda: next(moments))
+    tenant_id = uuid.uuid4()
+    for _ in range(3):
+        store.commit(lambda writer: log.append(writer.audit, tenant_id, draft()))
+    times = [entry.fields["time"] for entry in log.entries(tenant_id)]
+    assert times == [rfc3339(NOW), rfc3339(NOW - timedelta(days=1)), rfc3339(NOW + timedelta(0, 1))]
+    assert log.verify(tenant_id).ok
