@@ -7,7 +7,9 @@ entry point in one of the groups below. A ready-made object is accepted wherever
 
 import functools
 from collections.abc import Callable, Mapping
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, Final
 
 from qpher_core.errors import AlgorithmUnavailable, ValidationError
@@ -20,9 +22,13 @@ _PROTECTORS: Final = "qpher.protectors"
 _POLICIES: Final = "qpher.policies"
 _PRIMITIVES: Final = "qpher.primitives"
 
-#: The provider when the caller names none. The C core takes its place once its constant-time
-#: and fuzzing checks are complete (docs/assurance.md).
-_DEFAULT_PRIMITIVES: Final = "openssl"
+#: The provider when the caller names none: the C core, or OpenSSL where that was not built.
+_DEFAULT_PRIMITIVES: Final = "native"
+_FALLBACK_PRIMITIVES: Final = "openssl"
+
+#: The module whose absence says that the C core was not built. Any other ImportError of the
+#: core, such as a wrong answer of its self-test, stands: a broken core is never replaced.
+_NATIVE_MODULE: Final = "qpher_native._native"
 
 
 @functools.cache
@@ -41,9 +47,11 @@ def _load(group: str, name: str, parameter: str) -> Callable[..., Any]:
     try:
         loaded: Callable[..., Any] = point.load()
     except ImportError as error:
+        if error.name is None:
+            raise AlgorithmUnavailable(f"{parameter} {name!r} refuses to work: {error}") from error
+        advice = str(error) if error.name == _NATIVE_MODULE else f"pip install 'qpher-core[{name}]'"
         raise ValidationError(
-            f"{parameter} {name!r} needs a package that is missing ({error.name}): "
-            f"pip install 'qpher-core[{name}]'",
+            f"{parameter} {name!r} needs a package that is missing ({error.name}): {advice}",
             parameter=parameter,
         ) from error
     return loaded
@@ -84,12 +92,25 @@ def open_policy(target: str | PolicyEngine, records: PolicyRecords) -> PolicyEng
 
 
 def open_primitives(target: str | Primitives | None) -> Primitives:
-    """Return a provider by name, or the default one."""
-    target = _DEFAULT_PRIMITIVES if target is None else target
+    """Return a provider by name, or the default one.
+
+    Raises:
+        ValidationError: no such provider is installed.
+        AlgorithmUnavailable: the C core failed its power-on self-test.
+    """
+    if target is None:
+        target = _DEFAULT_PRIMITIVES if _native_is_built() else _FALLBACK_PRIMITIVES
     if not isinstance(target, str):
         return target
     provider: Primitives = _load(_PRIMITIVES, target, "primitives")()
     return provider
+
+
+@functools.cache
+def _native_is_built() -> bool:
+    package = find_spec(_NATIVE_MODULE.partition(".")[0])
+    folders = list(package.submodule_search_locations or ()) if package else []
+    return PathFinder.find_spec(_NATIVE_MODULE, folders) is not None
 
 
 @functools.cache

@@ -12,7 +12,8 @@ try:
 except ImportError as error:
     raise ImportError(
         f"the native core of qpher-core is not built for this Python ({error}); "
-        "install a wheel, or build it with a C compiler: python bindings/build_native.py"
+        "install a wheel, or build it with a C compiler: python bindings/build_native.py",
+        name=f"{__name__}._native",
     ) from error
 
 from ._cpu import cpu_path, select

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From URLs and names to the code behind them, and opening a service."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -96,6 +99,29 @@ def test_no_provider_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "_table", lambda _group: {})
     with pytest.raises(ValidationError, match="installed: none"):
         open_primitives(None)
+
+
+def test_the_default_is_the_c_core_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name the C core is taken, or OpenSSL's primitives where it was not built."""
+    monkeypatch.setattr(discovery, "_native_is_built", lambda: False)
+    assert open_primitives(None).name == "openssl"
+    monkeypatch.undo()
+    pytest.importorskip("qpher_native", reason="the C core is not built")
+    assert open_primitives(None).name == "native"
+
+
+def test_a_core_that_fails_its_test_is_not_replaced() -> None:
+    """A C core that is built and refuses to work stops the opening; nothing steps in for it."""
+    pytest.importorskip("qpher_native", reason="the C core is not built")
+    code = "import qpher_core; qpher_core.open('memory:')"
+    environment = {**os.environ, "QPHER_NATIVE_CPU": "abacus"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("qpher_core.errors.AlgorithmUnavailable: primitives 'native' refuses")
+    assert "abacus" in last
 
 
 @pytest.mark.parametrize(
