@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 from attrs import evolve
 
 from qpher_core._cache import BoundedCache
+from qpher_core.algorithms import find
 from qpher_core.calls import KeyChanged
 from qpher_core.discovery import providers_of
 from qpher_core.errors import (
@@ -223,7 +224,7 @@ class SealedKeyStore:
 
     def _lacking(self, algorithm: str) -> NoReturn:
         others = providers_of(algorithm)
-        hint = f"open with primitives={others[0]!r}" if others else "no installed provider has it"
+        hint = f"open with primitives={others[0]!r}" if others else find(algorithm).how_to_get
         raise AlgorithmUnavailable(
             f"the primitives provider {self._primitives.name!r} lacks {algorithm}; {hint}"
         )
