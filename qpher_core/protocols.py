@@ -207,6 +207,9 @@ class PolicyRecords(Protocol):
     def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
         """Return the current document."""
 
+    def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
+        """Return one revision of a document, from 1."""
+
 
 class PolicyRecordsWriter(Protocol):
     """Policy documents inside a transaction. Earlier revisions are kept."""

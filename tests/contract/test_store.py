@@ -515,6 +515,19 @@ def test_the_last_policy_revision_counts(store: Store) -> None:
             assert store.policies.get(owner) == document
 
 
+def test_every_policy_revision_stays_readable(store: Store) -> None:
+    """Earlier revisions are read by their number; what never was is None."""
+    tenant = add_tenant(store)
+    for owner in (None, tenant.id):
+        documents = [PolicyDocument(owner, number, f"[{number}]") for number in (1, 2, 3)]
+        for document in documents:
+            store.commit(lambda w, document=document: w.policies.insert(document))
+        assert [store.policies.revision(owner, number) for number in (1, 2, 3)] == documents
+        assert store.policies.revision(owner, 0) is None
+        assert store.policies.revision(owner, 4) is None
+    assert store.policies.revision(add_tenant(store).id, 1) is None
+
+
 # --- closing, durability, sharing --------------------------------------------------------------
 
 

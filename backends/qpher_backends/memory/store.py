@@ -251,6 +251,11 @@ class _Policies:
             documents = self._state.policies.get(tenant_id)
             return documents[-1] if documents else None
 
+    def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
+        with self._state.opened():
+            documents = self._state.policies.get(tenant_id, [])
+            return next((one for one in documents if one.revision == number), None)
+
     def insert(self, document: PolicyDocument) -> None:
         self._state.push(self._state.policies.setdefault(document.tenant_id, []), document)
 

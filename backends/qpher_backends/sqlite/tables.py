@@ -206,6 +206,14 @@ class PolicyTable:
         )
         return PolicyDocument(tenant_id, *rows[0]) if rows else None
 
+    def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
+        """Return one revision."""
+        rows = self._run(
+            "SELECT revision, rules FROM policies WHERE tenant_id = ? AND revision = ?",
+            (_owner(tenant_id), number),
+        )
+        return PolicyDocument(tenant_id, *rows[0]) if rows else None
+
     def insert(self, document: PolicyDocument) -> None:
         """Add the next revision."""
         self._run(
