@@ -525,7 +525,7 @@ def test_every_policy_revision_stays_readable(store: Store) -> None:
         assert [store.policies.revision(owner, number) for number in (1, 2, 3)] == documents
         assert store.policies.revision(owner, 0) is None
         assert store.policies.revision(owner, 4) is None
-    assert store.policies.revision(add_tenant(store).id, 1) is None
+    assert store.policies.revision(add_tenant(store, "other").id, 1) is None
 
 
 # --- closing, durability, sharing --------------------------------------------------------------
