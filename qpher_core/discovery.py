@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from qpher_core.errors import AlgorithmUnavailable, ValidationError
-from qpher_core.protocols import KeyProtector, PolicyEngine, PolicyRecords, Primitives, Store
+from qpher_core.protocols import KeyProtector, PolicyEngine, Primitives, Store
 
 __all__ = ["open_policy", "open_primitives", "open_protector", "open_store", "providers_of"]
 
@@ -83,11 +83,11 @@ def open_protector(target: str | KeyProtector, *, create: bool) -> KeyProtector:
     return protector
 
 
-def open_policy(target: str | PolicyEngine, records: PolicyRecords) -> PolicyEngine:
+def open_policy(target: str | PolicyEngine, store: Store) -> PolicyEngine:
     """Return the policy engine that a URL names; ``rules:`` reads the store's documents."""
     if not isinstance(target, str):
         return target
-    engine: PolicyEngine = _load(_POLICIES, _scheme(target, "policy"), "policy")(target, records)
+    engine: PolicyEngine = _load(_POLICIES, _scheme(target, "policy"), "policy")(target, store)
     return engine
 
 

@@ -38,6 +38,7 @@ from qpher_core.errors import (
     PermissionDenied,
     PolicyUnavailable,
     QpherError,
+    RateLimited,
     StateConflict,
     StoreUnavailable,
 )
@@ -214,7 +215,9 @@ class Pipeline:
     ) -> None:
         scope = call.operation.scope
         if context.scopes is not None and scope not in context.scopes:
-            raise PermissionDenied(f"the caller lacks the scope {scope!r}", rule="scope")
+            raise PermissionDenied(
+                f"the caller lacks the scope {scope!r}", rule="scope", code="ERR_FORBIDDEN_001"
+            )
         request = _policy_request(context, tenant, call, key, self._clock())
         try:
             if getattr(self._policy, "may_block", True):
@@ -230,9 +233,7 @@ class Pipeline:
         if not isinstance(decision, Decision) or not isinstance(decision.allow, bool):
             raise PolicyUnavailable("the policy engine did not answer with a decision")
         if decision.allow is not True:
-            raise PermissionDenied(
-                f"policy denies {call.operation.action}: {decision.reason}", rule=decision.rule
-            )
+            raise _denial(call.operation, decision)
 
     def _look_up(self, context: RequestContext, selector: KeySelector) -> KeyVersion | None:
         """Read the key's record for the policy request.
@@ -315,7 +316,7 @@ class Pipeline:
         self, context: RequestContext, call: Request, request_id: uuid.UUID, error: QpherError
     ) -> None:
         """Record a refusal; if that is impossible, ``AuditUnavailable`` takes its place."""
-        denied = isinstance(error, PermissionDenied | PolicyUnavailable)
+        denied = isinstance(error, PermissionDenied | PolicyUnavailable | RateLimited)
         draft = _draft(
             context,
             call,
@@ -337,6 +338,17 @@ class Pipeline:
             raise AuditUnavailable(
                 f"the audit log cannot record, so nothing was released or changed: {error}"
             ) from error
+
+
+def _denial(operation: Operation, decision: Decision) -> QpherError:
+    """Return the error of a denial; a quota that is used up is the caller's to wait for."""
+    if decision.rule == "quota":
+        return RateLimited(f"quota: {decision.reason}", code="ERR_QUOTA_001")
+    return PermissionDenied(
+        f"policy denies {operation.action}: {decision.reason}",
+        rule=decision.rule,
+        code="ERR_FORBIDDEN_001" if decision.rule == "plan" else None,
+    )
 
 
 def _compromised(key: KeyVersion | None) -> bool:

@@ -32,7 +32,6 @@ from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.chain import DEFAULT_RULES
 from qpher_core.policy.plans import check_plan
-from qpher_core.policy.rules import parse_rules
 from qpher_core.protocols import (
     AuditLog,
     KeyProtector,
@@ -42,10 +41,11 @@ from qpher_core.protocols import (
     StoreWriter,
 )
 from qpher_core.service_anchors import Anchors
+from qpher_core.service_policies import Policies
 from qpher_core.session import Session
 from qpher_core.validation import check_name
 
-__all__ = ["Policies", "Qpher", "ServiceAudit", "Tenants", "open"]
+__all__ = ["Qpher", "ServiceAudit", "Tenants", "open"]
 
 #: Tenant id of the log that records changes to the service itself. No tenant has it.
 SERVICE_LOG: Final = SERVICE
@@ -145,56 +145,6 @@ class Tenants:
         return self._store.tenants.by_name(tenant)
 
 
-class Policies:
-    """The stored rules of the service and of each tenant (docs/policy.md)."""
-
-    def __init__(self, store: Store, pipeline: Pipeline, tenants: Tenants) -> None:
-        self._store = store
-        self._pipeline = pipeline
-        self._tenants = tenants
-
-    def get(self, tenant: str | uuid.UUID | None = None) -> PolicyDocument | None:
-        """Return the current rules of a tenant, or of the service."""
-        return self._store.policies.get(self._id(tenant))
-
-    def set(
-        self, rules: str, *, tenant: str | uuid.UUID | None = None, actor: str = _OPERATOR
-    ) -> PolicyDocument:
-        """Replace the rules of a tenant, or of the service, from the next operation on.
-
-        Args:
-            rules: a JSON array of rules.
-            tenant: name or id; the service itself where none is given.
-            actor: who does it, for the audit log.
-
-        Raises:
-            ValidationError: the rules are malformed; the message names which.
-        """
-        parsed = parse_rules(rules)
-        tenant_id = self._id(tenant)
-        if tenant_id is None and not parsed:
-            raise ValidationError(
-                "rules of the service must not be empty: that denies everything",
-                parameter="rules",
-            )
-
-        def change(writer: StoreWriter) -> Effect[PolicyDocument]:
-            current = writer.policies.get(tenant_id)
-            document = PolicyDocument(tenant_id, current.revision + 1 if current else 1, rules)
-            writer.policies.insert(document)
-            return Effect(document, rules.encode())
-
-        return self._pipeline.administer(
-            OPERATIONS["policies.set"],
-            tenant_id or SERVICE_LOG,
-            check_name(actor, "actor"),
-            change,
-        )
-
-    def _id(self, tenant: str | uuid.UUID | None) -> uuid.UUID | None:
-        return None if tenant is None else self._tenants.get(tenant).id
-
-
 class ServiceAudit:
     """The audit logs of all tenants, for the holder of the service."""
 
@@ -267,7 +217,7 @@ class Qpher:
         )
         self._anchorer = self._make_anchorer(settings)
         self.tenants = Tenants(store, self._pipeline)
-        self.policies = Policies(store, self._pipeline, self.tenants)
+        self.policies = Policies(store, self._pipeline, policy, self.tenants, _now)
         self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
         self.anchors = Anchors(store, self._anchorer)
         self._thread = AnchorThread(store, self._anchorer, settings)
@@ -363,7 +313,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
             # A wrong KEK is noticed here, before anything is sealed under it.
             guard.derive(kek_id, b"qpher-core check 1")
         _install_default_rules(store)
-        engine = open_policy(policy, store.policies)
+        engine = open_policy(policy, store)
     except BaseException:
         store.close()
         raise

@@ -88,8 +88,8 @@ def test_ready_made_objects_pass_through() -> None:
     assert open_store(store, parameter="url") is store
     assert open_protector(protector, create=False) is protector
     assert open_primitives(primitives) is primitives
-    engine = open_policy("rules:", store.policies)
-    assert open_policy(engine, store.policies) is engine
+    engine = open_policy("rules:", store)
+    assert open_policy(engine, store) is engine
     with qpher_core.open(store, protector=protector, primitives=primitives, policy=engine) as kms:
         assert kms.tenants.create("acme") == store.tenants.all()[0]
 
@@ -145,7 +145,7 @@ def test_policy_urls() -> None:
     """The rule chain takes no more than its scheme."""
     store = open_store("memory:", parameter="url")
     with pytest.raises(ValidationError, match="rules:"):
-        open_policy("rules:more", store.policies)
+        open_policy("rules:more", store)
 
 
 def test_open_needs_a_store() -> None:
