@@ -75,9 +75,13 @@ class SealedKeyStore:
         name: str | None = None,
         algorithm: str | None = None,
         state: KeyState | None = None,
+        after: KeyRef | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyVersion]:
         """Return the key versions that match."""
-        records = self._records.find(tenant_id, name=name, algorithm=algorithm, state=state)
+        records = self._records.find(
+            tenant_id, name=name, algorithm=algorithm, state=state, after=after, limit=limit
+        )
         return [record.key for record in records]
 
     def open_decapsulation(self, key: KeyVersion) -> DecapsulationKey:

@@ -19,6 +19,7 @@ from qpher_core.models import (
     AuditEntry,
     AuditReport,
     Decision,
+    Intent,
     KeyRecord,
     KeyRef,
     KeyVersion,
@@ -36,6 +37,8 @@ __all__ = [
     "AuditRecordsWriter",
     "DecapsulationKey",
     "EncapsulationKey",
+    "IntentRecords",
+    "IntentRecordsWriter",
     "KemScheme",
     "KeyProtector",
     "KeyRecords",
@@ -77,8 +80,14 @@ class KeyRecords(Protocol):
         name: str | None = None,
         algorithm: str | None = None,
         state: KeyState | None = None,
+        after: KeyRef | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyRecord]:
-        """Return the records that match, ordered by name, algorithm and version."""
+        """Return the records that match, ordered by name, algorithm and version.
+
+        Names and algorithms are ordered by code point. With ``after`` only what follows this
+        address, with ``limit`` at most so many: a page costs what it holds.
+        """
 
     def kek_ids(self) -> frozenset[str]:
         """Return the ids of all key encryption keys that records in this store need."""
@@ -221,6 +230,26 @@ class PolicyRecordsWriter(Protocol):
         """Add the next revision of a document."""
 
 
+class IntentRecords(Protocol):
+    """Changes that another store takes part in, until they are settled (``qpher_core.mixed``)."""
+
+    def all(self) -> Sequence[Intent]:
+        """Return all intents; hardly ever more than one."""
+
+
+class IntentRecordsWriter(Protocol):
+    """Intents inside a transaction."""
+
+    def all(self) -> Sequence[Intent]:
+        """Return all intents."""
+
+    def add(self, intent: Intent) -> None:
+        """Add an intent."""
+
+    def remove(self, intent_id: uuid.UUID) -> None:
+        """Remove an intent, if it is there."""
+
+
 class StoreWriter(Protocol):
     """What :meth:`Store.commit` hands to its work."""
 
@@ -247,6 +276,10 @@ class StoreWriter(Protocol):
     @property
     def service_keys(self) -> KeyRecordsWriter:
         """Records of the service's own keys, under the nil tenant."""
+
+    @property
+    def intents(self) -> IntentRecordsWriter:
+        """Changes that another store takes part in."""
 
 
 class Store(Protocol):
@@ -275,6 +308,10 @@ class Store(Protocol):
     @property
     def service_keys(self) -> KeyRecords:
         """Records of the service's own keys, under the nil tenant."""
+
+    @property
+    def intents(self) -> IntentRecords:
+        """Changes that another store takes part in."""
 
     @property
     def default_protector(self) -> str:
@@ -348,8 +385,10 @@ class KeyStore(Protocol):
         name: str | None = None,
         algorithm: str | None = None,
         state: KeyState | None = None,
+        after: KeyRef | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyVersion]:
-        """Return the key versions that match, ordered by name, algorithm and version."""
+        """Return the key versions that match; see :meth:`KeyRecords.find`."""
 
     def open_decapsulation(self, key: KeyVersion) -> "DecapsulationKey":
         """Open a KEM key for use.

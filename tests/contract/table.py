@@ -34,6 +34,7 @@ BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType(
     {
         "memory": Backend(lambda _: "memory:", durable=False, shared=False),
         "sqlite": Backend(lambda folder: f"sqlite:///{folder}/q.db", durable=True, shared=True),
+        "file": Backend(lambda folder: f"file://{folder}/store", durable=True, shared=True),
     }
 )
 
