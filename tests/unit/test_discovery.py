@@ -57,7 +57,7 @@ def test_a_store_needs_a_url(url: str) -> None:
 
 def test_unknown_schemes_are_named() -> None:
     """An unknown scheme is refused, and what is installed is told."""
-    with pytest.raises(ValidationError, match=r"'carrierpigeon'.*memory, sqlite"):
+    with pytest.raises(ValidationError, match=r"'carrierpigeon'.*memory.*sqlite"):
         open_store("carrierpigeon://coop", parameter="keys")
     with pytest.raises(ValidationError, match="'carrierpigeon'"):
         open_protector("carrierpigeon://coop", create=True)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from qpher_backends.filesystem.names import component
-from qpher_backends.filesystem.view import Look, Transaction
+from qpher_backends.filesystem.view import Look, Transaction, View
 from qpher_core.errors import StateConflict, StoreUnavailable
 from qpher_core.models import Intent, PolicyDocument, Tenant, TenantStatus, rfc3339
 
@@ -131,21 +131,15 @@ class PolicyTable:
     def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
         """Return the current document."""
 
-        def parse(document: Mapping[str, Any]) -> PolicyDocument:
-            if document["tenant"] != _owner(tenant_id):
-                raise ValueError("this is the document of another tenant")
-            return PolicyDocument(tenant_id, int(document["revision"]), str(document["rules"]))
-
-        folder = f"policies/{_owner(tenant_id)}"
-
-        def last(view: Any) -> PolicyDocument | None:
-            names = view.names(folder)
-            found: PolicyDocument | None = (
-                view.read(f"{folder}/{names[-1]}", parse) if names else None
-            )
-            return found
+        def last(view: View) -> PolicyDocument | None:
+            names = view.names(_policies(tenant_id))
+            return _policy(view, tenant_id, names[-1]) if names else None
 
         return self._look(last)
+
+    def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
+        """Return one revision of a document."""
+        return self._look(lambda view: _policy(view, tenant_id, _revision_name(number)))
 
 
 class PolicyWriter(PolicyTable):
@@ -162,9 +156,27 @@ class PolicyWriter(PolicyTable):
             raise StoreUnavailable("a policy revision exists once")
         owner = _owner(document.tenant_id)
         self._transaction.write(
-            f"policies/{owner}/{document.revision:010d}.json",
+            f"{_policies(document.tenant_id)}/{_revision_name(document.revision)}",
             {"tenant": owner, "revision": document.revision, "rules": document.rules},
         )
+
+
+def _policy(view: View, tenant_id: uuid.UUID | None, name: str) -> PolicyDocument | None:
+    def parse(document: Mapping[str, Any]) -> PolicyDocument:
+        found = PolicyDocument(tenant_id, int(document["revision"]), str(document["rules"]))
+        if (document["tenant"], _revision_name(found.revision)) != (_owner(tenant_id), name):
+            raise ValueError("this is another document")
+        return found
+
+    return view.read(f"{_policies(tenant_id)}/{name}", parse)
+
+
+def _policies(tenant_id: uuid.UUID | None) -> str:
+    return f"policies/{_owner(tenant_id)}"
+
+
+def _revision_name(number: int) -> str:
+    return f"{number:010d}.json"
 
 
 def _owner(tenant_id: uuid.UUID | None) -> str:
