@@ -43,6 +43,7 @@ from qpher_core.errors import (
     StoreUnavailable,
 )
 from qpher_core.lifecycle import KeyState
+from qpher_core.mixed import recorder
 from qpher_core.models import (
     Decision,
     KeyRef,
@@ -266,8 +267,9 @@ class Pipeline:
             reason = _ACCEPTED if accepted else call.reason
             return note(writer, _Recorded(context, call, request_id, used, reason), effect)
 
+        commit = self._append if isinstance(outcome, Effect) else self._commit
         with self._refusals(context, call, request_id, passing=(KeyChanged, AuditUnavailable)):
-            return self._commit(work)
+            return commit(work)
 
     def _note(self, writer: StoreWriter, what: _Recorded, effect: Effect[T]) -> Done[T]:
         draft = _draft(
@@ -327,17 +329,42 @@ class Pipeline:
             None,
         )
         try:
-            self._commit(lambda writer: self._audit.append(writer.audit, context.tenant_id, draft))
+            self._append(lambda writer: self._audit.append(writer.audit, context.tenant_id, draft))
         except AuditUnavailable as unavailable:
             raise unavailable from error
 
     def _commit(self, work: Callable[[StoreWriter], T]) -> T:
-        try:
+        with _RECORDING:
             return self._store.commit(work)
-        except StoreUnavailable as error:
+
+    def _append(self, work: Callable[[StoreWriter], T]) -> T:
+        """Commit work that writes nothing but audit entries."""
+        with _RECORDING:
+            return recorder(self._store)(work)
+
+
+class _Recording:
+    """A context in which a store that cannot answer is an audit log that cannot record."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Translate."""
+        if isinstance(error, StoreUnavailable):
             raise AuditUnavailable(
                 f"the audit log cannot record, so nothing was released or changed: {error}"
             ) from error
+
+
+_RECORDING: Final = _Recording()
 
 
 def _denial(operation: Operation, decision: Decision) -> QpherError:

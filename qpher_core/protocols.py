@@ -44,6 +44,8 @@ __all__ = [
     "KeyRecords",
     "KeyRecordsWriter",
     "KeyStore",
+    "Participant",
+    "ParticipantWriter",
     "PolicyEngine",
     "PolicyRecords",
     "PolicyRecordsWriter",
@@ -277,10 +279,6 @@ class StoreWriter(Protocol):
     def service_keys(self) -> KeyRecordsWriter:
         """Records of the service's own keys, under the nil tenant."""
 
-    @property
-    def intents(self) -> IntentRecordsWriter:
-        """Changes that another store takes part in."""
-
 
 class Store(Protocol):
     """One place that persists keys, audit entries, tenants and policies. Thread-safe."""
@@ -310,10 +308,6 @@ class Store(Protocol):
         """Records of the service's own keys, under the nil tenant."""
 
     @property
-    def intents(self) -> IntentRecords:
-        """Changes that another store takes part in."""
-
-    @property
     def default_protector(self) -> str:
         """URL of the protector to use when the caller names none."""
 
@@ -329,6 +323,25 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release files and connections. Idempotent."""
+
+
+class ParticipantWriter(StoreWriter, Protocol):
+    """What :meth:`Participant.commit` hands to its work."""
+
+    @property
+    def intents(self) -> IntentRecordsWriter:
+        """Changes that another store takes part in."""
+
+
+class Participant(Store, Protocol):
+    """A store that can be one of the two of a mixed set-up (``qpher_core.mixed``)."""
+
+    @property
+    def intents(self) -> IntentRecords:
+        """Changes that another store takes part in."""
+
+    def commit(self, work: Callable[[ParticipantWriter], T]) -> T:
+        """As :meth:`Store.commit`."""
 
 
 # --- key protection ----------------------------------------------------------------------------

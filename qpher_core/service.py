@@ -19,6 +19,7 @@ from qpher_core.calls import Effect
 from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
 from qpher_core.keystore import SealedKeyStore
+from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import (
     AuditReport,
     PolicyDocument,
@@ -289,7 +290,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         url: where keys, audit log, tenants and policies are kept, such as
             ``sqlite:///qpher.db`` (a relative path) or ``memory:``; or a ready-made store.
         keys: the same, under the name that it has where stores are mixed.
-        audit: must be the store of the keys.
+        audit: where the audit log and its anchors are kept, if not there.
         policy: ``rules:``, or a ready-made policy engine.
         protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``; the
             store's own choice where none is given.
@@ -303,10 +304,10 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         StoreUnavailable: the store cannot be opened.
         ProtectorUnavailable: the store holds keys, and their key encryption key is missing.
     """
-    target = _store_target(url, keys, audit)
     provider = open_primitives(primitives)
-    store = open_store(target, parameter="url")
+    store = _open_target(url, keys, audit)
     try:
+        _check_logs(store)
         needed = store.keys.kek_ids() | store.service_keys.kek_ids()
         guard = open_protector(protector or store.default_protector, create=not needed)
         for kek_id in sorted(needed):
@@ -320,20 +321,33 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline, anchors=anchors)
 
 
-def _store_target(
+def _open_target(
     url: str | Store | None, keys: str | Store | None, audit: str | Store | None
-) -> str | Store:
+) -> Store:
     target = url if url is not None else keys
     if target is None:
         raise ValidationError("url is missing, such as 'sqlite:///qpher.db'", parameter="url")
-    for other, parameter in ((keys, "keys"), (audit, "audit")):
-        if other is not None and other != target:
-            raise ValidationError(
-                f"{parameter} must be the same store as the rest: an effect and its audit entry "
-                "are one transaction",
-                parameter=parameter,
+    if keys is not None and keys != target:
+        raise ValidationError("keys must not differ from url: leave one out", parameter="keys")
+    store = open_store(target, parameter="url")
+    if audit is None or audit == target:
+        return store
+    try:
+        return mix(store, open_store(audit, parameter="audit"))
+    except BaseException:
+        store.close()
+        raise
+
+
+def _check_logs(store: Store) -> None:
+    """Refuse an audit store that is not the one of these keys: every tenant has a log."""
+    if not isinstance(store, MixedStore):
+        return
+    for tenant in store.tenants.all():
+        if store.audit.head(tenant.id)[0] == 0:
+            raise IntegrityError(
+                f"the audit store has no log of tenant {tenant.name!r}: it belongs to other keys"
             )
-    return target
 
 
 def _install_default_rules(store: Store) -> None:

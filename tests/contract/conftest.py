@@ -77,6 +77,13 @@ def durable(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Stor
     return lambda: open_store(url, parameter="url")
 
 
+@pytest.fixture(params=backends(durable=True, mixes=True))
+def participant(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Return a function that opens a durable store that can be one of two."""
+    url = BACKENDS[request.param].url(tmp_path)
+    return lambda: open_store(url, parameter="url")
+
+
 @pytest.fixture(params=backends(shared=True))
 def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a store that several may open at once."""

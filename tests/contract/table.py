@@ -23,20 +23,44 @@ class Backend:
         url: the URL of a store in a folder; the same URL for the same folder.
         durable: what was committed is there when the same URL is opened later.
         shared: openings of the same URL at the same time, in any process, are one store.
+        mixes: it can be one of the two stores of a mixed set-up.
     """
 
     url: Callable[[Path], str]
     durable: bool
     shared: bool
+    mixes: bool = True
 
 
-BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType(
+_STORES: Final[Mapping[str, Backend]] = MappingProxyType(
     {
         "memory": Backend(lambda _: "memory:", durable=False, shared=False),
         "sqlite": Backend(lambda folder: f"sqlite:///{folder}/q.db", durable=True, shared=True),
         "file": Backend(lambda folder: f"file://{folder}/store", durable=True, shared=True),
     }
 )
+
+
+def _mixed(keys: Backend, audit: Backend) -> Backend:
+    def url(folder: Path) -> str:
+        for part in ("keys", "audit"):
+            (folder / part).mkdir(exist_ok=True)
+        return f"mixed:keys={keys.url(folder / 'keys')} audit={audit.url(folder / 'audit')}"
+
+    durable, shared = keys.durable and audit.durable, keys.shared and audit.shared
+    return Backend(url, durable=durable, shared=shared, mixes=False)
+
+
+#: Keys in one store and the log in another, both ways round, for every durable store and files.
+_PAIRS: Final = {
+    f"{keys}+{audit}": _mixed(_STORES[keys], _STORES[audit])
+    for name, backend in _STORES.items()
+    if backend.mixes and name != "file"
+    for keys, audit in ((name, "file"), ("file", name))
+}
+
+#: Every store, and every pair of them that is tried.
+BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType({**_STORES, **_PAIRS})
 
 
 @frozen
@@ -78,12 +102,12 @@ PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType(
 )
 
 
-def backends(*, durable: bool = False, shared: bool = False) -> list[str]:
+def backends(*, durable: bool = False, shared: bool = False, mixes: bool = False) -> list[str]:
     """Return the names of the backends that have at least these capabilities."""
     return [
         name
         for name, backend in BACKENDS.items()
-        if backend.durable >= durable and backend.shared >= shared
+        if backend.durable >= durable and backend.shared >= shared and backend.mixes >= mixes
     ]
 
 

@@ -17,7 +17,7 @@ from qpher_core.discovery import open_store
 from qpher_core.errors import QpherError, StateConflict, StoreUnavailable
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import Intent, KeyRecord, PolicyDocument, Tenant, TenantStatus
-from qpher_core.protocols import Store, StoreWriter
+from qpher_core.protocols import Participant, ParticipantWriter, Store, StoreWriter
 from tests.records import append, moved, new_record, new_tenant
 
 Open = Callable[[], Store]
@@ -663,21 +663,21 @@ def test_keys_are_read_in_pages(store: Store) -> None:
     assert list(store.keys.find(tenant.id, limit=0)) == []
 
 
-def test_intents_are_kept_until_they_are_removed(durable: Open) -> None:
+def test_intents_are_kept_until_they_are_removed(participant: Callable[[], Participant]) -> None:
     """Intents are read as they were added, by a later opening too; removing none is nothing."""
-    store = durable()
+    store = participant()
     first = Intent(uuid.uuid4(), ((uuid.uuid4(), 7), (uuid.UUID(int=0), 2**40)))
     second = Intent(uuid.uuid4(), ())
     assert list(store.intents.all()) == []
 
-    def work(writer: StoreWriter) -> None:
+    def work(writer: ParticipantWriter) -> None:
         writer.intents.add(first)
         assert list(writer.intents.all()) == [first]
         writer.intents.add(second)
 
     store.commit(work)
     store.close()
-    store = durable()
+    store = participant()
     assert {intent.id: intent for intent in store.intents.all()} == {
         first.id: first,
         second.id: second,
@@ -686,7 +686,7 @@ def test_intents_are_kept_until_they_are_removed(durable: Open) -> None:
     store.commit(lambda w: w.intents.remove(first.id))
     assert list(store.intents.all()) == [second]
 
-    def fail(writer: StoreWriter) -> None:
+    def fail(writer: ParticipantWriter) -> None:
         writer.intents.remove(second.id)
         raise Stop
 
