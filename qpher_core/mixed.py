@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys in one store, the audit log in another (docs/decisions/0006-mixed-stores.md).
+"""Keys in one store, the audit log in another (docs/decisions/0005-mixed-stores.md).
 
 A use of a key is one commit of the audit store. A change of keys is durable in the audit store
 first, as its entries and an *intent*, and then in the key store, with the same intent as a mark
