@@ -65,7 +65,8 @@ def rego(policy: str) -> Callable[[object], Answer]:
             interpreter.add_module("qpher", policy)
             interpreter.set_input(document["input"])
             results = interpreter.query("x := data.qpher.allow").results
-        found = {"result": r.bindings["x"] for r in results if "x" in r.bindings}
+        bound = [result.bindings for result in results if "x" in result.bindings]
+        found = {"result": bound[0]["x"]} if bound else {}
         return 200, {}, json.dumps(found).encode()
 
     return answer
