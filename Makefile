@@ -7,13 +7,15 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: demo test lint types unit crash bench clean help
+.PHONY: demo test lint types unit crash differential accumulated bench clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [FILES=\"a b\"]  the main job on real files"
 	@echo "make test               linters, types, tests"
 	@echo "make crash              200 kills in the middle of work (minutes)"
+	@echo "make differential       providers against each other, 100,000 cases (minutes)"
+	@echo "make accumulated        the C core's long digests: a million cases (minutes)"
 	@echo "make bench              providers side by side, and the cost of the pipeline"
 	@echo "make clean              remove what the targets made"
 
@@ -34,6 +36,12 @@ unit: $(READY)
 
 crash: $(READY)
 	QPHER_CRASH_KILLS=200 $(BIN)/python -m pytest -q tests/crash
+
+differential: $(READY)
+	QPHER_DIFFERENTIAL_CASES=100000 $(BIN)/python -m pytest -q tests/conformance/test_differential.py
+
+accumulated: $(READY)
+	$(BIN)/python -m pytest -q -m long tests/native
 
 bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

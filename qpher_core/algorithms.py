@@ -65,6 +65,13 @@ class Algorithm:
         return providers_of(self.name)
 
     @property
+    def how_to_get(self) -> str:
+        """What to install for an algorithm that no installed provider has."""
+        if self.source == _FIPS205:
+            return "'rustcrypto' has it: pip install 'qpher-core[rustcrypto]'"
+        return "'native' has it: install a wheel, or reinstall with a C compiler"
+
+    @property
     def available(self) -> bool:
         """Whether an installed provider has this algorithm."""
         return bool(self.providers)

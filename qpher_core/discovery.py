@@ -6,12 +6,15 @@ entry point in one of the groups below. A ready-made object is accepted wherever
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, Final
 
 from qpher_core.errors import AlgorithmUnavailable, ValidationError
-from qpher_core.protocols import KeyProtector, PolicyEngine, PolicyRecords, Primitives, Store
+from qpher_core.policy.all_of import AllOf
+from qpher_core.protocols import KeyProtector, PolicyEngine, Primitives, Store
 
 __all__ = ["open_policy", "open_primitives", "open_protector", "open_store", "providers_of"]
 
@@ -20,9 +23,13 @@ _PROTECTORS: Final = "qpher.protectors"
 _POLICIES: Final = "qpher.policies"
 _PRIMITIVES: Final = "qpher.primitives"
 
-#: The provider when the caller names none. The C core takes its place once its constant-time
-#: and fuzzing checks are complete (docs/assurance.md).
-_DEFAULT_PRIMITIVES: Final = "openssl"
+#: The provider when the caller names none: the C core, or OpenSSL where that was not built.
+_DEFAULT_PRIMITIVES: Final = "native"
+_FALLBACK_PRIMITIVES: Final = "openssl"
+
+#: The module whose absence says that the C core was not built. Any other ImportError of the
+#: core, such as a wrong answer of its self-test, stands: a broken core is never replaced.
+_NATIVE_MODULE: Final = "qpher_native._native"
 
 
 @functools.cache
@@ -41,9 +48,13 @@ def _load(group: str, name: str, parameter: str) -> Callable[..., Any]:
     try:
         loaded: Callable[..., Any] = point.load()
     except ImportError as error:
+        if error.name is None:
+            raise AlgorithmUnavailable(f"{parameter} {name!r} refuses to work: {error}") from error
+        extra = point.extras[0] if point.extras else name
+        built = error.name != _NATIVE_MODULE
+        advice = f"pip install 'qpher-core[{extra}]'" if built else str(error)
         raise ValidationError(
-            f"{parameter} {name!r} needs a package that is missing ({error.name}): "
-            f"pip install 'qpher-core[{name}]'",
+            f"{parameter} {name!r} needs a package that is missing ({error.name}): {advice}",
             parameter=parameter,
         ) from error
     return loaded
@@ -75,21 +86,42 @@ def open_protector(target: str | KeyProtector, *, create: bool) -> KeyProtector:
     return protector
 
 
-def open_policy(target: str | PolicyEngine, records: PolicyRecords) -> PolicyEngine:
-    """Return the policy engine that a URL names; ``rules:`` reads the store's documents."""
+def open_policy(
+    target: str | PolicyEngine | Sequence[str | PolicyEngine], store: Store
+) -> PolicyEngine:
+    """Return the policy engine that a URL names, or one that asks several in order.
+
+    ``rules:`` reads the store's documents.
+    """
+    if isinstance(target, Sequence) and not isinstance(target, str):
+        return AllOf([open_policy(one, store) for one in target])
     if not isinstance(target, str):
         return target
-    engine: PolicyEngine = _load(_POLICIES, _scheme(target, "policy"), "policy")(target, records)
+    scheme = _scheme(target, "policy")
+    engine: PolicyEngine = _load(_POLICIES, scheme, "policy")(target, store)
     return engine
 
 
 def open_primitives(target: str | Primitives | None) -> Primitives:
-    """Return a provider by name, or the default one."""
-    target = _DEFAULT_PRIMITIVES if target is None else target
+    """Return a provider by name, or the default one.
+
+    Raises:
+        ValidationError: no such provider is installed.
+        AlgorithmUnavailable: the C core failed its power-on self-test.
+    """
+    if target is None:
+        target = _DEFAULT_PRIMITIVES if _native_is_built() else _FALLBACK_PRIMITIVES
     if not isinstance(target, str):
         return target
     provider: Primitives = _load(_PRIMITIVES, target, "primitives")()
     return provider
+
+
+@functools.cache
+def _native_is_built() -> bool:
+    package = find_spec(_NATIVE_MODULE.partition(".")[0])
+    folders = list(package.submodule_search_locations or ()) if package else []
+    return PathFinder.find_spec(_NATIVE_MODULE, folders) is not None
 
 
 @functools.cache

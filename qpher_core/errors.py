@@ -81,8 +81,15 @@ class PermissionDenied(QpherError):  # noqa: N818 - names fixed by the public AP
 
     default_code = "ERR_POLICY_001"
 
-    def __init__(self, message: str, *, rule: str = "", parameter: str | None = None) -> None:
-        super().__init__(message, parameter=parameter)
+    def __init__(
+        self,
+        message: str,
+        *,
+        rule: str = "",
+        parameter: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, parameter=parameter, code=code)
         self.rule = rule
 
 
@@ -108,7 +115,7 @@ class DecryptionFailed(QpherError):  # noqa: N818
 
 
 class RateLimited(QpherError):  # noqa: N818
-    """Too many requests."""
+    """Too many requests, or a quota is used up (``ERR_QUOTA_001``)."""
 
     default_code = "ERR_RATE_001"
 

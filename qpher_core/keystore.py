@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 from attrs import evolve
 
 from qpher_core._cache import BoundedCache
+from qpher_core.algorithms import find
 from qpher_core.calls import KeyChanged
 from qpher_core.discovery import providers_of
 from qpher_core.errors import (
@@ -74,9 +75,13 @@ class SealedKeyStore:
         name: str | None = None,
         algorithm: str | None = None,
         state: KeyState | None = None,
+        after: KeyRef | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyVersion]:
         """Return the key versions that match."""
-        records = self._records.find(tenant_id, name=name, algorithm=algorithm, state=state)
+        records = self._records.find(
+            tenant_id, name=name, algorithm=algorithm, state=state, after=after, limit=limit
+        )
         return [record.key for record in records]
 
     def open_decapsulation(self, key: KeyVersion) -> DecapsulationKey:
@@ -223,7 +228,7 @@ class SealedKeyStore:
 
     def _lacking(self, algorithm: str) -> NoReturn:
         others = providers_of(algorithm)
-        hint = f"open with primitives={others[0]!r}" if others else "no installed provider has it"
+        hint = f"open with primitives={others[0]!r}" if others else find(algorithm).how_to_get
         raise AlgorithmUnavailable(
             f"the primitives provider {self._primitives.name!r} lacks {algorithm}; {hint}"
         )

@@ -21,6 +21,7 @@ __all__ = [
     "EncapsulateResult",
     "EncryptResult",
     "FileResult",
+    "Intent",
     "KeyRecord",
     "KeyRef",
     "KeyUnwrapResult",
@@ -217,6 +218,18 @@ class AuditEntry:
     def receipt(self) -> Receipt:
         """The receipt that the operation returned."""
         return Receipt(self.tenant_id, self.seq, self.hash)
+
+
+@frozen
+class Intent:
+    """A change of keys whose audit entries are kept in another store (``qpher_core.mixed``).
+
+    Attributes:
+        entries: tenant and place of the entries that tell of the change.
+    """
+
+    id: uuid.UUID
+    entries: tuple[tuple[uuid.UUID, int], ...]
 
 
 @frozen

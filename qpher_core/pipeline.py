@@ -38,10 +38,12 @@ from qpher_core.errors import (
     PermissionDenied,
     PolicyUnavailable,
     QpherError,
+    RateLimited,
     StateConflict,
     StoreUnavailable,
 )
 from qpher_core.lifecycle import KeyState
+from qpher_core.mixed import recorder
 from qpher_core.models import (
     Decision,
     KeyRef,
@@ -214,7 +216,9 @@ class Pipeline:
     ) -> None:
         scope = call.operation.scope
         if context.scopes is not None and scope not in context.scopes:
-            raise PermissionDenied(f"the caller lacks the scope {scope!r}", rule="scope")
+            raise PermissionDenied(
+                f"the caller lacks the scope {scope!r}", rule="scope", code="ERR_FORBIDDEN_001"
+            )
         request = _policy_request(context, tenant, call, key, self._clock())
         try:
             if getattr(self._policy, "may_block", True):
@@ -230,9 +234,7 @@ class Pipeline:
         if not isinstance(decision, Decision) or not isinstance(decision.allow, bool):
             raise PolicyUnavailable("the policy engine did not answer with a decision")
         if decision.allow is not True:
-            raise PermissionDenied(
-                f"policy denies {call.operation.action}: {decision.reason}", rule=decision.rule
-            )
+            raise _denial(call.operation, decision)
 
     def _look_up(self, context: RequestContext, selector: KeySelector) -> KeyVersion | None:
         """Read the key's record for the policy request.
@@ -265,8 +267,9 @@ class Pipeline:
             reason = _ACCEPTED if accepted else call.reason
             return note(writer, _Recorded(context, call, request_id, used, reason), effect)
 
+        commit = self._append if isinstance(outcome, Effect) else self._commit
         with self._refusals(context, call, request_id, passing=(KeyChanged, AuditUnavailable)):
-            return self._commit(work)
+            return commit(work)
 
     def _note(self, writer: StoreWriter, what: _Recorded, effect: Effect[T]) -> Done[T]:
         draft = _draft(
@@ -315,7 +318,7 @@ class Pipeline:
         self, context: RequestContext, call: Request, request_id: uuid.UUID, error: QpherError
     ) -> None:
         """Record a refusal; if that is impossible, ``AuditUnavailable`` takes its place."""
-        denied = isinstance(error, PermissionDenied | PolicyUnavailable)
+        denied = isinstance(error, PermissionDenied | PolicyUnavailable | RateLimited)
         draft = _draft(
             context,
             call,
@@ -326,17 +329,53 @@ class Pipeline:
             None,
         )
         try:
-            self._commit(lambda writer: self._audit.append(writer.audit, context.tenant_id, draft))
+            self._append(lambda writer: self._audit.append(writer.audit, context.tenant_id, draft))
         except AuditUnavailable as unavailable:
             raise unavailable from error
 
     def _commit(self, work: Callable[[StoreWriter], T]) -> T:
-        try:
+        with _RECORDING:
             return self._store.commit(work)
-        except StoreUnavailable as error:
+
+    def _append(self, work: Callable[[StoreWriter], T]) -> T:
+        """Commit work that writes nothing but audit entries."""
+        with _RECORDING:
+            return recorder(self._store)(work)
+
+
+class _Recording:
+    """A context in which a store that cannot answer is an audit log that cannot record."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Translate."""
+        if isinstance(error, StoreUnavailable):
             raise AuditUnavailable(
                 f"the audit log cannot record, so nothing was released or changed: {error}"
             ) from error
+
+
+_RECORDING: Final = _Recording()
+
+
+def _denial(operation: Operation, decision: Decision) -> QpherError:
+    """Return the error of a denial; a quota that is used up is the caller's to wait for."""
+    if decision.rule == "quota":
+        return RateLimited(f"quota: {decision.reason}", code="ERR_QUOTA_001")
+    return PermissionDenied(
+        f"policy denies {operation.action}: {decision.reason}",
+        rule=decision.rule,
+        code="ERR_FORBIDDEN_001" if decision.rule == "plan" else None,
+    )
 
 
 def _compromised(key: KeyVersion | None) -> bool:

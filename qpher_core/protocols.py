@@ -19,6 +19,7 @@ from qpher_core.models import (
     AuditEntry,
     AuditReport,
     Decision,
+    Intent,
     KeyRecord,
     KeyRef,
     KeyVersion,
@@ -36,11 +37,15 @@ __all__ = [
     "AuditRecordsWriter",
     "DecapsulationKey",
     "EncapsulationKey",
+    "IntentRecords",
+    "IntentRecordsWriter",
     "KemScheme",
     "KeyProtector",
     "KeyRecords",
     "KeyRecordsWriter",
     "KeyStore",
+    "Participant",
+    "ParticipantWriter",
     "PolicyEngine",
     "PolicyRecords",
     "PolicyRecordsWriter",
@@ -77,8 +82,14 @@ class KeyRecords(Protocol):
         name: str | None = None,
         algorithm: str | None = None,
         state: KeyState | None = None,
+        after: KeyRef | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyRecord]:
-        """Return the records that match, ordered by name, algorithm and version."""
+        """Return the records that match, ordered by name, algorithm and version.
+
+        Names and algorithms are ordered by code point. With ``after`` only what follows this
+        address, with ``limit`` at most so many: a page costs what it holds.
+        """
 
     def kek_ids(self) -> frozenset[str]:
         """Return the ids of all key encryption keys that records in this store need."""
@@ -207,6 +218,9 @@ class PolicyRecords(Protocol):
     def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
         """Return the current document."""
 
+    def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
+        """Return one revision of a document, from 1."""
+
 
 class PolicyRecordsWriter(Protocol):
     """Policy documents inside a transaction. Earlier revisions are kept."""
@@ -216,6 +230,26 @@ class PolicyRecordsWriter(Protocol):
 
     def insert(self, document: PolicyDocument) -> None:
         """Add the next revision of a document."""
+
+
+class IntentRecords(Protocol):
+    """Changes that another store takes part in, until they are settled (``qpher_core.mixed``)."""
+
+    def all(self) -> Sequence[Intent]:
+        """Return all intents; hardly ever more than one."""
+
+
+class IntentRecordsWriter(Protocol):
+    """Intents inside a transaction."""
+
+    def all(self) -> Sequence[Intent]:
+        """Return all intents."""
+
+    def add(self, intent: Intent) -> None:
+        """Add an intent."""
+
+    def remove(self, intent_id: uuid.UUID) -> None:
+        """Remove an intent, if it is there."""
 
 
 class StoreWriter(Protocol):
@@ -291,6 +325,25 @@ class Store(Protocol):
         """Release files and connections. Idempotent."""
 
 
+class ParticipantWriter(StoreWriter, Protocol):
+    """What :meth:`Participant.commit` hands to its work."""
+
+    @property
+    def intents(self) -> IntentRecordsWriter:
+        """Changes that another store takes part in."""
+
+
+class Participant(Store, Protocol):
+    """A store that can be one of the two of a mixed set-up (``qpher_core.mixed``)."""
+
+    @property
+    def intents(self) -> IntentRecords:
+        """Changes that another store takes part in."""
+
+    def commit(self, work: Callable[[ParticipantWriter], T]) -> T:
+        """As :meth:`Store.commit`."""
+
+
 # --- key protection ----------------------------------------------------------------------------
 
 
@@ -345,8 +398,10 @@ class KeyStore(Protocol):
         name: str | None = None,
         algorithm: str | None = None,
         state: KeyState | None = None,
+        after: KeyRef | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyVersion]:
-        """Return the key versions that match, ordered by name, algorithm and version."""
+        """Return the key versions that match; see :meth:`KeyRecords.find`."""
 
     def open_decapsulation(self, key: KeyVersion) -> "DecapsulationKey":
         """Open a KEM key for use.

@@ -19,6 +19,7 @@ from qpher_core.calls import Effect
 from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
 from qpher_core.keystore import SealedKeyStore
+from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import (
     AuditReport,
     PolicyDocument,
@@ -30,9 +31,9 @@ from qpher_core.models import (
 )
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
+from qpher_core.policy.all_of import close_engine
 from qpher_core.policy.chain import DEFAULT_RULES
 from qpher_core.policy.plans import check_plan
-from qpher_core.policy.rules import parse_rules
 from qpher_core.protocols import (
     AuditLog,
     KeyProtector,
@@ -42,10 +43,11 @@ from qpher_core.protocols import (
     StoreWriter,
 )
 from qpher_core.service_anchors import Anchors
+from qpher_core.service_policies import Policies
 from qpher_core.session import Session
 from qpher_core.validation import check_name
 
-__all__ = ["Policies", "Qpher", "ServiceAudit", "Tenants", "open"]
+__all__ = ["Qpher", "ServiceAudit", "Tenants", "open"]
 
 #: Tenant id of the log that records changes to the service itself. No tenant has it.
 SERVICE_LOG: Final = SERVICE
@@ -145,56 +147,6 @@ class Tenants:
         return self._store.tenants.by_name(tenant)
 
 
-class Policies:
-    """The stored rules of the service and of each tenant (docs/policy.md)."""
-
-    def __init__(self, store: Store, pipeline: Pipeline, tenants: Tenants) -> None:
-        self._store = store
-        self._pipeline = pipeline
-        self._tenants = tenants
-
-    def get(self, tenant: str | uuid.UUID | None = None) -> PolicyDocument | None:
-        """Return the current rules of a tenant, or of the service."""
-        return self._store.policies.get(self._id(tenant))
-
-    def set(
-        self, rules: str, *, tenant: str | uuid.UUID | None = None, actor: str = _OPERATOR
-    ) -> PolicyDocument:
-        """Replace the rules of a tenant, or of the service, from the next operation on.
-
-        Args:
-            rules: a JSON array of rules.
-            tenant: name or id; the service itself where none is given.
-            actor: who does it, for the audit log.
-
-        Raises:
-            ValidationError: the rules are malformed; the message names which.
-        """
-        parsed = parse_rules(rules)
-        tenant_id = self._id(tenant)
-        if tenant_id is None and not parsed:
-            raise ValidationError(
-                "rules of the service must not be empty: that denies everything",
-                parameter="rules",
-            )
-
-        def change(writer: StoreWriter) -> Effect[PolicyDocument]:
-            current = writer.policies.get(tenant_id)
-            document = PolicyDocument(tenant_id, current.revision + 1 if current else 1, rules)
-            writer.policies.insert(document)
-            return Effect(document, rules.encode())
-
-        return self._pipeline.administer(
-            OPERATIONS["policies.set"],
-            tenant_id or SERVICE_LOG,
-            check_name(actor, "actor"),
-            change,
-        )
-
-    def _id(self, tenant: str | uuid.UUID | None) -> uuid.UUID | None:
-        return None if tenant is None else self._tenants.get(tenant).id
-
-
 class ServiceAudit:
     """The audit logs of all tenants, for the holder of the service."""
 
@@ -253,6 +205,7 @@ class Qpher:
         self._store = store
         self._protector = protector
         self._primitives = primitives
+        self._policy = policy
         self._keys = SealedKeyStore(store.keys, protector, primitives)
         self._audit = StoredAuditLog(store.audit, _now)
         self._service_keys = SealedKeyStore(store.service_keys, protector, primitives)
@@ -267,7 +220,7 @@ class Qpher:
         )
         self._anchorer = self._make_anchorer(settings)
         self.tenants = Tenants(store, self._pipeline)
-        self.policies = Policies(store, self._pipeline, self.tenants)
+        self.policies = Policies(store, self._pipeline, policy, self.tenants, _now)
         self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
         self.anchors = Anchors(store, self._anchorer)
         self._thread = AnchorThread(store, self._anchorer, settings)
@@ -319,6 +272,7 @@ class Qpher:
         self._keys.close()
         self._service_keys.close()
         self._protector.close()
+        close_engine(self._policy)
         self._store.close()
 
 
@@ -327,7 +281,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     *,
     keys: str | Store | None = None,
     audit: str | Store | None = None,
-    policy: str | PolicyEngine = "rules:",
+    policy: str | PolicyEngine | Sequence[str | PolicyEngine] = "rules:",
     protector: str | KeyProtector | None = None,
     primitives: str | Primitives | None = None,
     policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
@@ -339,8 +293,9 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         url: where keys, audit log, tenants and policies are kept, such as
             ``sqlite:///qpher.db`` (a relative path) or ``memory:``; or a ready-made store.
         keys: the same, under the name that it has where stores are mixed.
-        audit: must be the store of the keys.
-        policy: ``rules:``, or a ready-made policy engine.
+        audit: where the audit log and its anchors are kept, if not there.
+        policy: ``rules:``, another engine (docs/policy.md) or a ready-made one; of several, all
+            must allow.
         protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``; the
             store's own choice where none is given.
         primitives: name of a provider, or a ready-made one.
@@ -353,37 +308,50 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         StoreUnavailable: the store cannot be opened.
         ProtectorUnavailable: the store holds keys, and their key encryption key is missing.
     """
-    target = _store_target(url, keys, audit)
     provider = open_primitives(primitives)
-    store = open_store(target, parameter="url")
+    store = _open_target(url, keys, audit)
     try:
+        _check_logs(store)
         needed = store.keys.kek_ids() | store.service_keys.kek_ids()
         guard = open_protector(protector or store.default_protector, create=not needed)
         for kek_id in sorted(needed):
             # A wrong KEK is noticed here, before anything is sealed under it.
             guard.derive(kek_id, b"qpher-core check 1")
         _install_default_rules(store)
-        engine = open_policy(policy, store.policies)
+        engine = open_policy(policy, store)
     except BaseException:
         store.close()
         raise
     return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline, anchors=anchors)
 
 
-def _store_target(
+def _open_target(
     url: str | Store | None, keys: str | Store | None, audit: str | Store | None
-) -> str | Store:
+) -> Store:
     target = url if url is not None else keys
     if target is None:
         raise ValidationError("url is missing, such as 'sqlite:///qpher.db'", parameter="url")
-    for other, parameter in ((keys, "keys"), (audit, "audit")):
-        if other is not None and other != target:
-            raise ValidationError(
-                f"{parameter} must be the same store as the rest: an effect and its audit entry "
-                "are one transaction",
-                parameter=parameter,
+    if keys is not None and keys != target:
+        raise ValidationError("keys must not differ from url: leave one out", parameter="keys")
+    store = open_store(target, parameter="url")
+    if audit is None or audit == target:
+        return store
+    try:
+        return mix(store, open_store(audit, parameter="audit"))
+    except BaseException:
+        store.close()
+        raise
+
+
+def _check_logs(store: Store) -> None:
+    """Refuse an audit store that is not the one of these keys: every tenant has a log."""
+    if not isinstance(store, MixedStore):
+        return
+    for tenant in store.tenants.all():
+        if store.audit.head(tenant.id)[0] == 0:
+            raise IntegrityError(
+                f"the audit store has no log of tenant {tenant.name!r}: it belongs to other keys"
             )
-    return target
 
 
 def _install_default_rules(store: Store) -> None:

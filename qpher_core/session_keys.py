@@ -14,7 +14,7 @@ from qpher_core.models import KeyVersion, RequestContext, RotateResult
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
-from qpher_core.validation import check_name, check_text, check_version
+from qpher_core.validation import check_count, check_name, check_text, check_version
 
 __all__ = ["Keys"]
 
@@ -146,16 +146,34 @@ class Keys:
         *,
         name: str | None = None,
         state: KeyState | str | None = None,
+        after: KeyVersion | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyVersion]:
-        """Return the key versions that match, ordered by name, algorithm and version."""
+        """Return the key versions that match, ordered by name, algorithm and version.
+
+        Args:
+            algorithm: only this algorithm.
+            name: only this name.
+            state: only this state.
+            after: only what follows this key version: the last of the page before.
+            limit: at most so many.
+        """
         row = None if algorithm is None else find(algorithm).name
         wanted_name = None if name is None else check_name(name, "name")
         wanted_state = None if state is None else _state(state)
+        last = None if after is None else after.ref
+        if limit is not None:
+            check_count(limit, "limit")
         call = Call(
             operation=OPERATIONS["keys.list"],
             execute=lambda: Effect(
                 self._keys.find(
-                    self._context.tenant_id, name=wanted_name, algorithm=row, state=wanted_state
+                    self._context.tenant_id,
+                    name=wanted_name,
+                    algorithm=row,
+                    state=wanted_state,
+                    after=last,
+                    limit=limit,
                 )
             ),
         )

@@ -7,7 +7,14 @@ from typing import Final
 
 from qpher_core.errors import ValidationError
 
-__all__ = ["check_bytes", "check_context", "check_name", "check_text", "check_version"]
+__all__ = [
+    "check_bytes",
+    "check_context",
+    "check_count",
+    "check_name",
+    "check_text",
+    "check_version",
+]
 
 _LONGEST_NAME: Final = 255
 _MOST_CONTEXT: Final = 64
@@ -73,6 +80,13 @@ def check_version(value: object, parameter: str = "key_version") -> int:
         raise ValidationError(
             f"{parameter} must be from 1 to {_HIGHEST_VERSION}", parameter=parameter
         )
+    return value
+
+
+def check_count(value: object, parameter: str) -> int:
+    """Return a count: an integer from 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValidationError(f"{parameter} must be an integer from 0", parameter=parameter)
     return value
 
 

@@ -11,8 +11,9 @@ try:
     from . import _native  # noqa: F401 (the extension must be there before anything uses it)
 except ImportError as error:
     raise ImportError(
-        f"the native core of qpher-core is not built for this Python ({error}); "
-        "install a wheel, or build it with a C compiler: python bindings/build_native.py"
+        "the C core of qpher-core is not built for this Python; install a wheel, or reinstall "
+        "with a C compiler",
+        name=f"{__name__}._native",
     ) from error
 
 from ._cpu import cpu_path, select

@@ -11,9 +11,10 @@ from attrs import evolve
 
 from qpher_core.audit.entry import EMPTY_HEAD, FORMAT, EntryDraft, build_entry
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
-from qpher_core.errors import IntegrityError, ValidationError
+from qpher_core.errors import IntegrityError
 from qpher_core.models import AuditEntry, AuditReport, Receipt, canonical_json
 from qpher_core.protocols import AuditRecords, AuditRecordsWriter
+from qpher_core.validation import check_count
 
 __all__ = ["StoredAuditLog", "verify_chain"]
 
@@ -45,9 +46,9 @@ class StoredAuditLog:
         self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
     ) -> Iterator[AuditEntry]:
         """Yield entries in order."""
-        _check_count(start, "start")
+        check_count(start, "start")
         if limit is not None:
-            _check_count(limit, "limit")
+            check_count(limit, "limit")
         return self._records.read(tenant_id, start=start, limit=limit)
 
     def entry(self, receipt: Receipt) -> AuditEntry:
@@ -83,11 +84,6 @@ class StoredAuditLog:
         for entry in self._records.read(tenant_id, start=size, limit=1):
             return entry.seq if self._records.head(tenant_id)[0] <= entry.seq else None
         return None
-
-
-def _check_count(value: object, parameter: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValidationError(f"{parameter} must be an integer from 0", parameter=parameter)
 
 
 class _TreeCheck:

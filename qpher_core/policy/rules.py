@@ -1,32 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules that a chain is made of, and their JSON form.
+"""The rules that a chain is made of. A rule denies or passes; none allows by itself."""
 
-A document is a JSON array of objects, each with a ``rule`` member that names its type:
-
-    [{"rule": "plan"},
-     {"rule": "profile", "profile": "cnsa2"},
-     {"rule": "deny", "actions": ["keys.destroy"], "actors": ["intern"]},
-     {"rule": "only", "key_names": ["payments"]},
-     {"rule": "payload", "max_bytes": 1048576}]
-
-A rule denies or passes; none allows by itself.
-"""
-
-import json
-from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
-from typing import Any, Final, Protocol
+from datetime import time
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final, Protocol
+from zoneinfo import ZoneInfo
 
 from attrs import frozen
 
-from qpher_core.errors import ValidationError
+from qpher_core.lifecycle import PROCESS
 from qpher_core.models import PolicyRequest
-from qpher_core.policy.plans import PLANS
+from qpher_core.operations import OPERATIONS, Recording
+from qpher_core.policy.match import Match, matches
+from qpher_core.policy.plans import LIMITS, PLANS, Limits
 from qpher_core.policy.profiles import PROFILES
+from qpher_core.policy.usage import Usage
 
-__all__ = ["Rule", "parse_rules"]
+__all__ = [
+    "DAYS",
+    "DenyRule",
+    "HoursRule",
+    "NetworksRule",
+    "OnlyRule",
+    "PayloadRule",
+    "PlanRule",
+    "ProfileRule",
+    "QuotaRule",
+    "Rule",
+]
 
-_LONGEST_DOCUMENT: Final = 1 << 20
+#: Days of a week, from Monday, as documents name them.
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+#: Operations that make a key version.
+_MAKE_KEYS: Final = frozenset({"keys.generate", "keys.rotate", "keys.import"})
+
+#: Operations that new use of an algorithm does not include: reading, processing what exists, and
+#: bringing keys out of use.
+_LEGACY: Final = (
+    frozenset(
+        row.action
+        for row in OPERATIONS.values()
+        if row.states == PROCESS or row.recording is Recording.REFUSALS
+    )
+    | {"keys.suspend", "keys.retire", "keys.archive", "keys.restore", "keys.compromise"}
+    | {"keys.destroy"}
+)
 
 
 class Rule(Protocol):
@@ -34,9 +53,9 @@ class Rule(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in decisions."""
+        """Name in documents and decisions."""
 
-    def denies(self, request: PolicyRequest) -> str | None:
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
         """Return the reason for a denial, or None to pass."""
 
 
@@ -46,7 +65,7 @@ class PlanRule:
 
     name: str = "plan"
 
-    def denies(self, request: PolicyRequest) -> str | None:
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
         """Return the reason for a denial, or None to pass."""
         if request.plan is None:
             return None
@@ -57,44 +76,51 @@ class PlanRule:
 
 
 @frozen
-class ProfileRule:
-    """Denies every operation on algorithms outside a profile, processing what exists included."""
+class QuotaRule:
+    """Denies what goes beyond limits: those given, or those of the tenant's plan.
 
-    profile: str
-    name: str = "profile"
+    Concurrent calls are decided one by one before they are recorded: as many as are in flight
+    may go beyond a limit.
+    """
 
-    def denies(self, request: PolicyRequest) -> str | None:
+    limits: Limits | None
+    name: str = "quota"
+
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
         """Return the reason for a denial, or None to pass."""
-        if request.algorithm is None or request.algorithm in PROFILES[self.profile]:
-            return None
-        return f"profile {self.profile!r} does not admit {request.algorithm}"
+        limits = self.limits or (LIMITS[request.plan] if request.plan is not None else Limits())
+        if limits.calls is not None and usage.calls(request.tenant_id, request.time) >= (
+            limits.calls
+        ):
+            return f"the month's {limits.calls} calls are used up"
+        if (
+            limits.key_versions is not None
+            and request.action in _MAKE_KEYS
+            and usage.key_versions(request.tenant_id) >= limits.key_versions
+        ):
+            return f"the tenant has its {limits.key_versions} key versions"
+        return None
 
 
 @frozen
-class Match:
-    """Shell-style patterns for parts of a request. An absent part matches every request."""
+class ProfileRule:
+    """Denies new use of algorithms outside a profile: making keys, and protecting with them.
 
-    actions: tuple[str, ...] | None
-    actors: tuple[str, ...] | None
-    algorithms: tuple[str, ...] | None
-    key_names: tuple[str, ...] | None
+    What exists may be processed and brought out of use, or nobody could move to the profile;
+    ``processing`` false denies that too.
+    """
 
-    def parts(
-        self, request: PolicyRequest
-    ) -> tuple[tuple[tuple[str, ...] | None, str | None], ...]:
-        """Return (patterns, value) for each part."""
-        return (
-            (self.actions, request.action),
-            (self.actors, request.actor),
-            (self.algorithms, request.algorithm),
-            (self.key_names, request.key_name),
-        )
+    profile: str
+    processing: bool = True
+    name: str = "profile"
 
-
-def _matches(patterns: tuple[str, ...] | None, value: str | None) -> bool:
-    if patterns is None:
-        return True
-    return value is not None and any(fnmatchcase(value, pattern) for pattern in patterns)
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
+        """Return the reason for a denial, or None to pass."""
+        if request.algorithm is None or request.algorithm in PROFILES[self.profile]:
+            return None
+        if self.processing and request.action in _LEGACY:
+            return None
+        return f"profile {self.profile!r} does not admit {request.algorithm}"
 
 
 @frozen
@@ -104,9 +130,9 @@ class DenyRule:
     match: Match
     name: str = "deny"
 
-    def denies(self, request: PolicyRequest) -> str | None:
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
         """Return the reason for a denial, or None to pass."""
-        if all(_matches(patterns, value) for patterns, value in self.match.parts(request)):
+        if all(matches(patterns, values) for patterns, values in self.match.parts(request)):
             return f"a rule denies {request.action} to {request.actor!r}"
         return None
 
@@ -118,11 +144,11 @@ class OnlyRule:
     match: Match
     name: str = "only"
 
-    def denies(self, request: PolicyRequest) -> str | None:
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
         """Return the reason for a denial, or None to pass."""
-        for patterns, value in self.match.parts(request):
-            if value is not None and not _matches(patterns, value):
-                return f"a rule limits requests to {', '.join(patterns or ())}"
+        for patterns, values in self.match.parts(request):
+            if values and not matches(patterns, values):
+                return f"a rule limits requests to {', '.join(patterns)}"
         return None
 
 
@@ -133,103 +159,57 @@ class PayloadRule:
     max_bytes: int
     name: str = "payload"
 
-    def denies(self, request: PolicyRequest) -> str | None:
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
         """Return the reason for a denial, or None to pass."""
         if request.payload_bytes <= self.max_bytes:
             return None
         return f"the payload has more than {self.max_bytes} bytes"
 
 
-def parse_rules(document: object) -> tuple[Rule, ...]:
-    """Return the rules of a JSON document.
+@frozen
+class HoursRule:
+    """Denies requests outside a daily window, which may pass midnight, on some days.
 
-    Raises:
-        ValidationError: the document is not one; the message names the rule by its index.
+    The days are those on which a window begins.
     """
-    if not isinstance(document, str) or len(document) > _LONGEST_DOCUMENT:
-        raise ValidationError("rules must be JSON text of at most 1 MiB", parameter="rules")
-    try:
-        parsed = json.loads(document)
-    except (ValueError, RecursionError) as error:
-        raise ValidationError(f"rules are not JSON: {error}", parameter="rules") from None
-    if not isinstance(parsed, list):
-        raise ValidationError("rules must be a JSON array", parameter="rules")
-    return tuple(_parse_rule(item, f"rules[{index}]") for index, item in enumerate(parsed))
+
+    start: time
+    end: time
+    days: frozenset[str]
+    zone: ZoneInfo
+    name: str = "hours"
+
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
+        """Return the reason for a denial, or None to pass."""
+        local = request.time.astimezone(self.zone)
+        moment, today = local.time(), local.weekday()
+        if self.start < self.end:
+            inside = self.start <= moment < self.end and DAYS[today] in self.days
+        elif moment >= self.start:
+            inside = DAYS[today] in self.days
+        else:
+            inside = moment < self.end and DAYS[today - 1] in self.days
+        if inside:
+            return None
+        return f"a rule limits requests to {self.start:%H:%M}-{self.end:%H:%M} {self.zone.key}"
 
 
-def _parse_rule(item: object, where: str) -> Rule:
-    if not isinstance(item, dict):
-        raise ValidationError(f"{where} must be an object", parameter=where)
-    kind = item.get("rule")
-    parser = _PARSERS.get(kind) if isinstance(kind, str) else None
-    if parser is None:
-        raise ValidationError(
-            f"{where}.rule must be one of: {', '.join(_PARSERS)}", parameter=f"{where}.rule"
-        )
-    members = {name: value for name, value in item.items() if name != "rule"}
-    return parser(members, where)
+@frozen
+class NetworksRule:
+    """Denies requests from elsewhere than some networks, and those whose source is unknown."""
 
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    name: str = "networks"
 
-def _plan(members: Mapping[str, Any], where: str) -> Rule:
-    _only_members(members, where, ())
-    return PlanRule()
-
-
-def _profile(members: Mapping[str, Any], where: str) -> Rule:
-    _only_members(members, where, ("profile",))
-    profile = members.get("profile")
-    if not isinstance(profile, str) or profile not in PROFILES:
-        raise ValidationError(
-            f"{where}.profile must be one of: {', '.join(PROFILES)}", parameter=f"{where}.profile"
-        )
-    return ProfileRule(profile)
-
-
-def _payload(members: Mapping[str, Any], where: str) -> Rule:
-    _only_members(members, where, ("max_bytes",))
-    limit = members.get("max_bytes")
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise ValidationError(
-            f"{where}.max_bytes must be an integer from 0", parameter=f"{where}.max_bytes"
-        )
-    return PayloadRule(limit)
-
-
-_MATCH_MEMBERS: Final = ("actions", "actors", "algorithms", "key_names")
-
-
-def _match(members: Mapping[str, Any], where: str) -> Match:
-    _only_members(members, where, _MATCH_MEMBERS)
-    if not members:
-        raise ValidationError(
-            f"{where} must have one of: {', '.join(_MATCH_MEMBERS)}", parameter=where
-        )
-    parts = (
-        _patterns(members[name], f"{where}.{name}") if name in members else None
-        for name in _MATCH_MEMBERS
-    )
-    return Match(*parts)
-
-
-def _patterns(value: object, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-        raise ValidationError(f"{where} must be an array of text, not empty", parameter=where)
-    return tuple(value)
-
-
-def _only_members(members: Mapping[str, Any], where: str, allowed: tuple[str, ...]) -> None:
-    for name in members:
-        if name not in allowed:
-            raise ValidationError(
-                f"{where} has an unknown member {name!r}; allowed: {', '.join(allowed) or 'none'}",
-                parameter=where,
-            )
-
-
-_PARSERS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Rule]]] = {
-    "plan": _plan,
-    "profile": _profile,
-    "deny": lambda members, where: DenyRule(_match(members, where)),
-    "only": lambda members, where: OnlyRule(_match(members, where)),
-    "payload": _payload,
-}
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
+        """Return the reason for a denial, or None to pass."""
+        if request.source is None:
+            return "a rule limits source networks, and the request has no source address"
+        try:
+            address = ip_address(request.source)
+        except ValueError:
+            return "a rule limits source networks, and the source is not an address"
+        mapped = getattr(address, "ipv4_mapped", None)
+        if any((mapped or address) in network for network in self.networks):
+            return None
+        return "a rule limits requests to other source networks"

@@ -14,7 +14,7 @@ from qpher_core.models import Tenant
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
 from qpher_core.session import Session
-from tests.contract.table import BACKENDS, PROVIDERS, Provider, backends, cases
+from tests.contract.table import BACKENDS, PROVIDERS, Provider, backends, cases, services
 from tests.records import append, new_tenant
 
 _ALGORITHM_FIXTURES = {"kem": Kind.KEM, "signature": Kind.SIGNATURE, "algorithm": None}
@@ -32,9 +32,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             )
             return
     if "service" in metafunc.fixturenames:
-        services = [*itertools.product(BACKENDS, PROVIDERS)]
-        ids = ["-".join(service) for service in services]
-        metafunc.parametrize("service", services, ids=ids, indirect=True, scope="module")
+        ids = ["-".join(service) for service in services()]
+        metafunc.parametrize("service", services(), ids=ids, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +73,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(params=backends(durable=True))
 def durable(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Return a function that opens one durable store, again and again."""
+    url = BACKENDS[request.param].url(tmp_path)
+    return lambda: open_store(url, parameter="url")
+
+
+@pytest.fixture(params=backends(durable=True, mixes=True))
+def participant(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Return a function that opens a durable store that can be one of two."""
     url = BACKENDS[request.param].url(tmp_path)
     return lambda: open_store(url, parameter="url")
 

@@ -15,7 +15,8 @@ from qpher_core.service import Qpher
 from qpher_core.session import Session
 
 S = KeyState
-KEM, SIGNATURE = "ML-KEM-768", "ML-DSA-44"
+# A composite signs digests on every provider.
+KEM, SIGNATURE = "ML-KEM-768", "MLDSA65-ECDSA-P256"
 
 #: The steps after generating that lead a key to each state, by every way worth a test.
 PATHS: Final[Mapping[str, tuple[KeyState, tuple[str, ...]]]] = MappingProxyType(
@@ -49,7 +50,7 @@ MOVES: Final[Mapping[str, tuple[frozenset[KeyState], KeyState]]] = MappingProxyT
 PROTECTS: Final = {S.ACTIVE}
 PROCESSES: Final = {S.ACTIVE, S.SUSPENDED, S.RETIRED}
 
-DIGEST: Final = hashlib.sha256(b"x").digest()
+DIGEST: Final = hashlib.sha512(b"x").digest()
 
 
 class Subject:
@@ -68,7 +69,7 @@ class Subject:
         kem.encrypt_file(io.BytesIO(b"x"), file)
         self.file = file.getvalue()
         self.signature = signatures.sign(b"x", algorithm=SIGNATURE).signature
-        self.hashed = signatures.sign_hash(DIGEST, "SHA-256", algorithm=SIGNATURE).signature
+        self.hashed = signatures.sign_hash(DIGEST, "SHA-512", algorithm=SIGNATURE).signature
         for step in steps:
             for algorithm in (KEM, SIGNATURE):
                 getattr(session.keys, step)(algorithm, 1)
@@ -83,7 +84,7 @@ PROTECT: Final[Mapping[str, Act]] = MappingProxyType(
         "wrap": lambda s: s.session.kem.wrap(bytes(16), 1),
         "encrypt_file": lambda s: s.session.kem.encrypt_file(io.BytesIO(), io.BytesIO(), 1),
         "sign": lambda s: s.session.signatures.sign(b"x", 1, SIGNATURE),
-        "sign_hash": lambda s: s.session.signatures.sign_hash(DIGEST, "SHA-256", 1, SIGNATURE),
+        "sign_hash": lambda s: s.session.signatures.sign_hash(DIGEST, "SHA-512", 1, SIGNATURE),
     }
 )
 
@@ -112,7 +113,7 @@ PROCESS: Final[Mapping[str, tuple[ProcessAct, object]]] = MappingProxyType(
         "verify_hash": (
             lambda s, **m: (
                 s.session.signatures.verify_hash(
-                    DIGEST, "SHA-256", s.hashed, 1, SIGNATURE, **m
+                    DIGEST, "SHA-512", s.hashed, 1, SIGNATURE, **m
                 ).valid
             ),
             True,

@@ -11,7 +11,7 @@ from qpher_core.service import Qpher
 from qpher_core.session import Session
 from tests.contract.table import Provider
 
-CONTEXTS = [None, {}, b"", b"raw", bytes(255), {"document": "größe"}, {"a": "b", "c": ""}]
+CONTEXTS = [None, {}, b"", b"raw", {"document": "größe"}, {"a": "b", "c": ""}]
 
 
 def hashes(algorithm: str) -> list[str]:
@@ -80,15 +80,28 @@ def test_wrong_signatures_are_invalid(session: Session, signature: str) -> None:
         assert session.signatures.verify(b"x", data, 1, signature).valid is False
 
 
-def test_contexts_separate(session: Session, signature: str) -> None:
+def test_contexts_separate(session: Session, signature: str, provider: Provider) -> None:
     """A signature verifies under its own context alone; no context is the empty one."""
     session.keys.generate(signature)
-    for made in CONTEXTS:
+    contexts = [*CONTEXTS, bytes(provider.longest_context)]
+    for made in contexts:
         signed = session.signatures.sign(b"x", algorithm=signature, context=made).signature
-        for given in CONTEXTS:
+        for given in contexts:
             same = (made or None) == (given or None)
             checked = session.signatures.verify(b"x", signed, 1, signature, context=given)
             assert checked.valid is same, (made, given)
+
+
+def test_longer_contexts_than_the_provider_takes(
+    session: Session, signature: str, provider: Provider
+) -> None:
+    """A context that the standard allows and the provider does not is refused as such."""
+    if not signature.startswith("ML-DSA"):
+        return
+    session.keys.generate(signature)
+    for size in range(provider.longest_context + 1, 256):
+        with pytest.raises(AlgorithmUnavailable, match="native"):
+            session.signatures.sign(b"x", algorithm=signature, context=bytes(size))
 
 
 def test_keys_separate(service: Qpher, session: Session, signature: str) -> None:

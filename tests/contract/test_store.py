@@ -16,8 +16,8 @@ from qpher_core.audit.log import verify_chain
 from qpher_core.discovery import open_store
 from qpher_core.errors import QpherError, StateConflict, StoreUnavailable
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyRecord, PolicyDocument, Tenant, TenantStatus
-from qpher_core.protocols import Store, StoreWriter
+from qpher_core.models import Intent, KeyRecord, PolicyDocument, Tenant, TenantStatus
+from qpher_core.protocols import Participant, ParticipantWriter, Store, StoreWriter
 from tests.records import append, moved, new_record, new_tenant
 
 Open = Callable[[], Store]
@@ -515,6 +515,19 @@ def test_the_last_policy_revision_counts(store: Store) -> None:
             assert store.policies.get(owner) == document
 
 
+def test_every_policy_revision_stays_readable(store: Store) -> None:
+    """Earlier revisions are read by their number; what never was is None."""
+    tenant = add_tenant(store)
+    for owner in (None, tenant.id):
+        documents = [PolicyDocument(owner, number, f"[{number}]") for number in (1, 2, 3)]
+        for document in documents:
+            store.commit(lambda w, document=document: w.policies.insert(document))
+        assert [store.policies.revision(owner, number) for number in (1, 2, 3)] == documents
+        assert store.policies.revision(owner, 0) is None
+        assert store.policies.revision(owner, 4) is None
+    assert store.policies.revision(add_tenant(store, "other").id, 1) is None
+
+
 # --- closing, durability, sharing --------------------------------------------------------------
 
 
@@ -617,4 +630,67 @@ def test_two_processes_share_one_chain(shared_url: str, pytestconfig: pytest.Con
     size, head = store.audit.head(tenant.id)
     assert size == 120
     assert verify_chain(tenant.id, store.audit.read(tenant.id), size=size, head=head).ok
+    store.close()
+
+
+# --- pages of keys, intents --------------------------------------------------------------------
+
+
+def test_keys_are_read_in_pages(store: Store) -> None:
+    """Pages of any size, one after the other, give every record once and in order."""
+    tenant = add_tenant(store)
+    names = ("a", "b-", "b", "B", "ä", "x" * 255)
+    records = [
+        new_record(tenant.id, version, name=name, algorithm=algorithm, state=KeyState.RETIRED)
+        for name in names
+        for algorithm in ("ML-KEM-768", "ML-DSA-65", "mine-1")
+        for version in (1, 2, 11)
+    ]
+    store.commit(lambda w: [w.keys.insert(record) for record in records])
+    ordered = sorted(records, key=lambda r: (r.key.name, r.key.algorithm, r.key.version))
+    assert list(store.keys.find(tenant.id)) == ordered
+    for size in (1, 7, 100):
+        found: list[KeyRecord] = []
+        while page := store.keys.find(
+            tenant.id, after=found[-1].key.ref if found else None, limit=size
+        ):
+            assert len(page) <= size
+            found += page
+        assert found == ordered
+    last = ordered[-1].key.ref
+    assert list(store.keys.find(tenant.id, name="a", after=last)) == []
+    assert [r.key.version for r in store.keys.find(tenant.id, name="a", limit=2)] == [1, 2]
+    assert list(store.keys.find(tenant.id, limit=0)) == []
+
+
+def test_intents_are_kept_until_they_are_removed(participant: Callable[[], Participant]) -> None:
+    """Intents are read as they were added, by a later opening too; removing none is nothing."""
+    store = participant()
+    first = Intent(uuid.uuid4(), ((uuid.uuid4(), 7), (uuid.UUID(int=0), 2**40)))
+    second = Intent(uuid.uuid4(), ())
+    assert list(store.intents.all()) == []
+
+    def work(writer: ParticipantWriter) -> None:
+        writer.intents.add(first)
+        assert list(writer.intents.all()) == [first]
+        writer.intents.add(second)
+
+    store.commit(work)
+    store.close()
+    store = participant()
+    assert {intent.id: intent for intent in store.intents.all()} == {
+        first.id: first,
+        second.id: second,
+    }
+    store.commit(lambda w: w.intents.remove(first.id))
+    store.commit(lambda w: w.intents.remove(first.id))
+    assert list(store.intents.all()) == [second]
+
+    def fail(writer: ParticipantWriter) -> None:
+        writer.intents.remove(second.id)
+        raise Stop
+
+    with pytest.raises(Stop):
+        store.commit(fail)
+    assert list(store.intents.all()) == [second]
     store.close()

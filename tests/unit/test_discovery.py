@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From URLs and names to the code behind them, and opening a service."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -54,7 +57,7 @@ def test_a_store_needs_a_url(url: str) -> None:
 
 def test_unknown_schemes_are_named() -> None:
     """An unknown scheme is refused, and what is installed is told."""
-    with pytest.raises(ValidationError, match=r"'carrierpigeon'.*memory, sqlite"):
+    with pytest.raises(ValidationError, match=r"'carrierpigeon'.*memory.*sqlite"):
         open_store("carrierpigeon://coop", parameter="keys")
     with pytest.raises(ValidationError, match="'carrierpigeon'"):
         open_protector("carrierpigeon://coop", create=True)
@@ -85,8 +88,8 @@ def test_ready_made_objects_pass_through() -> None:
     assert open_store(store, parameter="url") is store
     assert open_protector(protector, create=False) is protector
     assert open_primitives(primitives) is primitives
-    engine = open_policy("rules:", store.policies)
-    assert open_policy(engine, store.policies) is engine
+    engine = open_policy("rules:", store)
+    assert open_policy(engine, store) is engine
     with qpher_core.open(store, protector=protector, primitives=primitives, policy=engine) as kms:
         assert kms.tenants.create("acme") == store.tenants.all()[0]
 
@@ -96,6 +99,29 @@ def test_no_provider_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "_table", lambda _group: {})
     with pytest.raises(ValidationError, match="installed: none"):
         open_primitives(None)
+
+
+def test_the_default_is_the_c_core_where_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a name the C core is taken, or OpenSSL's primitives where it was not built."""
+    monkeypatch.setattr(discovery, "_native_is_built", lambda: False)
+    assert open_primitives(None).name == "openssl"
+    monkeypatch.undo()
+    pytest.importorskip("qpher_native", reason="the C core is not built")
+    assert open_primitives(None).name == "native"
+
+
+def test_a_core_that_fails_its_test_is_not_replaced() -> None:
+    """A C core that is built and refuses to work stops the opening; nothing steps in for it."""
+    pytest.importorskip("qpher_native", reason="the C core is not built")
+    code = "import qpher_core; qpher_core.open('memory:')"
+    environment = {**os.environ, "QPHER_NATIVE_CPU": "abacus"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode != 0
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("qpher_core.errors.AlgorithmUnavailable: primitives 'native' refuses")
+    assert "abacus" in last
 
 
 @pytest.mark.parametrize(
@@ -119,7 +145,7 @@ def test_policy_urls() -> None:
     """The rule chain takes no more than its scheme."""
     store = open_store("memory:", parameter="url")
     with pytest.raises(ValidationError, match="rules:"):
-        open_policy("rules:more", store.policies)
+        open_policy("rules:more", store)
 
 
 def test_open_needs_a_store() -> None:
@@ -128,13 +154,19 @@ def test_open_needs_a_store() -> None:
         qpher_core.open()
 
 
-def test_open_takes_one_store() -> None:
-    """Keys and audit log that name different stores are refused; the same may be named twice."""
-    for more in ({"keys": "memory:", "audit": "sqlite:///x"}, {"url": "a:", "keys": "b:"}):
-        with pytest.raises(ValidationError, match="must be the same store"):
-            qpher_core.open(**more)
+def test_open_takes_one_store_of_keys() -> None:
+    """Two stores of keys are refused; the same store may be named for both parts."""
+    with pytest.raises(ValidationError, match="must not differ from url"):
+        qpher_core.open("memory:", keys="sqlite:///x")
     with qpher_core.open(keys="memory:", audit="memory:") as kms:
         assert kms.tenants.list() == []
+
+
+@pytest.mark.parametrize("url", ["mixed:", "mixed:keys=memory:", "mixed:memory: audit=memory:"])
+def test_a_mixed_url_names_two_stores(url: str) -> None:
+    """A URL of a mixed set-up that lacks one of the stores is refused with its form."""
+    with pytest.raises(ValidationError, match="mixed:keys=<URL> audit=<URL>"):
+        qpher_core.open(url)
 
 
 def test_open_needs_the_kek_of_what_is_stored(tmp_path: Path) -> None:

@@ -3,20 +3,20 @@
 
 import copy
 import pickle
+import re
 import uuid
 from collections.abc import Callable
 
 import pytest
 from attrs import evolve
 
+from qpher_core.algorithms import ALGORITHMS
 from qpher_core.discovery import open_primitives, open_protector
-from qpher_core.errors import IntegrityError, ProtectorUnavailable, StateConflict
-from qpher_core.keystore import SealedKeyStore
-from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyRecord, KeyVersion
+from qpher_core.errors import IntegrityError, ProtectorUnavailable
+from qpher_core.models import KeyRecord
 from qpher_core.protocols import KeyProtector
 from qpher_core.sealing import Sealer, Seed
-from tests.records import NOW, new_record
+from tests.records import new_record
 
 SEED = b"canary-seed-canary-seed-canary-1"
 
@@ -97,94 +97,19 @@ def test_a_tampered_record_does_not_open(sealer: Sealer) -> None:
 
 
 @pytest.mark.parametrize("leave", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_a_seed_cannot_be_taken_along(leave: Callable[[object], object], sealer: Sealer) -> None:
-    """A seed shows nothing of itself and can be neither pickled nor copied."""
-    seed = Seed(SEED, "ML-KEM-768", b"")
-    assert "canary" not in repr(seed) + str(seed)
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        leave(seed)
-    assert repr(sealer) == "<Sealer>"
-
-
-@pytest.mark.parametrize("leave", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_a_protector_cannot_be_taken_along(
-    leave: Callable[[object], object], protector: KeyProtector
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [(row.name, provider) for row in ALGORITHMS.values() for provider in row.providers],
+)
+def test_opened_keys_cannot_be_taken_along(
+    leave: Callable[[object], object], name: str, provider: str
 ) -> None:
-    """Key encryption keys can be neither pickled nor copied."""
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        leave(protector)
-
-
-def test_tenants_have_keys_of_their_own(protector: KeyProtector) -> None:
-    """Different information derives different keys; the id of a KEK is none of them."""
-    one, two = protector.derive(protector.kek_id, b"1"), protector.derive(protector.kek_id, b"2")
-    assert len(one) == len(two) == 32
-    assert one != two
-    assert protector.derive(protector.kek_id, b"1") == one
-    assert protector.kek_id not in {one.hex()[:16], two.hex()[:16]}
-
-
-def test_a_closed_protector_has_nothing(protector: KeyProtector) -> None:
-    """A closed protector derives no more, and may be closed again."""
-    protector.close()
-    protector.close()
-    with pytest.raises(ProtectorUnavailable):
-        protector.derive(protector.kek_id, b"1")
-
-
-class OneRecord:
-    """The records of a key store that holds one."""
-
-    def __init__(self, record: KeyRecord) -> None:
-        self.record: KeyRecord | None = record
-
-    def get(self, _ref: object) -> KeyRecord | None:
-        """Return the one record."""
-        return self.record
-
-
-def stored_key(protector: KeyProtector) -> tuple[SealedKeyStore, OneRecord, KeyVersion]:
-    """Return a key store that holds one real ML-KEM-768 key."""
-    sealer, kem = Sealer(protector), open_primitives("openssl").kems["ML-KEM-768"]
-    value = kem.generate_seed()
-    record = new_record(uuid.uuid4())
-    key = evolve(record.key, public_key=kem.open_seed(value).encapsulation_key)
-    sealed = sealer.seal(key, Seed(value, "ML-KEM-768", key.public_key))
-    records = OneRecord(KeyRecord(key, sealed.kek_id, sealed.sealed))
-    store = SealedKeyStore(records, protector, open_primitives("openssl"))  # type: ignore[arg-type]
-    return store, records, key
-
-
-def test_a_swapped_public_key_is_noticed(protector: KeyProtector) -> None:
-    """A private key does not open beside a public key that is not its own."""
-    store, records, key = stored_key(protector)
-    assert store.open_decapsulation(key)
-    assert records.record is not None
-    forged = evolve(key, public_key=bytes(1184), revision=2)
-    records.record = evolve(records.record, key=forged)
-    for use in (store.open_decapsulation, store.open_encapsulation):
-        with pytest.raises(IntegrityError, match="public key"):
-            use(forged)
-
-
-def test_a_destroyed_key_does_not_open(protector: KeyProtector) -> None:
-    """Without a sealed seed there is no private key to open."""
-    store, records, key = stored_key(protector)
-    assert records.record is not None
-    gone = evolve(key, state=KeyState.DESTROYED, revision=2, changed_at=NOW)
-    records.record = KeyRecord(gone, records.record.kek_id, None)
-    with pytest.raises(StateConflict, match="no private part"):
-        store.open_decapsulation(gone)
-
-
-@pytest.mark.parametrize("leave", [pickle.dumps, copy.copy, copy.deepcopy])
-@pytest.mark.parametrize("name", ["ML-KEM-768", "X-Wing", "ML-DSA-44", "MLDSA65-ECDSA-P256"])
-def test_opened_keys_cannot_be_taken_along(leave: Callable[[object], object], name: str) -> None:
-    """Opened private keys of every construction refuse pickling and copying, and show nothing."""
-    primitives = open_primitives(None)
+    """Opened private keys of every provider refuse pickling and copying, and show nothing."""
+    primitives = open_primitives(provider)
     scheme = primitives.kems.get(name) or primitives.signatures[name]
     seed = scheme.generate_seed()
     opened = scheme.open_seed(seed)
-    assert seed.hex() not in repr(opened)
+    assert re.fullmatch(r"<\w+>", repr(opened))
     with pytest.raises(TypeError):
         leave(opened)
+    opened.close()

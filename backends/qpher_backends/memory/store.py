@@ -12,7 +12,7 @@ from qpher_core.audit.records import LogState, StoredAnchor
 from qpher_core.audit.tree import Subtree, grow, last_leaf, leaf_hash, stored_hash
 from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable, ValidationError
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import AuditEntry, KeyRecord, KeyRef, PolicyDocument, Tenant
+from qpher_core.models import AuditEntry, Intent, KeyRecord, KeyRef, PolicyDocument, Tenant
 
 __all__ = ["MemoryStore", "open_store"]
 
@@ -38,6 +38,7 @@ class _State:
         self.service_keys: dict[KeyRef, KeyRecord] = {}
         self.tenants: dict[uuid.UUID, Tenant] = {}
         self.policies: dict[uuid.UUID | None, list[PolicyDocument]] = {}
+        self.intents: dict[uuid.UUID, Intent] = {}
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -84,6 +85,8 @@ class _Keys:
         name: str | None = None,
         algorithm: str | None = None,
         state: KeyState | None = None,
+        after: KeyRef | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyRecord]:
         with self._state.opened():
             records = [
@@ -93,8 +96,9 @@ class _Keys:
                 and name in {None, ref.name}
                 and algorithm in {None, ref.algorithm}
                 and state in {None, record.key.state}
+                and (after is None or _order(ref) > _order(after))
             ]
-        return sorted(records, key=lambda r: (r.key.name, r.key.algorithm, r.key.version))
+        return sorted(records, key=lambda record: _order(record.key.ref))[:limit]
 
     def kek_ids(self) -> frozenset[str]:
         with self._state.opened():
@@ -127,6 +131,10 @@ class _Keys:
         active = self.active(ref.tenant_id, ref.name, ref.algorithm)
         if record.key.state is KeyState.ACTIVE and active is not None and active.key.ref != ref:
             raise StateConflict(f"another version of {ref.algorithm} key {ref.name!r} is active")
+
+
+def _order(ref: KeyRef) -> tuple[str, str, int]:
+    return ref.name, ref.algorithm, ref.version
 
 
 class _Audit:
@@ -251,8 +259,33 @@ class _Policies:
             documents = self._state.policies.get(tenant_id)
             return documents[-1] if documents else None
 
+    def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
+        with self._state.opened():
+            documents = self._state.policies.get(tenant_id, [])
+            return next((one for one in documents if one.revision == number), None)
+
     def insert(self, document: PolicyDocument) -> None:
         self._state.push(self._state.policies.setdefault(document.tenant_id, []), document)
+
+
+class _Intents:
+    """Implements ``IntentRecords`` and ``IntentRecordsWriter``."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def all(self) -> Sequence[Intent]:
+        with self._state.opened():
+            return list(self._state.intents.values())
+
+    def add(self, intent: Intent) -> None:
+        self._state.put(self._state.intents, intent.id, intent)
+
+    def remove(self, intent_id: uuid.UUID) -> None:
+        before = self._state.intents.pop(intent_id, None)
+        if before is not None:
+            intents = self._state.intents
+            self._state.undo.append(lambda: intents.__setitem__(intent_id, before))
 
 
 class MemoryStore:
@@ -268,6 +301,7 @@ class MemoryStore:
         self.tenants = _Tenants(self._state)
         self.policies = _Policies(self._state)
         self.anchors = _Anchors(self._state)
+        self.intents = _Intents(self._state)
 
     def commit(self, work: "Callable[[MemoryStore], T]") -> T:
         """Run ``work`` under the lock; undo what it wrote if it raises."""

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from attrs import frozen
 from cryptography.exceptions import InvalidSignature
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from qpher_backends.primitives._opened import Opened
 from qpher_core.protocols import SignatureScheme, SigningKey, VerificationKey
 
 __all__ = ["COMPOSITES", "Composite", "CompositeScheme"]
@@ -139,7 +140,7 @@ class CompositeVerificationKey:
         return [self.verify(message, signature, context=context) for message, signature in pairs]
 
 
-class CompositeSigningKey:
+class CompositeSigningKey(Opened):
     """An opened composite private key."""
 
     __slots__ = ("_composite", "_ecdsa", "_mldsa", "public_key")
@@ -152,12 +153,6 @@ class CompositeSigningKey:
         self._ecdsa: ec.EllipticCurvePrivateKey | None = ecdsa
         point = ecdsa.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         self.public_key = mldsa.public_key + point
-
-    def __repr__(self) -> str:
-        return "<CompositeSigningKey>"
-
-    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
-        raise TypeError("an opened key cannot be pickled or copied")
 
     def sign(self, message: bytes, *, context: bytes = b"", deterministic: bool = False) -> bytes:
         """Sign with both parts; ``deterministic`` concerns the ML-DSA part."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+from qpher_backends.primitives._opened import Opened
 from qpher_backends.primitives.composite import COMPOSITES, CompositeScheme
 from qpher_backends.primitives.xwing import XWingScheme
 from qpher_core.protocols import KemScheme, SignatureScheme
@@ -20,7 +21,7 @@ _SIGNATURES: Final = ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
 # away seeds and expanded keys, these cannot.
 
 
-class _EncapsulationKey:
+class _EncapsulationKey(Opened):
     __slots__ = ("_key",)
 
     def __init__(self, key: mlkem.EncapsulationKey) -> None:
@@ -33,7 +34,7 @@ class _EncapsulationKey:
         return self._key.encapsulate_many(count)
 
 
-class _DecapsulationKey:
+class _DecapsulationKey(Opened):
     __slots__ = ("_key", "encapsulation_key")
 
     def __init__(self, key: mlkem.DecapsulationKey) -> None:
@@ -64,7 +65,7 @@ class _Kem:
         return _EncapsulationKey(self._scheme.load_encapsulation_key(data))
 
 
-class _VerificationKey:
+class _VerificationKey(Opened):
     __slots__ = ("_key",)
 
     def __init__(self, key: mldsa.VerificationKey) -> None:
@@ -84,7 +85,7 @@ class _VerificationKey:
         return self._key.verify_many(pairs, context=context)
 
 
-class _SigningKey:
+class _SigningKey(Opened):
     __slots__ = ("_key", "public_key")
 
     def __init__(self, key: mldsa.SigningKey) -> None:

@@ -4,12 +4,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
 
 from qpher_backends.primitives._mldsa import prehash_mu
+from qpher_backends.primitives._opened import Opened
 from qpher_backends.primitives.composite import COMPOSITES, CompositeScheme
 from qpher_backends.primitives.xwing import XWingScheme
 from qpher_core.errors import AlgorithmUnavailable
@@ -23,19 +24,7 @@ _DsaPrivate = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87P
 _DsaPublic = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 
 
-class _Opened:
-    """An opened key: shows nothing and cannot be pickled or copied."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
-        raise TypeError("an opened key cannot be pickled or copied")
-
-
-class _EncapsulationKey(_Opened):
+class _EncapsulationKey(Opened):
     __slots__ = ("_key",)
 
     def __init__(self, key: _KemPublic) -> None:
@@ -54,7 +43,7 @@ class _EncapsulationKey(_Opened):
         return [self.encapsulate() for _ in range(count)]
 
 
-class _DecapsulationKey(_Opened):
+class _DecapsulationKey(Opened):
     __slots__ = ("_key", "encapsulation_key")
 
     def __init__(self, key: _KemPrivate) -> None:
@@ -88,7 +77,7 @@ class _Kem:
         return _EncapsulationKey(self._public.from_public_bytes(data))
 
 
-class _VerificationKey(_Opened):
+class _VerificationKey(Opened):
     __slots__ = ("_encoded", "_key")
 
     def __init__(self, key: _DsaPublic) -> None:
@@ -117,7 +106,7 @@ class _VerificationKey(_Opened):
         return [self.verify(message, signature, context=context) for message, signature in pairs]
 
 
-class _SigningKey(_Opened):
+class _SigningKey(Opened):
     __slots__ = ("_key", "public_key")
 
     def __init__(self, key: _DsaPrivate) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 from pqcrypto import InvalidSignatureError
 
+from qpher_backends.primitives._opened import Opened
 from qpher_backends.primitives.composite import COMPOSITES, CompositeScheme
 from qpher_backends.primitives.xwing import XWingScheme
 from qpher_core.algorithms import ALGORITHMS
@@ -39,19 +40,13 @@ def _lacking(what: str) -> NoReturn:
     )
 
 
-class _Opened:
-    """An opened private key: shows nothing and cannot be pickled or copied."""
+class _Private(Opened):
+    """An opened private key."""
 
     __slots__ = ("_key",)
 
     def __init__(self, key: bytes) -> None:
         self._key: bytes | None = key
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
-        raise TypeError("an opened key cannot be pickled or copied")
 
     def close(self) -> None:
         self._key = None
@@ -79,7 +74,7 @@ class _EncapsulationKey:
         return [self.encapsulate() for _ in range(count)]
 
 
-class _DecapsulationKey(_Opened):
+class _DecapsulationKey(_Private):
     __slots__ = ("_module", "encapsulation_key")
 
     def __init__(self, module: ModuleType, public_key: bytes, key: bytes) -> None:
@@ -142,7 +137,7 @@ class _VerificationKey:
         return [self.verify(message, signature, context=context) for message, signature in pairs]
 
 
-class _SigningKey(_Opened):
+class _SigningKey(_Private):
     __slots__ = ("_module", "public_key")
 
     def __init__(self, module: ModuleType, public_key: bytes, key: bytes) -> None:

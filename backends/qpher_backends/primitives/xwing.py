@@ -9,10 +9,11 @@ shared secret (32) = SHA3-256(ss_M ‖ ss_X ‖ ct_X ‖ pk_X ‖ label)
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from qpher_backends.primitives._opened import Opened
 from qpher_core.errors import DecryptionFailed
 from qpher_core.protocols import DecapsulationKey, EncapsulationKey, KemScheme
 
@@ -60,7 +61,7 @@ class XWingEncapsulationKey:
         return [self.encapsulate() for _ in range(count)]
 
 
-class XWingDecapsulationKey:
+class XWingDecapsulationKey(Opened):
     """An opened X-Wing private key."""
 
     __slots__ = ("_mlkem", "_pk_x", "_x25519", "encapsulation_key")
@@ -70,12 +71,6 @@ class XWingDecapsulationKey:
         self._x25519: X25519PrivateKey | None = x25519
         self._pk_x = x25519.public_key().public_bytes_raw()
         self.encapsulation_key = mlkem.encapsulation_key + self._pk_x
-
-    def __repr__(self) -> str:
-        return "<XWingDecapsulationKey>"
-
-    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
-        raise TypeError("an opened key cannot be pickled or copied")
 
     def decapsulate(self, ciphertext: bytes) -> bytes:
         """Return the shared secret."""

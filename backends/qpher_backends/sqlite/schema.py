@@ -219,3 +219,9 @@ def m006_anchors(database: sqlite_utils.Database) -> None:
             note TEXT NOT NULL
         ) STRICT""",
     )
+
+
+@_migrations()
+def m007_intents(database: sqlite_utils.Database) -> None:
+    """Changes that another store takes part in, until they are settled."""
+    _run(database, "CREATE TABLE intents (id TEXT PRIMARY KEY, entries TEXT NOT NULL) STRICT")

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from qpher_backends.group_commit import GroupCommit
 from qpher_backends.sqlite.audit import AnchorTable, AuditTable, AuditWriter
 from qpher_backends.sqlite.schema import migrate
-from qpher_backends.sqlite.tables import KeyTable, PolicyTable, TenantTable
+from qpher_backends.sqlite.tables import IntentTable, KeyTable, PolicyTable, TenantTable
 from qpher_core.errors import StoreUnavailable, ValidationError
 
 __all__ = ["SQLiteStore", "open_store"]
@@ -60,6 +60,7 @@ class _Writer:
         self.policies = PolicyTable(run)
         self.anchors = AnchorTable(run)
         self.service_keys = KeyTable(run, "service_keys")
+        self.intents = IntentTable(run)
 
 
 class _Transaction:
@@ -123,6 +124,7 @@ class SQLiteStore:
         self.policies = PolicyTable(self._read)
         self.anchors = AnchorTable(self._read)
         self.service_keys = KeyTable(self._read, "service_keys")
+        self.intents = IntentTable(self._read)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {str(self._path)!r}>"

@@ -6,6 +6,7 @@ from the pool, for writing it is the connection of the transaction.
 """
 
 import functools
+import json
 import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Final
 from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
+    Intent,
     KeyRecord,
     KeyRef,
     KeyVersion,
@@ -24,7 +26,7 @@ from qpher_core.models import (
     rfc3339,
 )
 
-__all__ = ["KeyTable", "PolicyTable", "Run", "TenantTable"]
+__all__ = ["IntentTable", "KeyTable", "PolicyTable", "Run", "TenantTable"]
 
 Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -69,14 +71,20 @@ class KeyTable:
         name: str | None = None,
         algorithm: str | None = None,
         state: KeyState | None = None,
+        after: KeyRef | None = None,
+        limit: int | None = None,
     ) -> Sequence[KeyRecord]:
         """Return the records that match."""
         wanted = {"name": name, "algorithm": algorithm, "state": state and str(state)}
         given = {column: value for column, value in wanted.items() if value is not None}
         conditions = "".join(f" AND {column} = ?" for column in given)
+        values: list[object] = [str(tenant_id), *given.values()]
+        if after is not None:
+            conditions += " AND (name, algorithm, version) > (?, ?, ?)"
+            values += [after.name, after.algorithm, after.version]
         rows = self._run(
-            self._select + conditions + " ORDER BY name, algorithm, version",
-            (str(tenant_id), *given.values()),
+            self._select + conditions + " ORDER BY name, algorithm, version LIMIT ?",
+            (*values, -1 if limit is None else limit),
         )
         return [_record(row) for row in rows]
 
@@ -206,12 +214,48 @@ class PolicyTable:
         )
         return PolicyDocument(tenant_id, *rows[0]) if rows else None
 
+    def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
+        """Return one revision."""
+        rows = self._run(
+            "SELECT revision, rules FROM policies WHERE tenant_id = ? AND revision = ?",
+            (_owner(tenant_id), number),
+        )
+        return PolicyDocument(tenant_id, *rows[0]) if rows else None
+
     def insert(self, document: PolicyDocument) -> None:
         """Add the next revision."""
         self._run(
             "INSERT INTO policies VALUES (?, ?, ?)",
             (_owner(document.tenant_id), document.revision, document.rules),
         )
+
+
+class IntentTable:
+    """Implements ``IntentRecords`` and ``IntentRecordsWriter``."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def all(self) -> Sequence[Intent]:
+        """Return all intents."""
+        return [_intent(row) for row in self._run("SELECT id, entries FROM intents", ())]
+
+    def add(self, intent: Intent) -> None:
+        """Add an intent."""
+        entries = json.dumps([[str(tenant_id), seq] for tenant_id, seq in intent.entries])
+        self._run("INSERT INTO intents (id, entries) VALUES (?, ?)", (str(intent.id), entries))
+
+    def remove(self, intent_id: uuid.UUID) -> None:
+        """Remove an intent."""
+        self._run("DELETE FROM intents WHERE id = ?", (str(intent_id),))
+
+
+def _intent(row: tuple[Any, ...]) -> Intent:
+    try:
+        entries = tuple((uuid.UUID(tenant_id), int(seq)) for tenant_id, seq in json.loads(row[1]))
+        return Intent(uuid.UUID(row[0]), entries)
+    except (ValueError, TypeError):
+        raise IntegrityError("a stored intent is malformed: it was altered") from None
 
 
 def _owner(tenant_id: uuid.UUID | None) -> str:

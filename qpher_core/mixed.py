@@ -1,0 +1,332 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys in one store, the audit log in another (docs/decisions/0005-mixed-stores.md).
+
+A use of a key is one commit of the audit store. A change of keys is durable in the audit store
+first, as its entries and an *intent*, and then in the key store, with the same intent as a mark
+that the change was made. An intent without its mark is a change that never happened: before
+anything else is recorded, an entry says so. So nothing is changed that the log does not tell, and
+what the log tells is true or taken back by the next entry that anyone records.
+"""
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar, cast
+
+from qpher_core.audit.entry import EntryDraft, KeyAddress, build_entry
+from qpher_core.audit.records import StoredAnchor
+from qpher_core.discovery import open_store as open_any
+from qpher_core.errors import StoreUnavailable, ValidationError
+from qpher_core.models import AuditEntry, Intent
+from qpher_core.protocols import (
+    AnchorRecords,
+    AuditRecords,
+    AuditRecordsWriter,
+    IntentRecordsWriter,
+    KeyRecords,
+    Participant,
+    ParticipantWriter,
+    PolicyRecords,
+    Store,
+    StoreWriter,
+    TenantDirectory,
+)
+
+__all__ = ["MixedStore", "mix", "open_store", "recorder"]
+
+T = TypeVar("T")
+
+_KEYS: Final = "mixed:keys="
+_AUDIT: Final = " audit="
+
+#: Methods of writers that only read; any other counts as a change.
+_READS: Final = frozenset({"get", "active", "next_version", "latest", "head", "all"})
+
+_VOID: Final = "ERR_SERVICE_001: entry {} was not carried out: the key store did not commit"
+
+
+class _Unsettled(Exception):  # noqa: N818 - a signal, not an error
+    """Another change may be under way, or was cut short."""
+
+
+class _Turns:
+    """Uses of keys go side by side, changes alone; in one process, and never one in another.
+
+    Between processes the stores' own locks do this. Within one, a store whose readers wait for
+    its commits could otherwise wait for a commit that waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._inside: set[int] = set()
+        self._alone: int | None = None
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Go side by side with others."""
+        me = self._identify()
+        with self._condition:
+            self._condition.wait_for(lambda: self._alone is None)
+            self._inside.add(me)
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._inside.discard(me)
+                self._condition.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Go alone."""
+        me = self._identify()
+        with self._condition:
+            self._condition.wait_for(lambda: self._alone is None)
+            self._alone = me  # nobody else begins
+            self._condition.wait_for(lambda: not self._inside)
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._alone = None
+                self._condition.notify_all()
+
+    def _identify(self) -> int:
+        me = threading.get_ident()
+        if me == self._alone or me in self._inside:
+            raise RuntimeError("work must not commit: it is inside a commit already")
+        return me
+
+
+class _Watched:
+    """One of the writers of a transaction; tells when it is used for writing."""
+
+    def __init__(self, writer: object, written: Callable[[], None]) -> None:
+        self._writer = writer
+        self._written = written
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _READS:
+            self._written()
+        return getattr(self._writer, name)
+
+
+class _WatchedAudit:
+    """The audit writer of a transaction; remembers which entries are appended."""
+
+    def __init__(self, writer: AuditRecordsWriter) -> None:
+        self._writer = writer
+        self.entries: list[tuple[uuid.UUID, int]] = []
+
+    def append(self, entry: AuditEntry) -> None:
+        self._writer.append(entry)
+        self.entries.append((entry.tenant_id, entry.seq))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+
+class _Anchors:
+    """Anchors of the audit store; the statements about the keys that sign them are with those."""
+
+    def __init__(self, anchors: Any, statements: Any) -> None:
+        self._anchors = anchors
+        self._statements = statements
+
+    def statements(self) -> Sequence[str]:
+        found: Sequence[str] = self._statements.statements()
+        return found
+
+    def add_statement(self, note: str) -> None:
+        self._statements.add_statement(note)
+
+    def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
+        found: StoredAnchor | None = self._anchors.latest(tenant_id)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._anchors, name)
+
+
+class _Writer:
+    """Implements ``StoreWriter`` on a transaction of each of the two stores."""
+
+    def __init__(self, keys: ParticipantWriter, audit: ParticipantWriter) -> None:
+        self.changed = False
+
+        def watched(writer: object) -> Any:
+            return _Watched(writer, self._change)
+
+        self.keys = watched(keys.keys)
+        self.service_keys = watched(keys.service_keys)
+        self.tenants = watched(keys.tenants)
+        self.policies = watched(keys.policies)
+        self.audit = _WatchedAudit(audit.audit)
+        self.anchors = _Anchors(audit.anchors, watched(keys.anchors))
+
+    def _change(self) -> None:
+        self.changed = True
+
+
+class _Recorder:
+    """A ``StoreWriter`` that only appends to the log; keys, tenants and policies can be read."""
+
+    def __init__(self, keys: Store, audit: ParticipantWriter) -> None:
+        self.keys = keys.keys
+        self.service_keys = keys.service_keys
+        self.tenants = keys.tenants
+        self.policies = keys.policies
+        self.audit = audit.audit
+        self.anchors = audit.anchors
+
+
+class MixedStore:
+    """Implements ``Store`` over two others: keys, tenants and policies in one, the log in another.
+
+    Either may be of any kind. While the audit store does not answer nothing is done at all.
+    """
+
+    def __init__(self, keys: Participant, audit: Participant) -> None:
+        self._keys_store = keys
+        self._audit_store = audit
+        self._turns = _Turns()
+        self.keys: KeyRecords = keys.keys
+        self.service_keys: KeyRecords = keys.service_keys
+        self.tenants: TenantDirectory = keys.tenants
+        self.policies: PolicyRecords = keys.policies
+        self.audit: AuditRecords = audit.audit
+        self.anchors: AnchorRecords = cast("AnchorRecords", _Anchors(audit.anchors, keys.anchors))
+        if keys.intents.all() or audit.intents.all():
+            self.commit(lambda _: None)
+
+    def __repr__(self) -> str:
+        return f"<MixedStore keys={self._keys_store!r} audit={self._audit_store!r}>"
+
+    @property
+    def default_protector(self) -> str:
+        """That of the key store."""
+        return self._keys_store.default_protector
+
+    def commit(self, work: Callable[[StoreWriter], T]) -> T:
+        """Run ``work`` in a transaction of each store; the audit store commits first."""
+        with self._turns.alone():
+            try:
+                return self._keys_store.commit(lambda keys: self._commit(keys, work))
+            except StoreUnavailable:
+                # What the log tells already is taken back at once, if that is possible.
+                with contextlib.suppress(StoreUnavailable):
+                    if self._audit_store.intents.all():
+                        self._keys_store.commit(lambda keys: self._commit(keys, lambda _: None))
+                raise
+
+    def record(self, work: Callable[[StoreWriter], T]) -> T:
+        """Run ``work``, which appends to the log and changes nothing else: one durable commit.
+
+        Keys can change while it runs, but their change is in the log by then, as an intent.
+        """
+
+        def recording(audit: ParticipantWriter) -> T:
+            if audit.intents.all():
+                raise _Unsettled
+            return work(cast("StoreWriter", _Recorder(self._keys_store, audit)))
+
+        try:
+            with self._turns.together():
+                return self._audit_store.commit(recording)
+        except _Unsettled:
+            return self.commit(work)
+
+    def close(self) -> None:
+        """Close both stores."""
+        self._keys_store.close()
+        self._audit_store.close()
+
+    def _commit(self, keys: ParticipantWriter, work: Callable[[StoreWriter], T]) -> T:
+        """Run ``work`` inside a transaction of the key store; the log is durable on return."""
+
+        def inside(audit: ParticipantWriter) -> T:
+            self._settle(keys.intents, audit)
+            writer = _Writer(keys, audit)
+            value = work(cast("StoreWriter", writer))
+            if writer.changed and writer.audit.entries:
+                intent = Intent(uuid.uuid4(), tuple(writer.audit.entries))
+                audit.intents.add(intent)
+                keys.intents.add(intent)
+            return value
+
+        return self._audit_store.commit(inside)
+
+    def _settle(self, marks: IntentRecordsWriter, audit: ParticipantWriter) -> None:
+        """Take back what never happened. Whoever holds both locks is alone: none is under way."""
+        made = {intent.id for intent in marks.all()}
+        for intent in audit.intents.all():
+            if intent.id not in made:
+                for tenant_id, seq in intent.entries:
+                    self._take_back(audit.audit, tenant_id, seq)
+            audit.intents.remove(intent.id)
+        for intent_id in made:
+            marks.remove(intent_id)
+
+    def _take_back(self, audit: AuditRecordsWriter, tenant_id: uuid.UUID, seq: int) -> None:
+        """Append the entry that says that another one was not carried out."""
+        for entry in self._audit_store.audit.read(tenant_id, start=seq, limit=1):
+            size, head = audit.head(tenant_id)
+            audit.append(
+                build_entry(
+                    _draft_of(entry, _VOID.format(seq)),
+                    tenant_id=tenant_id,
+                    seq=size,
+                    prev_hash=head,
+                    time=datetime.now(UTC),
+                )
+            )
+
+
+def _draft_of(entry: AuditEntry, reason: str) -> EntryDraft:
+    fields = entry.fields
+    key = fields["key"]
+    return EntryDraft(
+        actor=fields["actor"],
+        action=fields["action"],
+        key=None if key is None else KeyAddress(key["name"], key["algorithm"], key["version"]),
+        outcome="failed",
+        reason=reason,
+        request_id=uuid.UUID(fields["request_id"]),
+        context=None if fields["context"] is None else bytes.fromhex(fields["context"]),
+        content=None,
+    )
+
+
+def recorder(store: Store) -> Callable[[Callable[[StoreWriter], T]], T]:
+    """Return how work that only appends to the log is committed."""
+    return store.record if isinstance(store, MixedStore) else store.commit
+
+
+def mix(keys: Store, audit: Store) -> MixedStore:
+    """Return a store of two. Raises ``ValidationError`` if one of them cannot take part."""
+    for store, parameter in ((keys, "keys"), (audit, "audit")):
+        if not hasattr(store, "intents"):
+            raise ValidationError(
+                f"the store of the {parameter} cannot be mixed with another: it keeps no intents",
+                parameter=parameter,
+            )
+    return MixedStore(cast("Participant", keys), cast("Participant", audit))
+
+
+def open_store(url: str) -> MixedStore:
+    """Open ``mixed:keys=<URL> audit=<URL>``; the entry point."""
+    keys_url, separator, audit_url = url.removeprefix(_KEYS).partition(_AUDIT)
+    if not url.startswith(_KEYS) or not separator or _AUDIT in audit_url:
+        raise ValidationError("url must be 'mixed:keys=<URL> audit=<URL>'", parameter="url")
+    keys = open_any(keys_url, parameter="keys")
+    try:
+        audit = open_any(audit_url, parameter="audit")
+        try:
+            return mix(keys, audit)
+        except BaseException:
+            audit.close()
+            raise
+    except BaseException:
+        keys.close()
+        raise

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``kms.policies``: the stored rules of the service and of each tenant (docs/policy.md)."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from attrs import field, frozen
+
+from qpher_core.algorithms import find
+from qpher_core.audit.anchor_keys import SERVICE
+from qpher_core.calls import Effect
+from qpher_core.errors import NotFound, ValidationError
+from qpher_core.models import Decision, KeyRef, PolicyDocument, PolicyRequest, Tenant
+from qpher_core.operations import OPERATIONS
+from qpher_core.pipeline import Pipeline
+from qpher_core.policy.chain import RuleChain, Verdict
+from qpher_core.policy.documents import diff_documents, parse_rules
+from qpher_core.protocols import PolicyEngine, Store, StoreWriter
+from qpher_core.validation import check_name
+
+__all__ = ["Explanation", "Policies"]
+
+_OPERATOR: Final = "operator"
+
+
+class _Tenants(Protocol):
+    def get(self, tenant: str | uuid.UUID) -> Tenant: ...
+
+
+@frozen
+class Explanation:
+    """What policy would decide, and why.
+
+    Attributes:
+        decision: the decision.
+        verdicts: what each rule says, in order; empty for an engine without rules.
+    """
+
+    decision: Decision
+    verdicts: Sequence[Verdict] = field(factory=tuple)
+
+
+class Policies:
+    """The stored rules. Every change is recorded, in the tenant's log or in the service's."""
+
+    def __init__(
+        self,
+        store: Store,
+        pipeline: Pipeline,
+        engine: PolicyEngine,
+        tenants: _Tenants,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._engine = engine
+        self._tenants = tenants
+        self._clock = clock
+
+    def get(self, tenant: str | uuid.UUID | None = None) -> PolicyDocument | None:
+        """Return the current rules of a tenant, or of the service."""
+        return self._store.policies.get(self._id(tenant))
+
+    def revision(self, number: int, tenant: str | uuid.UUID | None = None) -> PolicyDocument:
+        """Return one revision of the rules of a tenant, or of the service, from 1.
+
+        Raises:
+            NotFound: there is no such revision.
+        """
+        found = self._store.policies.revision(self._id(tenant), number)
+        if found is None:
+            raise NotFound("no such revision of the rules", parameter="number")
+        return found
+
+    def diff(self, old: int, new: int, tenant: str | uuid.UUID | None = None) -> str:
+        """Return the difference of two revisions as a unified diff, a rule to a line.
+
+        Raises:
+            NotFound: there is no such revision.
+        """
+        first, second = (self.revision(number, tenant).rules for number in (old, new))
+        return diff_documents(first, second, names=(f"revision {old}", f"revision {new}"))
+
+    def explain(
+        self,
+        tenant: str | uuid.UUID,
+        action: str,
+        *,
+        actor: str = _OPERATOR,
+        algorithm: str | None = None,
+        key_name: str | None = None,
+        key_version: int | None = None,
+        scopes: frozenset[str] | None = None,
+        payload_bytes: int = 0,
+        source: str | None = None,
+        time: datetime | None = None,
+    ) -> Explanation:
+        """Say what policy would decide on a request, and which rule why. Nothing is done.
+
+        Raises:
+            ValidationError: there is no such action or algorithm.
+            NotFound: there is no such tenant.
+        """
+        owner = self._tenants.get(tenant)
+        if action not in OPERATIONS:
+            raise ValidationError(
+                f"action must be one of: {', '.join(OPERATIONS)}", parameter="action"
+            )
+        row = None if algorithm is None else find(algorithm)
+        features = OPERATIONS[action].features
+        state = None
+        if row is not None and key_name is not None:
+            state = self._state(owner.id, key_name, row.name, key_version)
+        request = PolicyRequest(
+            tenant_id=owner.id,
+            plan=owner.plan,
+            actor=actor,
+            scopes=scopes,
+            action=action,
+            features=features | {"hybrid"} if row is not None and row.hybrid else features,
+            key_name=key_name,
+            algorithm=None if row is None else row.name,
+            key_version=key_version,
+            key_state=state,
+            context_keys=frozenset(),
+            payload_bytes=payload_bytes,
+            time=time or self._clock(),
+            source=source,
+        )
+        verdicts = self._engine.explain(request) if isinstance(self._engine, RuleChain) else ()
+        return Explanation(self._engine.decide(request), verdicts)
+
+    def _state(
+        self, tenant_id: uuid.UUID, name: str, algorithm: str, version: int | None
+    ) -> str | None:
+        keys = self._store.keys
+        if version is None:
+            record = keys.active(tenant_id, name, algorithm)
+        else:
+            record = keys.get(KeyRef(tenant_id, name, algorithm, version))
+        return None if record is None else str(record.key.state)
+
+    def set(
+        self, rules: str, *, tenant: str | uuid.UUID | None = None, actor: str = _OPERATOR
+    ) -> PolicyDocument:
+        """Replace the rules of a tenant, or of the service, from the next operation on.
+
+        Args:
+            rules: a JSON array of rules, or TOML (docs/policy.md).
+            tenant: name or id; the service itself where none is given.
+            actor: who does it, for the audit log.
+
+        Raises:
+            ValidationError: the rules are malformed; the message names which.
+        """
+        parsed = parse_rules(rules)
+        tenant_id = self._id(tenant)
+        if tenant_id is None and not parsed:
+            raise ValidationError(
+                "rules of the service must not be empty: that denies everything",
+                parameter="rules",
+            )
+
+        def change(writer: StoreWriter) -> Effect[PolicyDocument]:
+            current = writer.policies.get(tenant_id)
+            document = PolicyDocument(tenant_id, current.revision + 1 if current else 1, rules)
+            writer.policies.insert(document)
+            return Effect(document, rules.encode())
+
+        return self._pipeline.administer(
+            OPERATIONS["policies.set"],
+            tenant_id or SERVICE,
+            check_name(actor, "actor"),
+            change,
+        )
+
+    def _id(self, tenant: str | uuid.UUID | None) -> uuid.UUID | None:
+        return None if tenant is None else self._tenants.get(tenant).id
