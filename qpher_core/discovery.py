@@ -6,13 +6,14 @@ entry point in one of the groups below. A ready-made object is accepted wherever
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any, Final
 
 from qpher_core.errors import AlgorithmUnavailable, ValidationError
+from qpher_core.policy.all_of import AllOf
 from qpher_core.protocols import KeyProtector, PolicyEngine, Primitives, Store
 
 __all__ = ["open_policy", "open_primitives", "open_protector", "open_store", "providers_of"]
@@ -49,7 +50,9 @@ def _load(group: str, name: str, parameter: str) -> Callable[..., Any]:
     except ImportError as error:
         if error.name is None:
             raise AlgorithmUnavailable(f"{parameter} {name!r} refuses to work: {error}") from error
-        advice = str(error) if error.name == _NATIVE_MODULE else f"pip install 'qpher-core[{name}]'"
+        extra = point.extras[0] if point.extras else name
+        built = error.name != _NATIVE_MODULE
+        advice = f"pip install 'qpher-core[{extra}]'" if built else str(error)
         raise ValidationError(
             f"{parameter} {name!r} needs a package that is missing ({error.name}): {advice}",
             parameter=parameter,
@@ -83,11 +86,19 @@ def open_protector(target: str | KeyProtector, *, create: bool) -> KeyProtector:
     return protector
 
 
-def open_policy(target: str | PolicyEngine, store: Store) -> PolicyEngine:
-    """Return the policy engine that a URL names; ``rules:`` reads the store's documents."""
+def open_policy(
+    target: str | PolicyEngine | Sequence[str | PolicyEngine], store: Store
+) -> PolicyEngine:
+    """Return the policy engine that a URL names, or one that asks several in order.
+
+    ``rules:`` reads the store's documents.
+    """
+    if isinstance(target, Sequence) and not isinstance(target, str):
+        return AllOf([open_policy(one, store) for one in target])
     if not isinstance(target, str):
         return target
-    engine: PolicyEngine = _load(_POLICIES, _scheme(target, "policy"), "policy")(target, store)
+    scheme = _scheme(target, "policy")
+    engine: PolicyEngine = _load(_POLICIES, scheme, "policy")(target, store)
     return engine
 
 

@@ -31,6 +31,7 @@ from qpher_core.models import (
 )
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
+from qpher_core.policy.all_of import close_engine
 from qpher_core.policy.chain import DEFAULT_RULES
 from qpher_core.policy.plans import check_plan
 from qpher_core.protocols import (
@@ -204,6 +205,7 @@ class Qpher:
         self._store = store
         self._protector = protector
         self._primitives = primitives
+        self._policy = policy
         self._keys = SealedKeyStore(store.keys, protector, primitives)
         self._audit = StoredAuditLog(store.audit, _now)
         self._service_keys = SealedKeyStore(store.service_keys, protector, primitives)
@@ -270,6 +272,7 @@ class Qpher:
         self._keys.close()
         self._service_keys.close()
         self._protector.close()
+        close_engine(self._policy)
         self._store.close()
 
 
@@ -278,7 +281,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     *,
     keys: str | Store | None = None,
     audit: str | Store | None = None,
-    policy: str | PolicyEngine = "rules:",
+    policy: str | PolicyEngine | Sequence[str | PolicyEngine] = "rules:",
     protector: str | KeyProtector | None = None,
     primitives: str | Primitives | None = None,
     policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
@@ -291,7 +294,8 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
             ``sqlite:///qpher.db`` (a relative path) or ``memory:``; or a ready-made store.
         keys: the same, under the name that it has where stores are mixed.
         audit: where the audit log and its anchors are kept, if not there.
-        policy: ``rules:``, or a ready-made policy engine.
+        policy: ``rules:``, another engine (docs/policy.md) or a ready-made one; of several, all
+            must allow.
         protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``; the
             store's own choice where none is given.
         primitives: name of a provider, or a ready-made one.

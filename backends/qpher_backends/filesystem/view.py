@@ -21,7 +21,7 @@ from qpher_core.errors import IntegrityError, StoreUnavailable
 __all__ = ["Documents", "Look", "Transaction", "View", "encoded"]
 
 T = TypeVar("T")
-Parse = Callable[[Mapping[str, Any]], T]
+Parse = Callable[[Mapping[str, Any]], T]  #: a function with a name of its own, not a lambda
 
 _KEPT: Final = 4096  # parsed documents, and listings
 
@@ -89,7 +89,7 @@ class Documents:
 
     def read(self, path: str, parse: Parse[T], version: int) -> T | None:
         """Implement :meth:`View.read`."""
-        slot = (path, "document")
+        slot = (path, parse.__qualname__)  # two readers may make different things of it
         known = self._cache.get(slot)
         full = f"{self._root}/{path}"
         if known is not None and known.version == version and known.mark == _mark_of(full):

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy engines to talk to over real sockets: a Rego interpreter, and servers that misbehave."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from regopy import Interpreter
+
+__all__ = ["HTTP_ANSWERS", "answering", "hanging_up", "rego", "saying"]
+
+#: Answers to the request's JSON: the status, headers and body.
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[object], Answer]) -> Iterator[str]:
+    """Serve HTTP on loopback; yields host and port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, headers, content = answer(json.loads(body))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with contextlib.suppress(OSError):  # a client that has given up
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def saying(content: bytes, status: int = 200, **headers: str) -> Callable[[object], Answer]:
+    """Answer always the same."""
+    return lambda _: (status, headers, content)
+
+
+def rego(policy: str) -> Callable[[object], Answer]:
+    """Answer as the Data API does, by a Rego policy with ``data.qpher.allow``."""
+    lock = threading.Lock()
+
+    def answer(document: object) -> Answer:
+        assert isinstance(document, dict)
+        with lock:
+            interpreter = Interpreter()
+            interpreter.add_module("qpher", policy)
+            interpreter.set_input(document["input"])
+            results = interpreter.query("x := data.qpher.allow").results
+        bound = [result.bindings for result in results if "x" in result.bindings]
+        found = {"result": bound[0]["x"]} if bound else {}
+        return 200, {}, json.dumps(found).encode()
+
+    return answer
+
+
+@contextlib.contextmanager
+def hanging_up(first: bytes = b"", *, wait: bool = False) -> Iterator[str]:
+    """Accept connections, send a few bytes, and then hang up or say nothing more."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    kept: list[socket.socket] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the listener was closed
+            while True:
+                connection, _ = listener.accept()
+                connection.recv(1 << 16)
+                connection.sendall(first)
+                kept.append(connection)
+                if not wait:
+                    connection.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in kept:
+            connection.close()
+        thread.join()
+
+
+#: What servers answer that is no allowance, by name.
+HTTP_ANSWERS = {
+    "500": saying(b'{"result":true,"allow":true}', 500),
+    "201": saying(b'{"result":true,"allow":true}', 201),
+    "204": saying(b"", 204),
+    "redirect": saying(b"", 302, Location="/v1/data/other"),
+    "nothing": saying(b""),
+    "{}": saying(b"{}"),
+    "null": saying(b"null"),
+    "true": saying(b"true"),
+    "[true]": saying(b"[true]"),
+    '"true"': saying(b'{"result":"true","allow":"true"}'),
+    "1": saying(b'{"result":1,"allow":1}'),
+    "null result": saying(b'{"result":null,"allow":null}'),
+    "object": saying(b'{"result":{"allow":true},"allow":{"result":true}}'),
+    "capital": saying(b'{"Result":true,"Allow":true}'),
+    "not JSON": saying(b'{"result":true'),
+    "deep": saying(b"[" * 60_000),
+    "a megabyte": saying(b'{"result":true,"allow":true,"x":"' + bytes(1 << 20) + b'"}'),
+    "not UTF-8": saying(b'{"result":true,"allow":true,"x":"\xff"}'),
+}
