@@ -35,7 +35,7 @@ LEAKS = {
     # A table looked up with a secret index: the first byte of a seed that Keccak absorbs.
     "index": (
         "ct_kem ct_dsa",
-        "keccak.c",
+        "keccak_lanes.c",
         "        last[j][rest] = suffix;\n",
         (
             "        static const volatile uint8_t table[256] = {0};\n"

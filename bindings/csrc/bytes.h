@@ -54,4 +54,17 @@ static inline void store64_le(uint8_t p[8], uint64_t x)
     p[7] = (uint8_t)(x >> 56);
 }
 
+/* s[i] ^= word i of in, and word i of out = s[i]. */
+static inline void add_words_le(uint64_t *s, const uint8_t *in, unsigned words)
+{
+    for (unsigned i = 0; i < words; i++)
+        s[i] ^= load64_le(in + 8 * i);
+}
+
+static inline void store_words_le(uint8_t *out, const uint64_t *s, unsigned words)
+{
+    for (unsigned i = 0; i < words; i++)
+        store64_le(out + 8 * i, s[i]);
+}
+
 #endif

@@ -4,12 +4,14 @@
 
 #include "keccak.h"
 #include "mldsa_poly.h"
+#include "mlkem_poly.h"
 #include "qpher_native.h"
 
 /* The only mutable global of the core. */
 struct qpher_dispatch qpher_dispatch = {
     .path = QPHER_CPU_PORTABLE,
     .keccak = &keccak_portable,
+    .mlkem = &mlkem_portable,
     .mldsa = &mldsa_portable,
 };
 
@@ -40,6 +42,7 @@ int qpher_init(int path)
         return QPHER_ERR_CPU;
     qpher_dispatch.path = (enum qpher_cpu_path)path;
     qpher_dispatch.keccak = keccak_unit_for(path);
+    qpher_dispatch.mlkem = mlkem_unit_for(path);
     qpher_dispatch.mldsa = mldsa_unit_for(path);
     return path;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* FIPS 202: the portable permutation, the sponge, SHA3 and SHAKE, and many instances at once. */
+/* FIPS 202: the portable permutation, the sponge, SHA3 and SHAKE. */
 #include "keccak.h"
 
 #include <string.h>
@@ -145,18 +145,6 @@ static void add_byte(uint64_t s[25], uint32_t pos, uint8_t x)
     s[pos / 8] ^= (uint64_t)x << 8 * (pos % 8);
 }
 
-static void add_words(uint64_t s[25], const uint8_t *in, unsigned words)
-{
-    for (unsigned i = 0; i < words; i++)
-        s[i] ^= load64_le(in + 8 * i);
-}
-
-static void get_words(uint8_t *out, const uint64_t s[25], unsigned words)
-{
-    for (unsigned i = 0; i < words; i++)
-        store64_le(out + 8 * i, s[i]);
-}
-
 void shake128_init(keccak_sponge *k)
 {
     sponge_init(k, SHAKE128_RATE);
@@ -171,7 +159,7 @@ void shake_absorb(keccak_sponge *k, const uint8_t *in, size_t len)
 {
     while (len > 0) {
         if (k->pos == 0 && len >= k->rate) {
-            add_words(k->s, in, k->rate / 8);
+            add_words_le(k->s, in, k->rate / 8);
             keccak_f1600(k->s);
             in += k->rate;
             len -= k->rate;
@@ -237,22 +225,10 @@ static __attribute__((noinline)) void wipe_frame_of_x1(void)
     qpher_wipe(frame, sizeof frame);
 }
 
-static __attribute__((noinline)) void wipe_frame_of_x8(void)
-{
-    uint8_t frame[2816];
-    qpher_wipe(frame, sizeof frame);
-}
-
 void keccak_sponge_wipe(keccak_sponge *k)
 {
     qpher_wipe(k, sizeof *k);
     wipe_frame_of_x1();
-}
-
-void keccak_lanes_wipe(keccak_lanes *k)
-{
-    qpher_wipe(k->s, 25 * sizeof k->s[0] * ((k->n + k->lanes - 1) / k->lanes * k->lanes));
-    wipe_frame_of_x8();
 }
 
 static void hash(uint8_t *out, size_t out_len, uint32_t rate, uint8_t suffix, const uint8_t *in,
@@ -284,115 +260,6 @@ void shake128(uint8_t *out, size_t out_len, const uint8_t *in, size_t in_len)
 void shake256(uint8_t *out, size_t out_len, const uint8_t *in, size_t in_len)
 {
     hash(out, out_len, SHAKE256_RATE, KECCAK_SUFFIX_SHAKE, in, in_len);
-}
-
-/* ---- Many instances -------------------------------------------------------------------- */
-
-/* The layout that costs least for n instances: plain states on a CPU that permutes one at a
- * time and for a single instance; else as few interleaved lanes as hold them. */
-static uint32_t layout(unsigned n)
-{
-    const unsigned preferred = keccak_preferred_lanes();
-    if (n == 1 || preferred == 1)
-        return 1;
-    return n <= 4 || preferred == 4 ? 4 : 8;
-}
-
-/* Instances come in groups of k->lanes; group g starts at k->s[25 * g]. */
-
-static void permute(keccak_lanes *k)
-{
-    const struct keccak_unit *unit = qpher_dispatch.keccak;
-    for (unsigned g = 0; g < k->n; g += k->lanes) {
-        if (k->lanes == 8)
-            unit->f1600_x8(k->s + 25 * g);
-        else if (k->lanes == 4)
-            unit->f1600_x4(k->s + 25 * g);
-        else
-            unit->f1600(k->s + 25 * g);
-    }
-}
-
-/* Adds words from in[j] + offset to each instance; lanes past n get those of instance 0. */
-static void add_lanes(keccak_lanes *k, const uint8_t *const in[], size_t offset, unsigned words)
-{
-    const struct keccak_unit *unit = qpher_dispatch.keccak;
-    const uint8_t *from[KECCAK_MAX_LANES];
-    for (unsigned j = 0; j < KECCAK_MAX_LANES; j++)
-        from[j] = in[j < k->n ? j : 0] + offset;
-    for (unsigned g = 0; g < k->n; g += k->lanes) {
-        if (k->lanes == 8)
-            unit->add_x8(k->s + 25 * g, from + g, words);
-        else if (k->lanes == 4)
-            unit->add_x4(k->s + 25 * g, from + g, words);
-        else
-            add_words(k->s + 25 * g, from[g], words);
-    }
-}
-
-void keccak_lanes_absorb_suffix(keccak_lanes *k, unsigned n, unsigned rate, uint8_t suffix,
-                                const uint8_t *const in[], size_t inlen)
-{
-    /* Room for the last words of each input and the suffix, zeroed word by word as used. */
-    uint8_t last[KECCAK_MAX_LANES][SHAKE128_RATE];
-    const uint8_t *tails[KECCAK_MAX_LANES] = {0};
-    size_t done = 0, rest;
-    unsigned words;
-
-    k->rate = rate;
-    k->n = n;
-    k->lanes = layout(n);
-    memset(k->s, 0, 25 * sizeof k->s[0] * ((n + k->lanes - 1) / k->lanes * k->lanes));
-    for (; inlen - done >= rate; done += rate) {
-        add_lanes(k, in, done, rate / 8);
-        permute(k);
-    }
-
-    rest = inlen - done;
-    words = (unsigned)(rest / 8 + 1);
-    for (unsigned j = 0; j < n; j++) {
-        memset(last[j] + 8 * (words - 1), 0, 8);
-        memcpy(last[j], in[j] + done, rest);
-        last[j][rest] = suffix;
-        tails[j] = last[j];
-    }
-    add_lanes(k, tails, 0, words);
-    for (unsigned j = 0; j < n; j++) {
-        /* The last bit of pad10*1; in group order it is the same word in every layout. */
-        const unsigned g = j / k->lanes * k->lanes;
-        k->s[25 * g + k->lanes * (rate / 8 - 1) + j % k->lanes] ^= (uint64_t)1 << 63;
-        qpher_wipe(last[j], 8 * words);
-    }
-}
-
-void keccak_lanes_absorb(keccak_lanes *k, unsigned n, unsigned rate, const uint8_t *const in[],
-                         size_t inlen)
-{
-    keccak_lanes_absorb_suffix(k, n, rate, KECCAK_SUFFIX_SHAKE, in, inlen);
-}
-
-void keccak_lanes_squeeze_blocks(keccak_lanes *k, uint8_t *const out[], size_t nblocks)
-{
-    const struct keccak_unit *unit = qpher_dispatch.keccak;
-    const unsigned words = k->rate / 8;
-    uint8_t unused[SHAKE128_RATE]; /* what lanes past n squeeze; they hold copies of instance 0 */
-    uint8_t *to[KECCAK_MAX_LANES];
-
-    for (size_t b = 0; b < nblocks; b++) {
-        permute(k);
-        for (unsigned j = 0; j < KECCAK_MAX_LANES; j++)
-            to[j] = j < k->n ? out[j] + b * k->rate : unused;
-        for (unsigned g = 0; g < k->n; g += k->lanes) {
-            if (k->lanes == 8)
-                unit->get_x8(to + g, k->s + 25 * g, words);
-            else if (k->lanes == 4)
-                unit->get_x4(to + g, k->s + 25 * g, words);
-            else
-                get_words(to[g], k->s + 25 * g, words);
-        }
-    }
-    if (k->n % k->lanes != 0)
-        qpher_wipe(unused, sizeof unused);
 }
 
 /* ---- Public, with checks ------------------------------------------------------------------ */

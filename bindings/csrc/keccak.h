@@ -76,6 +76,21 @@ void keccak_lanes_squeeze_blocks(keccak_lanes *k, uint8_t *const out[], size_t n
 
 void keccak_lanes_wipe(keccak_lanes *k);
 
+/* ---- Independent calls that share permutations --------------------------------------- */
+
+/* One block of input. Without a state: len < rate bytes, padded after the suffix, into a fresh
+ * state, and then blocks * rate bytes to out. With a state: a block of rate bytes, which it absorbs
+ * (one permutation); no output. */
+struct keccak_call {
+    const uint8_t *in;
+    uint8_t *out;
+    uint64_t *state;
+    uint8_t len, rate, suffix, blocks;
+};
+
+/* Runs n calls, as many at once as this CPU permutes; neighbours share lanes. */
+void keccak_calls(const struct keccak_call *calls, unsigned n);
+
 /* ---- Units: what a code path provides  ---- */
 
 /* add: word i of instance j ^= word i of in[j], for i < words (one block or less).

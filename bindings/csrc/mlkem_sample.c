@@ -1,125 +1,140 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ML-KEM: sampling the matrix and the noise (FIPS 203 section 4.2.2), many lanes at a time. */
+/* ML-KEM: sampling the matrix and the noise, many lanes at a time. */
 #include <string.h>
 
-#include "bytes.h"
+#include "cpu.h"
 #include "ct.h"
-#include "keccak.h"
-#include "mlkem_poly.h"
-#include "qpher_native.h"
+#include "mlkem_sample.h"
 
-enum {
-    FIRST_BLOCKS = 3, /* 504 bytes give 273 of the 256 coefficients on average */
-    XOF_INPUT = MLKEM_SYM_BYTES + 2,
-    PRF_INPUT = MLKEM_SYM_BYTES + 1,
-    PRF_BLOCKS = 2, /* 64 * eta bytes: 128 or 192 */
-    PRF_BYTES = PRF_BLOCKS * SHAKE256_RATE
-};
+enum { SYM = MLKEM_SYM_BYTES };
 
-/* Algorithm 7 lines 4 to 16 on len bytes (a multiple of 3): appends what is below q. The input
- * comes from the public rho, so branches on it tell nothing. */
-static unsigned reject(int16_t *c, unsigned have, const uint8_t *in, unsigned len)
+void mlkem_queue_start(struct mlkem_queue *q)
 {
-    for (unsigned i = 0; i < len && have < MLKEM_N; i += 3) {
-        const uint32_t three = load24_le(in + i);
-        const uint16_t d1 = three & 0xfff, d2 = (uint16_t)(three >> 12);
-        if (d1 < MLKEM_Q)
-            c[have++] = (int16_t)d1;
-        if (d2 < MLKEM_Q && have < MLKEM_N)
-            c[have++] = (int16_t)d2;
-    }
-    return have;
+    q->n = 0;
 }
 
-/* n <= 8 polynomials from their XOF inputs. */
-static void sample_ntt(mlkem_poly *p, unsigned n, const uint8_t *const in[])
+/* Algorithm 7 where three blocks were not enough (one polynomial in 140): the same with more. */
+static void sample_longer(mlkem_poly *p, unsigned have, const uint8_t input[SYM + 2])
 {
-    uint8_t blocks[KECCAK_MAX_LANES][FIRST_BLOCKS * SHAKE128_RATE];
-    uint8_t *out[KECCAK_MAX_LANES];
-    unsigned have[KECCAK_MAX_LANES], missing = 0;
-    keccak_lanes lanes;
-
-    keccak_lanes_absorb(&lanes, n, SHAKE128_RATE, in, XOF_INPUT);
-    for (unsigned i = 0; i < n; i++)
-        out[i] = blocks[i];
-    keccak_lanes_squeeze_blocks(&lanes, out, FIRST_BLOCKS);
-    for (unsigned i = 0; i < n; i++) {
-        have[i] = reject(p[i].c, 0, blocks[i], sizeof blocks[i]);
-        missing |= have[i] < MLKEM_N;
+    uint8_t block[SHAKE128_RATE];
+    keccak_sponge xof;
+    shake128_init(&xof);
+    shake_absorb(&xof, input, SYM + 2);
+    shake_finalize(&xof);
+    for (unsigned i = 0; have < MLKEM_N; i++) {
+        shake_squeeze(&xof, block, sizeof block);
+        if (i >= MLKEM_XOF_BLOCKS)
+            have = qpher_dispatch.mlkem->reject_uniform(p, have, block, sizeof block);
     }
-    while (missing) {
-        keccak_lanes_squeeze_blocks(&lanes, out, 1);
-        missing = 0;
-        for (unsigned i = 0; i < n; i++) {
-            have[i] = reject(p[i].c, have[i], blocks[i], SHAKE128_RATE);
-            missing |= have[i] < MLKEM_N;
+}
+
+static void run(struct mlkem_queue *q)
+{
+    keccak_calls(q->calls, q->n);
+    for (unsigned i = 0; i < q->n; i++) {
+        mlkem_poly *p = q->polys[i];
+        unsigned have;
+        if (p == NULL)
+            continue;
+        /* From the public rho, so branches on it tell nothing. */
+        have = qpher_dispatch.mlkem->reject_uniform(p, 0, q->xof[i], MLKEM_XOF_BYTES);
+        if (have < MLKEM_N)
+            sample_longer(p, have, q->inputs[i]);
+    }
+    q->n = 0;
+}
+
+/* The next place of the queue, with an input that begins with the seed. */
+static struct keccak_call *next(struct mlkem_queue *q, const uint8_t *seed)
+{
+    if (q->n == keccak_preferred_lanes())
+        run(q);
+    if (seed != NULL)
+        memcpy(q->inputs[q->n], seed, SYM);
+    q->polys[q->n] = NULL;
+    return &q->calls[q->n++];
+}
+
+void mlkem_queue_matrix(struct mlkem_queue *q, qpher_mlkem_ek *ek, const uint8_t rho[SYM])
+{
+    const unsigned k = ek->params->k;
+    for (unsigned row = 0; row < k; row++) {
+        for (unsigned column = 0; column < k; column++) {
+            struct keccak_call *call = next(q, rho);
+            const unsigned place = q->n - 1;
+            q->inputs[place][SYM] = (uint8_t)column;
+            q->inputs[place][SYM + 1] = (uint8_t)row;
+            q->polys[place] = &ek->a[row * k + column];
+            *call = (struct keccak_call){
+                .in = q->inputs[place],
+                .len = SYM + 2,
+                .out = q->xof[place],
+                .rate = SHAKE128_RATE,
+                .suffix = KECCAK_SUFFIX_SHAKE,
+                .blocks = MLKEM_XOF_BLOCKS,
+            };
         }
     }
 }
 
-void mlkem_sample_matrix(mlkem_poly *a, const uint8_t rho[MLKEM_SYM_BYTES], unsigned k)
+/* Bytes from one noise polynomial to the next: the blocks that eta1 needs. */
+static unsigned stride(const struct mlkem_params *params)
 {
-    uint8_t inputs[KECCAK_MAX_LANES][XOF_INPUT];
-    const uint8_t *in[KECCAK_MAX_LANES];
-
-    for (unsigned done = 0, n; done < k * k; done += n) {
-        n = k * k - done < KECCAK_MAX_LANES ? k * k - done : KECCAK_MAX_LANES;
-        for (unsigned i = 0; i < n; i++) {
-            memcpy(inputs[i], rho, MLKEM_SYM_BYTES);
-            inputs[i][MLKEM_SYM_BYTES] = (uint8_t)((done + i) % k);     /* column j */
-            inputs[i][MLKEM_SYM_BYTES + 1] = (uint8_t)((done + i) / k); /* row i */
-            in[i] = inputs[i];
-        }
-        sample_ntt(a + done, n, in);
-    }
+    return params->eta1 == 3 ? 2 * SHAKE256_RATE : SHAKE256_RATE;
 }
 
-/* Algorithm 8 for eta = 2: coefficient = bits 0, 1 minus bits 2, 3 of each nibble. */
-static void cbd2(mlkem_poly *p, const uint8_t in[128])
+void mlkem_queue_noise(struct mlkem_queue *q, struct mlkem_noise *noise,
+                        const struct mlkem_params *params, unsigned with_eta1, unsigned n,
+                        const uint8_t seed[SYM])
 {
-    for (unsigned i = 0; i < MLKEM_N / 8; i++) {
-        const uint32_t t = load32_le(in + 4 * i);
-        const uint32_t d = (t & 0x55555555) + ((t >> 1) & 0x55555555);
-        for (unsigned j = 0; j < 8; j++)
-            p->c[8 * i + j] = (int16_t)((int)((d >> (4 * j)) & 3) - (int)((d >> (4 * j + 2)) & 3));
-    }
-}
-
-/* Algorithm 8 for eta = 3: six bits a coefficient. */
-static void cbd3(mlkem_poly *p, const uint8_t in[192])
-{
-    for (unsigned i = 0; i < MLKEM_N / 4; i++) {
-        const uint32_t t = load24_le(in + 3 * i);
-        const uint32_t d = (t & 0x249249) + ((t >> 1) & 0x249249) + ((t >> 2) & 0x249249);
-        for (unsigned j = 0; j < 4; j++)
-            p->c[4 * i + j] = (int16_t)((int)((d >> (6 * j)) & 7) - (int)((d >> (6 * j + 3)) & 7));
-    }
-}
-
-void mlkem_sample_noise(mlkem_poly *const p[], unsigned n, unsigned eta,
-                        const uint8_t seed[MLKEM_SYM_BYTES], uint8_t nonce)
-{
-    uint8_t inputs[KECCAK_MAX_LANES][PRF_INPUT], blocks[KECCAK_MAX_LANES][PRF_BYTES];
-    const uint8_t *in[KECCAK_MAX_LANES] = {0};
-    uint8_t *out[KECCAK_MAX_LANES];
-    keccak_lanes lanes;
-
     for (unsigned i = 0; i < n; i++) {
-        memcpy(inputs[i], seed, MLKEM_SYM_BYTES);
-        inputs[i][MLKEM_SYM_BYTES] = (uint8_t)(nonce + i);
-        in[i] = inputs[i];
-        out[i] = blocks[i];
+        struct keccak_call *call = next(q, seed);
+        const unsigned place = q->n - 1;
+        q->inputs[place][SYM] = (uint8_t)i;
+        *call = (struct keccak_call){
+            .in = q->inputs[place],
+            .len = SYM + 1,
+            .out = noise->bytes + i * stride(params),
+            .rate = SHAKE256_RATE,
+            .suffix = KECCAK_SUFFIX_SHAKE,
+            .blocks = i < with_eta1 && params->eta1 == 3 ? 2 : 1, /* of 64 * eta bytes */
+        };
     }
-    keccak_lanes_absorb(&lanes, n, SHAKE256_RATE, in, PRF_INPUT);
-    keccak_lanes_squeeze_blocks(&lanes, out, eta == 2 ? 1 : 2);
-    for (unsigned i = 0; i < n; i++) {
-        if (eta == 2)
-            cbd2(p[i], blocks[i]);
-        else
-            cbd3(p[i], blocks[i]);
-        QPHER_CT_POISON(p[i], sizeof *p[i]); /* every bit: MemorySanitizer follows no carry */
-    }
-    qpher_wipe(inputs, sizeof inputs);
-    qpher_wipe(blocks, sizeof blocks);
-    keccak_lanes_wipe(&lanes);
+}
+
+void mlkem_queue_g(struct mlkem_queue *q, struct mlkem_g *g, unsigned len)
+{
+    *next(q, NULL) = (struct keccak_call){
+        .in = g->in,
+        .len = (uint8_t)len,
+        .out = g->out,
+        .rate = SHA3_512_RATE,
+        .suffix = KECCAK_SUFFIX_SHA3,
+        .blocks = 1,
+    };
+}
+
+void mlkem_queue_absorb(struct mlkem_queue *q, uint64_t state[25],
+                         const uint8_t block[SHAKE256_RATE])
+{
+    *next(q, NULL) = (struct keccak_call){
+        .in = block, .len = SHAKE256_RATE, .rate = SHAKE256_RATE, .state = state};
+}
+
+void mlkem_queue_finish(struct mlkem_queue *q)
+{
+    if (q->n > 0)
+        run(q);
+    qpher_wipe(q->inputs, sizeof q->inputs);
+}
+
+void mlkem_noise_poly(mlkem_poly *p, const struct mlkem_noise *noise,
+                      const struct mlkem_params *params, unsigned i, unsigned eta)
+{
+    const uint8_t *bytes = noise->bytes + i * stride(params);
+    if (eta == 2)
+        qpher_dispatch.mlkem->cbd2(p, bytes);
+    else
+        qpher_dispatch.mlkem->cbd3(p, bytes);
+    QPHER_CT_POISON(p, sizeof *p); /* every bit: MemorySanitizer follows no carry */
 }

@@ -98,9 +98,10 @@ size_t qpher_mlkem_ek_length(int set);
 size_t qpher_mlkem_dk_length(int set);
 size_t qpher_mlkem_ct_length(int set);
 
-/* Opens a key: fresh, from its seed, or from its expanded form with the checks of FIPS 203
- * section 7.3 (QPHER_ERR_KEY). After an error wipe the object before using it again. */
+/* Opens a key: fresh, n fresh ones, from its seed, or from its expanded form with the checks of
+ * FIPS 203 section 7.3 (QPHER_ERR_KEY). After an error wipe the object before using it again. */
 int qpher_mlkem_generate(qpher_mlkem_dk *dk, int set);
+int qpher_mlkem_generate_many(qpher_mlkem_dk *const *dks, int set, size_t n);
 int qpher_mlkem_from_seed(qpher_mlkem_dk *dk, int set, const uint8_t *seed, size_t seed_len);
 int qpher_mlkem_from_expanded(qpher_mlkem_dk *dk, int set, const uint8_t *in, size_t len);
 
@@ -124,7 +125,8 @@ int qpher_mlkem_encapsulate_with(const qpher_mlkem_ek *ek, uint8_t *ct, uint8_t 
 /* Decapsulation with implicit rejection: a wrong ciphertext gives another secret, no error. */
 int qpher_mlkem_decapsulate(const qpher_mlkem_dk *dk, uint8_t *ss, const uint8_t *ct, size_t len);
 
-/* n independent operations; ciphertexts and secrets stand one after the other. */
+/* n independent operations, with SIMD lanes shared between them; ciphertexts and secrets stand one
+ * after the other. */
 int qpher_mlkem_encapsulate_many(const qpher_mlkem_ek *ek, size_t n, uint8_t *cts,
                                  uint8_t *secrets);
 int qpher_mlkem_decapsulate_many(const qpher_mlkem_dk *dk, size_t n, uint8_t *secrets,

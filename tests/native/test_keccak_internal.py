@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +29,13 @@ void keccak_lanes_absorb(keccak_lanes *k, unsigned n, unsigned rate, const uint8
 void keccak_lanes_absorb_suffix(keccak_lanes *k, unsigned n, unsigned rate, uint8_t suffix,
                                 const uint8_t *const *in, size_t inlen);
 void keccak_lanes_squeeze_blocks(keccak_lanes *k, uint8_t *const *out, size_t nblocks);
+struct keccak_call {
+    const uint8_t *input;
+    uint8_t *out;
+    uint64_t *state;
+    uint8_t len, rate, suffix, blocks;
+};
+void keccak_calls(const struct keccak_call *calls, unsigned n);
 """)
 
 RATES = {"shake128": 168, "shake256": 136}
@@ -161,3 +168,56 @@ def test_lanes_with_the_sha3_suffix(name: str, path: int) -> None:
 def test_preferred_lanes_is_a_width(path: int) -> None:
     """The preferred number of lanes is 1 on the portable path, 4 or 8 on the others."""
     assert lib.keccak_preferred_lanes() in ((1,) if path == 0 else (4, 8))
+
+
+# rate, suffix: the digest of hashlib, and whether it has a length of our choice.
+FUNCTIONS: dict[tuple[int, int], Callable[[bytes, int], bytes]] = {
+    (168, 0x1F): lambda data, size: hashlib.shake_128(data).digest(size),
+    (136, 0x1F): lambda data, size: hashlib.shake_256(data).digest(size),
+    (72, 0x06): lambda data, _: hashlib.sha3_512(data).digest(),
+}
+
+
+def call(rate: int, suffix: int, data: bytes, blocks: int) -> tuple[Any, list[Any]]:
+    """A keccak_call whose output is followed by a 77, with what must stay alive."""
+    source = ffi.new("uint8_t[]", data or b"x")
+    out = ffi.new("uint8_t[]", blocks * rate + 1)
+    out[blocks * rate] = 77
+    fields = {"len": len(data), "rate": rate, "suffix": suffix, "blocks": blocks}
+    return ffi.new("struct keccak_call *", {"input": source, "out": out, **fields}), [source, out]
+
+
+def test_independent_calls(path: int) -> None:
+    """Calls of several functions, lengths and outputs at once give what each gives alone."""
+    rng = random.Random(2)
+    for trial in range(60):
+        wanted, parts = [], []
+        for _ in range(1 + trial % 20):
+            (rate, suffix), function = rng.choice(list(FUNCTIONS.items()))
+            data = rng.randbytes(rng.choice((0, 33, 34, rate - 1, rng.randrange(rate))))
+            blocks = 1 if rate == 72 else rng.randrange(1, 4)
+            parts.append(call(rate, suffix, data, blocks))
+            wanted.append(function(data, blocks * rate))
+        lib.keccak_calls(ffi.new("struct keccak_call[]", [c[0] for c, _ in parts]), len(parts))
+        for (_, (_, out)), digest in zip(parts, wanted, strict=True):
+            assert bytes(out)[: len(digest)] == digest
+            assert out[len(out) - 1] == 77
+
+
+@pytest.mark.parametrize("neighbours", [0, 1, 7])
+def test_a_state_absorbs_beside_other_calls(neighbours: int, path: int) -> None:
+    """Two blocks absorbed by calls and the rest by the sponge are one SHAKE256."""
+    k, block = ffi.new("keccak_sponge *"), ffi.new("uint8_t[]", DATA[:272])
+    lib.shake256_init(k)
+    for i in range(2):
+        parts = [call(168, 0x1F, bytes([j]), 3) for j in range(neighbours)]
+        absorb = {"input": block + 136 * i, "state": k.s, "len": 136, "rate": 136}
+        calls = [ffi.new("struct keccak_call *", absorb)[0], *(c[0] for c, _ in parts)]
+        lib.keccak_calls(ffi.new("struct keccak_call[]", calls), len(calls))
+        for j, (_, (_, out)) in enumerate(parts):
+            assert bytes(out)[:-1] == hashlib.shake_128(bytes([j])).digest(504)
+    lib.shake_absorb(k, ffi.from_buffer(DATA) + 272, 10)
+    lib.shake_finalize(k)
+    out = ffi.new("uint8_t[]", 500)
+    lib.shake_squeeze(k, out, 500)
+    assert bytes(out) == hashlib.shake_256(DATA[:282]).digest(500)
