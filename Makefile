@@ -16,6 +16,7 @@ help:
 	@echo "make crash              200 kills in the middle of work (minutes)"
 	@echo "make differential       providers against each other, 100,000 cases (minutes)"
 	@echo "make accumulated        the C core's long digests: a million cases (minutes)"
+	@echo "make crash-all          500 kills spread over all stores and pairs of them"
 	@echo "make bench              providers side by side, and the cost of the pipeline"
 	@echo "make clean              remove what the targets made"
 
@@ -42,6 +43,9 @@ differential: $(READY)
 
 accumulated: $(READY)
 	$(BIN)/python -m pytest -q -m long tests/native
+
+crash-all: $(READY)
+	QPHER_CRASH_KILLS=500 $(BIN)/python -m pytest -q tests/crash
 
 bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

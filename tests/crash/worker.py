@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that works on a store with several threads until it is killed.
 
-``python worker.py URL SEED`` writes one line for each operation that was acknowledged to it:
-``entry <seq> <hash>``, ``key <name> <version> <revision>``, ``policy <revision>`` or
-``plan <time of the change>``.
+``python worker.py URL FOLDER SEED`` publishes anchors to the folder, and writes one line for each
+operation that was acknowledged to it: ``entry <seq> <hash>``, ``key <name> <version> <revision>``,
+``policy <revision>`` or ``plan <time of the change>``.
 """
 
 import os
@@ -99,9 +99,9 @@ def administer(kms: qpher_core.Qpher, choose: random.Random) -> None:
         tell(f"plan {changed.updated_at.isoformat()}")
 
 
-def main(url: str, seed: int) -> None:
-    """Work until killed; anchor all the while, and publish beside the database."""
-    published = f"file://{url.removeprefix('sqlite:///')}.published"
+def main(url: str, folder: str, seed: int) -> None:
+    """Work until killed; anchor all the while, and publish."""
+    published = f"file://{folder}/published"
     settings = qpher_core.AnchorSettings(
         every_entries=5, every_seconds=0.02, publishers=[published]
     )
@@ -126,4 +126,4 @@ def main(url: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -121,7 +121,7 @@ class AuditTable:
 def _recorded_head(view: View, tenant_id: uuid.UUID) -> tuple[int, bytes]:
     content = view.content(_head_path(tenant_id))
     if content is None:
-        if view.read(tenant_path(tenant_id), dict) is not None:
+        if view.exists(tenant_path(tenant_id)):
             raise StoreUnavailable(f"the audit log of tenant {tenant_id} is gone")
         return 0, EMPTY_HEAD
     try:

@@ -99,8 +99,7 @@ class KeyTable:
     # --- how -----------------------------------------------------------------------------------
 
     def _folder(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> str:
-        key = f"{component(name)}.{algorithm_component(algorithm)}"
-        return f"{self._tree}/{tenant_id}/{key}"
+        return f"{self._tree}/{tenant_id}/{_component(name, algorithm)}"
 
     def _path(self, ref: KeyRef) -> str:
         folder = self._folder(ref.tenant_id, ref.name, ref.algorithm)
@@ -126,13 +125,7 @@ class KeyTable:
     def _head(self, view: View, tenant_id: uuid.UUID, name: str, algorithm: str) -> _Key | None:
         folder = self._folder(tenant_id, name, algorithm)
 
-        def parse(document: Mapping[str, Any]) -> _Key:
-            key = _key(document)
-            if (key.name, key.algorithm) != (name, algorithm):
-                raise ValueError("this is the document of another key")
-            return key
-
-        head = view.read(f"{folder}/{_HEAD}", parse)
+        head = view.read(f"{folder}/{_HEAD}", _key_of(folder))
         if head is None:
             self._check_there(view, tenant_id)
             if view.names(folder):
@@ -141,9 +134,9 @@ class KeyTable:
 
     def _check_there(self, view: View, tenant_id: uuid.UUID) -> None:
         """Refuse if a tenant's keys are gone altogether: none is not the same as unknown."""
-        if self._tree != KEYS or view.read(tenant_path(tenant_id), dict) is None:
+        if self._tree != KEYS or not view.exists(tenant_path(tenant_id)):
             return
-        if view.read(f"{self._tree}/{tenant_id}/{_TENANT}", dict) is None:
+        if not view.exists(f"{self._tree}/{tenant_id}/{_TENANT}"):
             raise StoreUnavailable(f"the keys of tenant {tenant_id} are gone")
 
     def _keys(
@@ -174,7 +167,7 @@ class KeyTable:
         name, algorithm = decoded_name(first), decoded_algorithm(second)
         if name is not None and algorithm is not None:
             return name, algorithm
-        head = view.read(f"{folder}/{entry}/{_HEAD}", _key)
+        head = view.read(f"{folder}/{entry}/{_HEAD}", _key_of(entry))
         if head is None:
             raise IntegrityError(f"{folder}/{entry}/{_HEAD} is gone")
         return head.name, head.algorithm
@@ -208,7 +201,7 @@ class KeyWriter(KeyTable):
     def insert(self, record: KeyRecord) -> None:
         """Add a record."""
         ref = record.key.ref
-        if self._tree == KEYS and self._transaction.read(tenant_path(ref.tenant_id), dict) is None:
+        if self._tree == KEYS and not self._transaction.exists(tenant_path(ref.tenant_id)):
             raise StoreUnavailable("a key belongs to an existing tenant")
         if self.get(ref) is not None:
             raise StoreUnavailable("a key version exists once")
@@ -268,13 +261,20 @@ def _order(ref: KeyRef) -> tuple[str, str, int]:
     return ref.name, ref.algorithm, ref.version
 
 
-def _key(document: Mapping[str, Any]) -> _Key:
-    return _Key(
-        str(document["name"]),
-        str(document["algorithm"]),
-        int(document["highest"]),
-        int(document["active"]),
-    )
+def _component(name: str, algorithm: str) -> str:
+    return f"{component(name)}.{algorithm_component(algorithm)}"
+
+
+def _key_of(folder: str) -> Callable[[Mapping[str, Any]], _Key]:
+    """Return what parses the document of the key of a directory, and refuses any other."""
+
+    def parse(document: Mapping[str, Any]) -> _Key:
+        name, algorithm = str(document["name"]), str(document["algorithm"])
+        if _component(name, algorithm) != folder.rpartition("/")[2]:
+            raise ValueError("this is the document of another key")
+        return _Key(name, algorithm, int(document["highest"]), int(document["active"]))
+
+    return parse
 
 
 def _counts(document: Mapping[str, Any]) -> dict[str, int]:
@@ -295,6 +295,7 @@ def _document(record: KeyRecord) -> dict[str, Any]:
         "changed_at": rfc3339(key.changed_at),
         "reason": key.reason,
         "revision": key.revision,
+        "compromised_at": None if key.compromised_at is None else rfc3339(key.compromised_at),
         "kek": record.kek_id,
         "sealed": sealed,
     }
@@ -312,7 +313,7 @@ def _parser(ref: KeyRef) -> Callable[[Mapping[str, Any]], KeyRecord]:
         )
         if found != ref:
             raise ValueError("this is the record of another version")
-        sealed = document["sealed"]
+        sealed, compromised = document["sealed"], document.get("compromised_at")
         key = KeyVersion(
             ref,
             KeyState(document["state"]),
@@ -321,6 +322,7 @@ def _parser(ref: KeyRef) -> Callable[[Mapping[str, Any]], KeyRecord]:
             datetime.fromisoformat(document["changed_at"]),
             str(document["reason"]),
             int(document["revision"]),
+            None if compromised is None else datetime.fromisoformat(compromised),
         )
         plain = None if sealed is None else base64.b64decode(sealed, validate=True)
         return KeyRecord(key, str(document["kek"]), plain)

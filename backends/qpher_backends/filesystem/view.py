@@ -32,10 +32,15 @@ class View(Protocol):
     def read(self, path: str, parse: Parse[T]) -> T | None:
         """Return a parsed document, or None if there is none.
 
+        Documents are kept parsed: every reader of a path must parse it to the same value.
+
         Raises:
             IntegrityError: it is malformed.
             StoreUnavailable: it was there before, and is gone.
         """
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is such a document. Errors as :meth:`read`."""
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a directory, sorted; none if there is no such directory."""
@@ -98,6 +103,14 @@ class Documents:
         data, status = found
         return self._keep(slot, version, _mark(status), _parsed(path, data, parse))
 
+    def exists(self, path: str) -> bool:
+        """Implement :meth:`View.exists`."""
+        if _mark_of(f"{self._root}/{path}") is not None:
+            return True
+        if (path, "document") in self._cache:
+            raise StoreUnavailable(f"{self._root}/{path} is gone")
+        return False
+
     def names(self, folder: str, version: int) -> list[str]:
         """Implement :meth:`View.names`."""
         slot = (folder, "names")
@@ -150,6 +163,9 @@ class _Current:
     def read(self, path: str, parse: Parse[T]) -> T | None:
         return self._documents.read(path, parse, self._version)
 
+    def exists(self, path: str) -> bool:
+        return self._documents.exists(path)
+
     def names(self, folder: str) -> list[str]:
         return self._documents.names(folder, self._version)
 
@@ -176,6 +192,10 @@ class Transaction:
         if path in self._written:
             return _parsed(path, self._written[path], parse)
         return self._below.read(path, parse)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is such a document, written here or before."""
+        return path in self._written or self._below.exists(path)
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a directory, with those that were written here."""
