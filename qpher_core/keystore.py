@@ -41,7 +41,7 @@ _OPENED_KEYS: Final = 256
 
 # Opened keys are cached under all of their record that its seal covers: whatever changes it, in
 # this process or another, with or without right, makes the next operation miss the cache.
-_Slot = tuple[KeyRef, int, KeyState, bytes]
+_Slot = tuple[KeyRef, int, KeyState, bytes, datetime | None]
 
 
 class SealedKeyStore:
@@ -166,11 +166,18 @@ class SealedKeyStore:
     ) -> KeyVersion:
         """Move a key to another state."""
         self._drop(key)
-        check_transition(key.state, to)
+        check_transition(key.state, to, compromised=key.compromised_at is not None)
         record = writer.get(key.ref)
         if record is None:
             raise NotFound(f"no {key.ref}", code="ERR_KMS_002")
-        changed = evolve(key, state=to, changed_at=now, reason=reason, revision=key.revision + 1)
+        changed = evolve(
+            key,
+            state=to,
+            changed_at=now,
+            reason=reason,
+            revision=key.revision + 1,
+            compromised_at=_compromised_at(key, to, now),
+        )
         if record.key.revision == key.revision:
             replaced = writer.replace(self._changed(record, changed), revision=key.revision)
         else:
@@ -235,4 +242,13 @@ class SealedKeyStore:
 
 
 def _slot(key: KeyVersion) -> _Slot:
-    return key.ref, key.revision, key.state, key.public_key
+    return key.ref, key.revision, key.state, key.public_key, key.compromised_at
+
+
+def _compromised_at(key: KeyVersion, to: KeyState, now: datetime) -> datetime | None:
+    """Return since when a key counts as compromised, once it is moved to another state."""
+    if key.compromised_at is not None:
+        return key.compromised_at
+    if key.state is KeyState.COMPROMISED:
+        return key.changed_at  # a record from before there was this mark
+    return now if to is KeyState.COMPROMISED else None

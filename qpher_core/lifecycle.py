@@ -8,7 +8,7 @@ from typing import Final
 
 from qpher_core.errors import StateConflict
 
-__all__ = ["PROCESS", "PROTECT", "TRANSITIONS", "KeyState", "check_transition"]
+__all__ = ["PROCESS", "PROTECT", "TRANSITIONS", "KeyState", "check_transition", "restored"]
 
 
 class KeyState(enum.StrEnum):
@@ -24,14 +24,15 @@ class KeyState(enum.StrEnum):
 
 _S = KeyState
 
-#: From each state, the states it may move to.
+#: From each state, the states it may move to. An archived key goes back to where it came from:
+#: compromised if it ever was, else retired.
 TRANSITIONS: Final[Mapping[KeyState, frozenset[KeyState]]] = MappingProxyType(
     {
         _S.ACTIVE: frozenset({_S.SUSPENDED, _S.RETIRED, _S.COMPROMISED}),
         _S.SUSPENDED: frozenset({_S.ACTIVE, _S.RETIRED, _S.COMPROMISED}),
         _S.RETIRED: frozenset({_S.ARCHIVED, _S.COMPROMISED}),
         _S.COMPROMISED: frozenset({_S.ARCHIVED, _S.DESTROYED}),
-        _S.ARCHIVED: frozenset({_S.RETIRED, _S.DESTROYED}),
+        _S.ARCHIVED: frozenset({_S.RETIRED, _S.COMPROMISED, _S.DESTROYED}),
         _S.DESTROYED: frozenset(),
     }
 )
@@ -44,10 +45,24 @@ PROTECT: Final = frozenset({_S.ACTIVE})
 PROCESS: Final = frozenset({_S.ACTIVE, _S.SUSPENDED, _S.RETIRED})
 
 
-def check_transition(current: KeyState, target: KeyState) -> None:
-    """Raise :class:`StateConflict` unless ``current`` may become ``target``."""
-    if target not in TRANSITIONS[current]:
-        allowed = ", ".join(sorted(TRANSITIONS[current])) or "nothing"
+def restored(*, compromised: bool) -> KeyState:
+    """Return what an archived key becomes when it is restored."""
+    return _S.COMPROMISED if compromised else _S.RETIRED
+
+
+def check_transition(current: KeyState, target: KeyState, *, compromised: bool = False) -> None:
+    """Raise :class:`StateConflict` unless ``current`` may become ``target``.
+
+    Args:
+        current: the key's state.
+        target: the state that it is to have.
+        compromised: whether the key was ever compromised; it stays so whatever follows.
+    """
+    allowed = TRANSITIONS[current]
+    if current is _S.ARCHIVED:
+        allowed -= {restored(compromised=not compromised)}
+    if target not in allowed:
+        choice = ", ".join(sorted(allowed)) or "nothing"
         raise StateConflict(
-            f"a key that is {current} cannot become {target}; it can become {allowed}"
+            f"a key that is {current} cannot become {target}; it can become {choice}"
         )

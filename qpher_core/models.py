@@ -132,6 +132,8 @@ class KeyVersion:
     Attributes:
         revision: counts the changes of this record; opened keys are cached under it.
         changed_at, reason: when and why the state last changed.
+        compromised_at: when the key was first marked as compromised. It stays whatever follows,
+            so that archiving and restoring does not make a compromised key a good one.
     """
 
     ref: KeyRef
@@ -141,6 +143,7 @@ class KeyVersion:
     changed_at: datetime
     reason: str
     revision: int
+    compromised_at: datetime | None = None
 
     @property
     def name(self) -> str:

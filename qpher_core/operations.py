@@ -105,7 +105,7 @@ _ROWS: Final = (
     ),
     _transition("archive", KeyState.ARCHIVED),
     _transition("restore", KeyState.RETIRED, states=frozenset({KeyState.ARCHIVED})),
-    _transition("compromise", KeyState.COMPROMISED),
+    _transition("compromise", KeyState.COMPROMISED, states=_ANY_STATE - {KeyState.ARCHIVED}),
     _transition("destroy", KeyState.DESTROYED, "delete"),
     _read("keys.get", "keys"),
     _read("keys.list", "keys"),

@@ -3,8 +3,8 @@
 
 A sealed record is ``format (1) ‖ nonce (12) ‖ AES-256-GCM ciphertext ‖ tag (16)`` under a
 per-tenant key derived from the key encryption key. Its associated data is the whole record that
-matters: tenant, key name, algorithm, version, state, revision, public key and KEK. A record that
-was moved anywhere else, or whose public key or state was altered, does not open.
+matters: tenant, key name, algorithm, version, state, revision, since when it is compromised, public
+key and KEK. A record that was moved anywhere else, or whose public key or state was altered, does not open.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from qpher_core._cache import BoundedCache
 from qpher_core.errors import IntegrityError
-from qpher_core.models import KeyRecord, KeyVersion, canonical_json
+from qpher_core.models import KeyRecord, KeyVersion, canonical_json, rfc3339
 from qpher_core.protocols import KeyProtector
 
 __all__ = ["SealedSeed", "Sealer", "Seed"]
@@ -136,16 +136,17 @@ class Sealer:
 
 
 def _associated_data(key: KeyVersion, kek_id: str) -> bytes:
-    return canonical_json(
-        {
-            "format": "qpher-seal/1",
-            "tenant": str(key.ref.tenant_id),
-            "name": key.name,
-            "algorithm": key.algorithm,
-            "version": key.version,
-            "state": str(key.state),
-            "revision": key.revision,
-            "public_key": hashlib.sha256(key.public_key).hexdigest(),
-            "kek": kek_id,
-        }
-    )
+    document: dict[str, object] = {
+        "format": "qpher-seal/1",
+        "tenant": str(key.ref.tenant_id),
+        "name": key.name,
+        "algorithm": key.algorithm,
+        "version": key.version,
+        "state": str(key.state),
+        "revision": key.revision,
+        "public_key": hashlib.sha256(key.public_key).hexdigest(),
+        "kek": kek_id,
+    }
+    if key.compromised_at is not None:
+        document["compromised_at"] = rfc3339(key.compromised_at)
+    return canonical_json(document)

@@ -9,7 +9,7 @@ from attrs import frozen
 from qpher_core.algorithms import Algorithm, find
 from qpher_core.calls import Call, Change, Effect, KeyCall, KeyChanged, KeySelector
 from qpher_core.errors import ValidationError
-from qpher_core.lifecycle import KeyState
+from qpher_core.lifecycle import KeyState, restored
 from qpher_core.models import KeyVersion, RequestContext, RotateResult
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
@@ -113,8 +113,11 @@ class Keys:
     def restore(
         self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
     ) -> KeyVersion:
-        """Make an archived key retired again, so that it can process."""
-        return self._move("restore", KeyState.RETIRED, algorithm, key_version, name, reason)
+        """Make an archived key retired again, so that it can process.
+
+        One that was ever compromised becomes compromised again.
+        """
+        return self._move("restore", None, algorithm, key_version, name, reason)
 
     def compromise(
         self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
@@ -196,19 +199,21 @@ class Keys:
     def _move(
         self,
         action: str,
-        target: KeyState,
+        target: KeyState | None,
         algorithm: str,
         key_version: int,
         name: str,
         reason: str,
     ) -> KeyVersion:
+        """Move one key version to another state; without a target, to where it is restored."""
         selector = _selector(name, algorithm, check_version(key_version))
         text = check_text(reason, "reason", longest=_LONGEST_REASON, least=0)
 
         def execute(key: KeyVersion) -> Change[KeyVersion]:
             def change(writer: StoreWriter) -> Effect[KeyVersion]:
+                to = target or restored(compromised=key.compromised_at is not None)
                 moved = self._keys.transition(
-                    writer.keys, key, target, now=datetime.now(UTC), reason=text
+                    writer.keys, key, to, now=datetime.now(UTC), reason=text
                 )
                 return Effect(moved, moved.public_key, moved)
 

@@ -40,7 +40,14 @@ def new_record(
 
 def moved(record: KeyRecord, state: KeyState) -> KeyRecord:
     """Return the next revision of a record, in another state."""
-    key = evolve(record.key, state=state, reason="moved", revision=record.key.revision + 1)
+    since = record.key.compromised_at or (NOW if state is KeyState.COMPROMISED else None)
+    key = evolve(
+        record.key,
+        state=state,
+        reason="moved",
+        revision=record.key.revision + 1,
+        compromised_at=since,
+    )
     sealed = None if state is KeyState.DESTROYED else record.sealed
     return evolve(record, key=key, sealed=sealed)
 

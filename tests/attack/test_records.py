@@ -102,6 +102,28 @@ def test_a_swapped_public_key_is_noticed_by_its_private_key(
         acme.signatures.sign(b"m")
 
 
+@pytest.mark.parametrize("value", [None, "2020-01-01T00:00:00.000000Z"])
+def test_a_compromise_cannot_be_unmarked(
+    kms: qpher_core.Qpher,
+    acme: qpher_core.Session,
+    prompt: Prompt,
+    tmp_path: Path,
+    value: str | None,
+) -> None:
+    """The schema keeps the mark; with the schema out of the way, the seal covers it."""
+    tenant = str(kms.tenants.get("acme").id)
+    acme.keys.compromise(KEM, 1)
+    acme.keys.archive(KEM, 1)
+    clear = "UPDATE key_versions SET compromised_at = ? WHERE tenant_id = ? AND algorithm = ?"
+    database = sqlite3.connect(tmp_path / "q.db")
+    with pytest.raises(sqlite3.IntegrityError, match="stays marked"):
+        database.execute(clear, (value, tenant, KEM))
+    database.close()
+    prompt(clear, (value, tenant, KEM))
+    with pytest.raises(IntegrityError, match="does not authenticate"):
+        acme.keys.restore(KEM, 1)
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -114,7 +136,8 @@ def test_a_swapped_public_key_is_noticed_by_its_private_key(
         "DELETE FROM policies",
         (
             "INSERT INTO key_versions SELECT tenant_id, name, algorithm, 7, state, public_key,"
-            " created_at, changed_at, reason, revision, kek_id, sealed FROM key_versions"
+            " created_at, changed_at, reason, revision, kek_id, sealed, compromised_at"
+            " FROM key_versions"
         ),
         "UPDATE key_versions SET state = 'unheard of'",
         "UPDATE key_versions SET sealed = NULL",

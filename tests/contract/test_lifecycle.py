@@ -30,6 +30,8 @@ PATHS: Final[Mapping[str, tuple[KeyState, tuple[str, ...]]]] = MappingProxyType(
         "compromised": (S.COMPROMISED, ("compromise",)),
         "compromised-late": (S.COMPROMISED, ("retire", "compromise")),
         "archived": (S.ARCHIVED, ("retire", "archive")),
+        "archived-compromised": (S.ARCHIVED, ("compromise", "archive")),
+        "restored-compromised": (S.COMPROMISED, ("compromise", "archive", "restore")),
         "destroyed": (S.DESTROYED, ("retire", "archive", "destroy")),
         "destroyed-compromised": (S.DESTROYED, ("compromise", "destroy")),
     }
@@ -42,7 +44,7 @@ MOVES: Final[Mapping[str, tuple[frozenset[KeyState], KeyState]]] = MappingProxyT
         "resume": (frozenset({S.SUSPENDED}), S.ACTIVE),
         "retire": (frozenset({S.ACTIVE, S.SUSPENDED}), S.RETIRED),
         "archive": (frozenset({S.RETIRED, S.COMPROMISED}), S.ARCHIVED),
-        "restore": (frozenset({S.ARCHIVED}), S.RETIRED),
+        "restore": (frozenset({S.ARCHIVED}), S.RETIRED),  # or where it came from
         "compromise": (frozenset({S.ACTIVE, S.SUSPENDED, S.RETIRED}), S.COMPROMISED),
         "destroy": (frozenset({S.COMPROMISED, S.ARCHIVED}), S.DESTROYED),
     }
@@ -58,7 +60,7 @@ class Subject:
 
     def __init__(self, session: Session, path: str) -> None:
         self.session = session
-        self.state, steps = PATHS[path]
+        self.state, self.steps = PATHS[path]
         kem, signatures = session.kem, session.signatures
         for algorithm in (KEM, SIGNATURE):
             session.keys.generate(algorithm)
@@ -70,7 +72,7 @@ class Subject:
         self.file = file.getvalue()
         self.signature = signatures.sign(b"x", algorithm=SIGNATURE).signature
         self.hashed = signatures.sign_hash(DIGEST, "SHA-512", algorithm=SIGNATURE).signature
-        for step in steps:
+        for step in self.steps:
             for algorithm in (KEM, SIGNATURE):
                 getattr(session.keys, step)(algorithm, 1)
 
@@ -193,6 +195,8 @@ def test_transitions(subject: Subject, method: str) -> None:
     sources, target = MOVES[method]
     keys = subject.session.keys
     before = keys.get(KEM, 1)
+    if method == "restore" and "compromise" in subject.steps:
+        target = S.COMPROMISED
     if subject.state in sources:
         after = getattr(keys, method)(KEM, 1, reason="why")
         assert (after.state, after.reason) == (target, "why")
@@ -206,6 +210,24 @@ def test_transitions(subject: Subject, method: str) -> None:
     assert keys.get(KEM, 1) == before
     fields = last(subject.session)
     assert (fields["action"], fields["outcome"]) == (f"keys.{method}", "failed")
+
+
+def test_a_compromise_is_never_forgotten(session: Session) -> None:
+    """Archived and restored any number of times, a compromised key stays compromised."""
+    subject = Subject(session, "compromised")
+    keys = session.keys
+    since = keys.get(KEM, 1).compromised_at
+    assert since == keys.get(KEM, 1).changed_at
+    for _ in range(2):
+        archived = keys.archive(KEM, 1)
+        assert (archived.state, archived.compromised_at) == (S.ARCHIVED, since)
+        again = keys.restore(KEM, 1)
+        assert (again.state, again.compromised_at) == (S.COMPROMISED, since)
+        with pytest.raises(StateConflict, match="accept_compromised"):
+            session.kem.decrypt(subject.box, 1)
+    assert session.kem.decrypt(subject.box, 1, accept_compromised=True).plaintext == b"x"
+    assert keys.destroy(KEM, 1).compromised_at == since
+    assert keys.get(KEM, 1).compromised_at == since
 
 
 def test_rotating(subject: Subject) -> None:

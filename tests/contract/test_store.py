@@ -361,6 +361,22 @@ def test_replace_of_a_missing_record_is_false(store: Store) -> None:
     assert store.keys.get(missing.key.ref) is None
 
 
+def test_the_mark_of_a_compromise_is_kept(store: Store) -> None:
+    """A record comes back with the time of its compromise, in every state that follows."""
+    tenant = add_tenant(store)
+    record = add_key(store, new_record(tenant.id))
+    for state in (KeyState.COMPROMISED, KeyState.ARCHIVED, KeyState.DESTROYED):
+        before, record = record, moved(record, state)
+        assert record.key.compromised_at is not None
+        changed, revision = record, before.key.revision
+        assert store.commit(lambda w, c=changed, r=revision: w.keys.replace(c, revision=r))
+        assert store.keys.get(record.key.ref) == record
+        assert list(store.keys.find(tenant.id)) == [record]
+    marked = evolve(new_record(tenant.id, 2).key, compromised_at=record.key.compromised_at)
+    inserted = add_key(store, evolve(new_record(tenant.id, 2), key=marked))
+    assert store.keys.get(marked.ref) == inserted
+
+
 def test_racing_replacements_win_once(store: Store) -> None:
     """Of eight threads that swap the same revision, one succeeds."""
     tenant = add_tenant(store)

@@ -46,6 +46,7 @@ class Machine(RuleBasedStateMachine):
         self.kms = qpher_core.open(url)
         self.kms.tenants.create("acme")
         self.session = self.kms.session("acme", actor="machine")
+        self.lost: set[tuple[Key, int]] = set()
         self.states: dict[Key, dict[int, KeyState]] = {key: {} for key in KEYS}
         self.outputs: dict[tuple[Key, int], bytes] = {}
         self.expected: list[tuple[str, str]] = [("tenants.create", "success")]
@@ -103,10 +104,14 @@ class Machine(RuleBasedStateMachine):
         sources, target = MOVES[move]
         state = self.states[key].get(version)
         call = getattr(self.session.keys, move)
+        if move == "restore" and (key, version) in self.lost:
+            target = S.COMPROMISED
         blocked = target is S.ACTIVE and self.active(key) is not None
         if state in sources and not blocked:
             assert call(algorithm, version, name=name).state is target
             self.states[key][version] = target
+            if target is S.COMPROMISED:
+                self.lost.add((key, version))
             self.note(f"keys.{move}", done=True)
             return
         with pytest.raises(NotFound if state is None else StateConflict):

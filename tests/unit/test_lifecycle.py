@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of states."""
 
+import contextlib
 import itertools
 
 import pytest
 
 from qpher_core.errors import StateConflict
-from qpher_core.lifecycle import PROCESS, PROTECT, TRANSITIONS, KeyState, check_transition
+from qpher_core.lifecycle import (
+    PROCESS,
+    PROTECT,
+    TRANSITIONS,
+    KeyState,
+    check_transition,
+    restored,
+)
 
 S = KeyState
 
@@ -17,16 +25,40 @@ def test_every_state_has_a_row() -> None:
     assert all(state not in targets for state, targets in TRANSITIONS.items())
 
 
+@pytest.mark.parametrize("compromised", [False, True])
 @pytest.mark.parametrize(("current", "target"), [*itertools.product(KeyState, KeyState)])
-def test_check_transition_follows_the_table(current: KeyState, target: KeyState) -> None:
-    """Exactly the transitions of the table are allowed; a refusal tells the choice."""
-    if target in TRANSITIONS[current]:
-        check_transition(current, target)
+def test_check_transition_follows_the_table(
+    current: KeyState, target: KeyState, *, compromised: bool
+) -> None:
+    """Exactly the transitions of the table are allowed; a refusal tells the choice.
+
+    An archived key goes back to where it came from, and nowhere else.
+    """
+    allowed = TRANSITIONS[current]
+    if current is S.ARCHIVED:
+        allowed = allowed - ({S.RETIRED} if compromised else {S.COMPROMISED})
+    if target in allowed:
+        check_transition(current, target, compromised=compromised)
         return
     with pytest.raises(StateConflict, match=f"{current} cannot become {target}") as caught:
-        check_transition(current, target)
-    for allowed in TRANSITIONS[current]:
-        assert str(allowed) in str(caught.value)
+        check_transition(current, target, compromised=compromised)
+    for state in allowed:
+        assert str(state) in str(caught.value)
+
+
+def test_no_way_leads_from_compromised_to_a_state_that_processes() -> None:
+    """Whatever follows, a key that was compromised is compromised, archived or destroyed."""
+    reached, found = {S.COMPROMISED}, [S.COMPROMISED]
+    while found:
+        current = found.pop()
+        for target in TRANSITIONS[current] - reached:
+            with contextlib.suppress(StateConflict):
+                check_transition(current, target, compromised=True)
+                reached.add(target)
+                found.append(target)
+    assert reached == {S.COMPROMISED, S.ARCHIVED, S.DESTROYED}
+    assert restored(compromised=True) is S.COMPROMISED
+    assert restored(compromised=False) is S.RETIRED
 
 
 def test_destroyed_is_final() -> None:

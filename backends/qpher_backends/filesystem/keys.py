@@ -295,6 +295,7 @@ def _document(record: KeyRecord) -> dict[str, Any]:
         "changed_at": rfc3339(key.changed_at),
         "reason": key.reason,
         "revision": key.revision,
+        "compromised_at": None if key.compromised_at is None else rfc3339(key.compromised_at),
         "kek": record.kek_id,
         "sealed": sealed,
     }
@@ -312,7 +313,7 @@ def _parser(ref: KeyRef) -> Callable[[Mapping[str, Any]], KeyRecord]:
         )
         if found != ref:
             raise ValueError("this is the record of another version")
-        sealed = document["sealed"]
+        sealed, compromised = document["sealed"], document.get("compromised_at")
         key = KeyVersion(
             ref,
             KeyState(document["state"]),
@@ -321,6 +322,7 @@ def _parser(ref: KeyRef) -> Callable[[Mapping[str, Any]], KeyRecord]:
             datetime.fromisoformat(document["changed_at"]),
             str(document["reason"]),
             int(document["revision"]),
+            None if compromised is None else datetime.fromisoformat(compromised),
         )
         plain = None if sealed is None else base64.b64decode(sealed, validate=True)
         return KeyRecord(key, str(document["kek"]), plain)

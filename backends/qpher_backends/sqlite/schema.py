@@ -225,3 +225,17 @@ def m006_anchors(database: sqlite_utils.Database) -> None:
 def m007_intents(database: sqlite_utils.Database) -> None:
     """Changes that another store takes part in, until they are settled."""
     _run(database, "CREATE TABLE intents (id TEXT PRIMARY KEY, entries TEXT NOT NULL) STRICT")
+
+
+@_migrations()
+def m008_compromised(database: sqlite_utils.Database) -> None:
+    """When a key was first marked as compromised; it never becomes unmarked."""
+    for table in ("key_versions", "service_keys"):
+        _run(
+            database,
+            f"ALTER TABLE {table} ADD COLUMN compromised_at TEXT",
+            f"""CREATE TRIGGER {table}_compromised BEFORE UPDATE ON {table}
+                WHEN OLD.compromised_at IS NOT NULL
+                    AND NEW.compromised_at IS NOT OLD.compromised_at
+                BEGIN SELECT RAISE(ABORT, 'a compromised key stays marked'); END""",
+        )

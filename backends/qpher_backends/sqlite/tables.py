@@ -46,7 +46,8 @@ class KeyTable:
         self._table = table
         self._select = (
             "SELECT tenant_id, name, algorithm, version, state, public_key, created_at,"
-            f" changed_at, reason, revision, kek_id, sealed FROM {table} WHERE tenant_id = ?"
+            f" changed_at, reason, revision, kek_id, sealed, compromised_at"
+            f" FROM {table} WHERE tenant_id = ?"
         )
 
     def get(self, ref: KeyRef) -> KeyRecord | None:
@@ -107,7 +108,7 @@ class KeyTable:
         key = record.key
         self._change(
             key.ref,
-            f"INSERT INTO {self._table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO {self._table} VALUES ({', '.join('?' * 13)})",
             (
                 *_address(key.ref),
                 str(key.state),
@@ -118,6 +119,7 @@ class KeyTable:
                 key.revision,
                 record.kek_id,
                 record.sealed,
+                _optional(key.compromised_at),
             ),
         )
 
@@ -127,7 +129,8 @@ class KeyTable:
         rows = self._change(
             key.ref,
             f"UPDATE {self._table} SET state = ?, changed_at = ?, reason = ?, revision = ?,"
-            " kek_id = ?, sealed = ? WHERE tenant_id = ? AND name = ? AND algorithm = ?"
+            " kek_id = ?, sealed = ?, compromised_at = ?"
+            " WHERE tenant_id = ? AND name = ? AND algorithm = ?"
             " AND version = ? AND revision = ? RETURNING version",
             (
                 str(key.state),
@@ -136,6 +139,7 @@ class KeyTable:
                 key.revision,
                 record.kek_id,
                 record.sealed,
+                _optional(key.compromised_at),
                 *_address(key.ref),
                 revision,
             ),
@@ -262,6 +266,10 @@ def _owner(tenant_id: uuid.UUID | None) -> str:
     return "" if tenant_id is None else str(tenant_id)
 
 
+def _optional(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
+
+
 def _address(ref: KeyRef) -> tuple[str, str, str, int]:
     return str(ref.tenant_id), ref.name, ref.algorithm, ref.version
 
@@ -277,7 +285,7 @@ def _record(row: tuple[Any, ...]) -> KeyRecord:
 
 def _parsed_record(row: tuple[Any, ...]) -> KeyRecord:
     tenant_id, name, algorithm, version, state, public_key, created, changed, *rest = row
-    reason, revision, kek_id, sealed = rest
+    reason, revision, kek_id, sealed, compromised = rest
     key = KeyVersion(
         KeyRef(uuid.UUID(tenant_id), name, algorithm, version),
         KeyState(state),
@@ -286,6 +294,7 @@ def _parsed_record(row: tuple[Any, ...]) -> KeyRecord:
         datetime.fromisoformat(changed),
         reason,
         revision,
+        None if compromised is None else datetime.fromisoformat(compromised),
     )
     return KeyRecord(key, kek_id, sealed)
 
