@@ -123,6 +123,8 @@ class _Transaction:
 class SQLiteStore:
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
 
+    readers_wait = False
+
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
         self._pid = os.getpid()
