@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
+from qpher_backends.sql.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.sqlite.audit import AnchorTable, AuditTable, AuditWriter
 from qpher_backends.sqlite.schema import migrate
 from qpher_backends.sqlite.tables import IntentTable, KeyTable, PolicyTable, Run, TenantTable
@@ -59,6 +60,8 @@ class _Writer:
         self.anchors = AnchorTable(run)
         self.service_keys = KeyTable(run, "service_keys")
         self.intents = IntentTable(run)
+        self.api_keys = ApiKeyTable(lambda _, sql, values: run(sql, values))
+        self.idempotency = IdempotencyTable(lambda _, sql, values: run(sql, values))
 
 
 class _Transaction:
@@ -142,6 +145,8 @@ class SQLiteStore:
         self.anchors = AnchorTable(self._read)
         self.service_keys = KeyTable(self._read, "service_keys")
         self.intents = IntentTable(self._read)
+        self.api_keys = ApiKeyTable(lambda _, sql, values: self._read(sql, values))
+        self.idempotency = IdempotencyTable(lambda _, sql, values: self._read(sql, values))
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {str(self._path)!r}>"
