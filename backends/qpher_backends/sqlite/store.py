@@ -5,15 +5,17 @@ import contextlib
 import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
-from qpher_backends.sqlite.audit import AnchorTable, AuditTable, AuditWriter
+from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
+from qpher_backends.sql.run import Row
+from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
 from qpher_backends.sqlite.schema import migrate
-from qpher_backends.sqlite.tables import IntentTable, KeyTable, PolicyTable, TenantTable
 from qpher_core.errors import StoreUnavailable, ValidationError
 
 __all__ = ["SQLiteStore", "open_store"]
@@ -51,11 +53,14 @@ class _Writer:
     """Implements ``StoreWriter`` on the connection of a transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        def run(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        def run(_: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
             return connection.execute(sql, values).fetchall()
 
+        def run_many(_: uuid.UUID | None, sql: str, rows: Sequence[Row]) -> None:
+            connection.executemany(sql, rows)
+
         self.keys = KeyTable(run)
-        self.audit = AuditWriter(connection)
+        self.audit = AuditWriter(run, run_many)
         self.tenants = TenantTable(run)
         self.policies = PolicyTable(run)
         self.anchors = AnchorTable(run)
@@ -134,7 +139,12 @@ class SQLiteStore:
         """A key encryption key in a file beside the database."""
         return f"file://{self._path}.kek"
 
-    def commit(self, work: Callable[[_Writer], T]) -> T:
+    def commit(
+        self,
+        work: Callable[[_Writer], T],
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - one lock for all
+    ) -> T:
         """Run ``work`` in one durable transaction, shared with concurrent callers."""
         self._check_usable()
         return self._group_commit(work)
@@ -178,7 +188,7 @@ class SQLiteStore:
             connection.execute("PRAGMA secure_delete = ON")
         return connection
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _read(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         """Run one query on a borrowed connection."""
         self._check_usable()
         with self._lock:
