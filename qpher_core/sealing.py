@@ -3,8 +3,9 @@
 
 A sealed record is ``format (1) ‖ nonce (12) ‖ AES-256-GCM ciphertext ‖ tag (16)`` under a
 per-tenant key derived from the key encryption key. Its associated data is the whole record that
-matters: tenant, key name, algorithm, version, state, revision, since when it is compromised, public
-key and KEK. A record that was moved anywhere else, or whose public key or state was altered, does not open.
+matters: tenant, key name, algorithm, version, state, revision, since when it is compromised,
+public key and KEK. A record that was moved anywhere else, or whose public key or state was
+altered, does not open.
 """
 
 import contextlib
