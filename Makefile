@@ -55,6 +55,9 @@ crash-all: $(READY)
 
 bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	test -d .venv/pqclean || { $(PYTHON3) -m venv .venv/pqclean && \
+	  .venv/pqclean/bin/pip install --quiet --disable-pip-version-check pqcrypto==0.4.0; }
+	$(BIN)/python benchmarks/report.py --pqclean .venv/pqclean/bin/python
 	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=mean,median,stddev,ops
 
 # The C core needs a compiler and Python's headers. Where they are missing and we may install
