@@ -337,6 +337,10 @@ class Participant(Store, Protocol):
     """A store that can be one of the two of a mixed set-up (``qpher_core.mixed``)."""
 
     @property
+    def readers_wait(self) -> bool:
+        """Whether reading waits while this process commits; False wherever it can be helped."""
+
+    @property
     def intents(self) -> IntentRecords:
         """Changes that another store takes part in."""
 

@@ -2,10 +2,12 @@
 """Group commit: callers that arrive while a commit is under way share the next one.
 
 There is no background thread. Whoever finds no leader becomes one and commits for everybody who
-waits; a caller alone commits its own work at once, as it would without this.
+waits; a caller alone commits its own work at once, as it would without this. A leader that is done
+wakes those whose work it did, each by itself, and one of those who wait to lead next.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -19,6 +21,13 @@ T = TypeVar("T")
 
 #: Work that shares one transaction at most; bounds how long the first of them waits.
 _MOST_JOBS: Final = 256
+
+#: Seconds after which a waiter looks for itself: an interrupted leader may have woken nobody.
+_PATIENCE: Final = 0.05
+
+#: A leader waits so long for those who shared the last commit, as a part of that one's time.
+_GATHERING: Final = 0.5
+_GATHERING_STEP: Final = 50e-6
 
 
 class Transaction(Protocol[W_co]):
@@ -41,13 +50,20 @@ class Transaction(Protocol[W_co]):
 
 
 class _Job(Generic[W]):
-    __slots__ = ("done", "error", "value", "work")
+    __slots__ = ("done", "error", "value", "wake", "work")
 
     def __init__(self, work: Callable[[W], Any]) -> None:
         self.work = work
         self.value: Any = None
         self.error: BaseException | None = None
         self.done = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+    def signal(self) -> None:
+        """Wake the caller, who is to look again. Signals never come from two threads at once."""
+        if self.wake.locked():
+            self.wake.release()
 
     def run(self, writer: W) -> None:
         self.value = self.work(writer)
@@ -62,6 +78,8 @@ class GroupCommit(Generic[W]):
         self._waiting_lock = threading.Lock()
         self._leading = threading.Lock()
         self._leader: int | None = None  # thread that leads; only it can find itself here
+        self._last_jobs = 1  # of the last commit
+        self._last_seconds = 0.0
 
     def __call__(self, work: Callable[[W], T]) -> T:
         """Run ``work`` and return its result once it is durable."""
@@ -70,13 +88,17 @@ class GroupCommit(Generic[W]):
         job: _Job[W] = _Job(work)
         with self._waiting_lock:
             self._waiting.append(job)
-        with self._leading:
-            self._leader = threading.get_ident()
-            try:
-                while not job.done and self._is_waiting(job):
-                    self._lead()
-            finally:
-                self._leader = None
+        if self._leading.locked():
+            job.wake.acquire(timeout=_PATIENCE)
+        if not job.done:
+            with self._leading:
+                self._leader = threading.get_ident()
+                try:
+                    while not job.done and self._is_waiting(job):
+                        self._lead()
+                finally:
+                    self._leader = None
+            self._wake_next()
         if job.error is not None:
             raise job.error
         if not job.done:
@@ -89,7 +111,19 @@ class GroupCommit(Generic[W]):
         with self._waiting_lock:
             return job in self._waiting
 
+    def _wake_next(self) -> None:
+        with self._waiting_lock:
+            if self._waiting:
+                self._waiting[0].signal()
+
+    def _gather(self) -> None:
+        """Give those who shared the last commit a moment to come back; a caller alone has none."""
+        ends = time.monotonic() + self._last_seconds * _GATHERING
+        while len(self._waiting) < self._last_jobs and time.monotonic() < ends:
+            time.sleep(_GATHERING_STEP)
+
     def _lead(self) -> None:
+        self._gather()
         with self._waiting_lock:
             jobs, self._waiting = self._waiting[:_MOST_JOBS], self._waiting[_MOST_JOBS:]
         committed = False
@@ -110,6 +144,7 @@ class GroupCommit(Generic[W]):
             raise error from None
 
     def _run(self, jobs: Sequence[_Job[W]]) -> None:
+        start = time.monotonic()
         writer = self._transaction.begin()
         for job in jobs:
             try:
@@ -119,11 +154,13 @@ class GroupCommit(Generic[W]):
             except Exception as error:  # noqa: BLE001 - handed to the caller whose work it was
                 job.error = error
         self._transaction.commit()
+        self._last_jobs, self._last_seconds = len(jobs), time.monotonic() - start
 
 
 def _settle(jobs: Sequence[_Job[W]]) -> None:
     for job in jobs:
         job.done = True
+        job.signal()
 
 
 def _fail(jobs: Sequence[_Job[W]], error: StoreUnavailable) -> None:

@@ -185,7 +185,6 @@ class Transaction:
     def __init__(self, below: View) -> None:
         self._below = below
         self._written: dict[str, bytes] = {}
-        self._undo: list[Callable[[], None]] = []
 
     def read(self, path: str, parse: Parse[T]) -> T | None:
         """Return a document, written here or before."""
@@ -221,20 +220,14 @@ class Transaction:
 
     def write(self, path: str, document: Mapping[str, Any]) -> None:
         """Write a document."""
-        before = self._written.get(path)
-        if before is None:
-            self._undo.append(lambda: self._written.__delitem__(path))
-        else:
-            self._undo.append(lambda: self._written.__setitem__(path, before))
         self._written[path] = encoded(document)
 
     def mark(self) -> Callable[[], None]:
         """Return a function that undoes what is written from here on."""
-        length = len(self._undo)
+        before = dict(self._written)
 
         def undo() -> None:
-            while len(self._undo) > length:
-                self._undo.pop()()
+            self._written = before
 
         return undo
 

@@ -292,6 +292,7 @@ class MemoryStore:
     """Implements ``Store`` and, inside a commit, ``StoreWriter``."""
 
     default_protector = "memory:"
+    readers_wait = True
 
     def __init__(self) -> None:
         self._state = _State()
