@@ -74,7 +74,6 @@ class KeyTable:
         limit: int | None = None,
     ) -> Sequence[KeyRecord]:
         """Return the records that match."""
-
         start = None if after is None else (after.name, after.algorithm)
 
         def look(view: View) -> list[KeyRecord]:
