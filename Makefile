@@ -19,6 +19,7 @@ help:
 	@echo "make audit-long         a million clean entries, 300 kills, growth to ten million entries"
 	@echo "make crash-all          500 kills spread over all stores and pairs of them"
 	@echo "make bench              providers side by side, and the cost of the pipeline"
+	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
 	@echo "make clean              remove what the targets made"
 
 demo: $(READY)
@@ -49,6 +50,9 @@ audit-long: $(READY)
 	$(BIN)/python -m pytest -q -m long tests/attack
 	QPHER_CRASH_KILLS=300 $(BIN)/python -m pytest -q tests/crash/test_kill.py
 	$(BIN)/python benchmarks/audit_growth.py
+
+bench-growth: $(READY)
+	$(BIN)/python -m benchmarks.key_growth
 
 crash-all: $(READY)
 	QPHER_CRASH_KILLS=500 $(BIN)/python -m pytest -q tests/crash

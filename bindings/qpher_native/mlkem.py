@@ -64,7 +64,9 @@ class MLKEM:
     def generate(self) -> DecapsulationKey:
         """Return a fresh key (Algorithm 19)."""
         slot = _dk_pool.take()
-        _check(lib.qpher_mlkem_generate(slot, self._set), "decapsulation key")
+        result = lib.qpher_mlkem_generate(slot, self._set)
+        if result:
+            _check(result, "decapsulation key")
         return DecapsulationKey(self, slot)
 
     def generate_many(self, count: int, *, threads: int = 1) -> list[DecapsulationKey]:

@@ -45,6 +45,9 @@ class View(Protocol):
     def names(self, folder: str) -> list[str]:
         """Return the names in a directory, sorted; none if there is no such directory."""
 
+    def listing(self, folder: str, decode: Callable[[list[str]], T]) -> T:
+        """Return ``decode`` of the names in a directory; kept as documents are."""
+
     def content(self, path: str) -> bytes | None:
         """Return a file's content as it is stored, or None if there is none."""
 
@@ -111,20 +114,21 @@ class Documents:
             raise StoreUnavailable(f"{self._root}/{path} is gone")
         return False
 
-    def names(self, folder: str, version: int) -> list[str]:
-        """Implement :meth:`View.names`."""
-        slot = (folder, "names")
+    def listing(self, folder: str, decode: Callable[[list[str]], T], kind: str, version: int) -> T:
+        """Implement :meth:`View.listing`; ``kind`` tells apart what is kept of one directory."""
+        slot = (folder, kind)
         known = self._cache.get(slot)
         full = f"{self._root}/{folder}"
         mark = _mark_of(full)
         if mark is None:
             if known is not None:
                 raise StoreUnavailable(f"{full} is gone")
-            return []
+            return decode([])
         if known is not None and known.version == version and known.mark == mark:
-            return list(known.value)
+            value: T = known.value
+            return value
         found = sorted(name for name in os.listdir(full) if not temporary(name))  # noqa: PTH208
-        return list(self._keep(slot, version, mark, found))
+        return self._keep(slot, version, mark, decode(found))
 
     def content(self, path: str) -> bytes | None:
         """Implement :meth:`View.content`."""
@@ -167,7 +171,10 @@ class _Current:
         return self._documents.exists(path)
 
     def names(self, folder: str) -> list[str]:
-        return self._documents.names(folder, self._version)
+        return list(self._documents.listing(folder, _same, "names", self._version))
+
+    def listing(self, folder: str, decode: Callable[[list[str]], T]) -> T:
+        return self._documents.listing(folder, decode, "listing", self._version)
 
     def content(self, path: str) -> bytes | None:
         return self._documents.content(path)
@@ -205,6 +212,10 @@ class Transaction:
             if path.startswith(start)
         }
         return sorted({*self._below.names(folder), *new}) if new else self._below.names(folder)
+
+    def listing(self, folder: str, decode: Callable[[list[str]], T]) -> T:
+        """Return ``decode`` of the names in a directory."""
+        return decode(self.names(folder))
 
     def content(self, path: str) -> bytes | None:
         """Return a file's content, written here or before."""
@@ -248,6 +259,10 @@ def _parsed(path: str, data: bytes, parse: Parse[T]) -> T:
         return parse(document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise IntegrityError(f"{path} is malformed: it was altered") from None
+
+
+def _same(names: list[str]) -> list[str]:
+    return names
 
 
 def _mark(status: os.stat_result) -> tuple[int, int, int, int]:

@@ -369,7 +369,12 @@ class MemoryStore:
         self.api_keys = _ApiKeys(self._state)
         self.idempotency = _Idempotency(self._state)
 
-    def commit(self, work: "Callable[[MemoryStore], T]") -> T:
+    def commit(
+        self,
+        work: "Callable[[MemoryStore], T]",
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - one lock for all
+    ) -> T:
         """Run ``work`` under the lock; undo what it wrote if it raises."""
         with self._state.opened():
             if self._state.committing:

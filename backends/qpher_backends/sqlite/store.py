@@ -5,6 +5,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,9 +13,10 @@ from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
 from qpher_backends.sql.access import ApiKeyTable, IdempotencyTable
-from qpher_backends.sqlite.audit import AnchorTable, AuditTable, AuditWriter
+from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
+from qpher_backends.sql.run import Row, Run, RunMany
+from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
 from qpher_backends.sqlite.schema import migrate
-from qpher_backends.sqlite.tables import IntentTable, KeyTable, PolicyTable, Run, TenantTable
 from qpher_core.errors import StoreUnavailable, ValidationError
 
 __all__ = ["SQLiteStore", "open_store"]
@@ -52,16 +54,16 @@ _TRANSLATED: Final = _Translated()
 class _Writer:
     """Implements ``StoreWriter`` on the connection of a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, run: Run) -> None:
+    def __init__(self, run: Run, run_many: RunMany) -> None:
         self.keys = KeyTable(run)
-        self.audit = AuditWriter(connection)
+        self.audit = AuditWriter(run, run_many)
         self.tenants = TenantTable(run)
         self.policies = PolicyTable(run)
         self.anchors = AnchorTable(run)
         self.service_keys = KeyTable(run, "service_keys")
         self.intents = IntentTable(run)
-        self.api_keys = ApiKeyTable(lambda _, sql, values: run(sql, values))
-        self.idempotency = IdempotencyTable(lambda _, sql, values: run(sql, values))
+        self.api_keys = ApiKeyTable(run)
+        self.idempotency = IdempotencyTable(run)
 
 
 class _Transaction:
@@ -74,14 +76,17 @@ class _Transaction:
     def __init__(self, connection: sqlite3.Connection, check: Callable[[], None]) -> None:
         self._connection = connection
         self._check = check
-        self._writer = _Writer(connection, self._execute)
+        self._writer = _Writer(self._execute, self._execute_many)
         self._saved = False
 
-    def _execute(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _execute(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         if not self._saved and not sql.startswith("SELECT"):
             self._connection.execute("SAVEPOINT job")
             self._saved = True
         return self._connection.execute(sql, values).fetchall()
+
+    def _execute_many(self, _: uuid.UUID | None, sql: str, rows: Sequence[Row]) -> None:
+        self._connection.executemany(sql, rows)
 
     def begin(self) -> _Writer:
         self._check()
@@ -145,8 +150,8 @@ class SQLiteStore:
         self.anchors = AnchorTable(self._read)
         self.service_keys = KeyTable(self._read, "service_keys")
         self.intents = IntentTable(self._read)
-        self.api_keys = ApiKeyTable(lambda _, sql, values: self._read(sql, values))
-        self.idempotency = IdempotencyTable(lambda _, sql, values: self._read(sql, values))
+        self.api_keys = ApiKeyTable(self._read)
+        self.idempotency = IdempotencyTable(self._read)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {str(self._path)!r}>"
@@ -156,7 +161,12 @@ class SQLiteStore:
         """A key encryption key in a file beside the database."""
         return f"file://{self._path}.kek"
 
-    def commit(self, work: Callable[[_Writer], T]) -> T:
+    def commit(
+        self,
+        work: Callable[[_Writer], T],
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - one lock for all
+    ) -> T:
         """Run ``work`` in one durable transaction, shared with concurrent callers."""
         self._check_usable()
         return self._group_commit(work)
@@ -201,7 +211,7 @@ class SQLiteStore:
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         return connection
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _read(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         """Run one query on a borrowed connection."""
         self._check_usable()
         with self._lock:
