@@ -11,6 +11,7 @@ from typing import Final, Self
 from attrs import evolve
 
 from qpher_core.algorithms import ALGORITHMS, Algorithm
+from qpher_core.api_keys import ApiKeys
 from qpher_core.audit.anchor_keys import SERVICE, AnchorKeys
 from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
 from qpher_core.audit.export import export_lines, write_export
@@ -18,6 +19,7 @@ from qpher_core.audit.log import StoredAuditLog
 from qpher_core.calls import Effect
 from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
+from qpher_core.idempotency import Idempotency
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import (
@@ -45,6 +47,7 @@ from qpher_core.protocols import (
 from qpher_core.service_anchors import Anchors
 from qpher_core.service_policies import Policies
 from qpher_core.session import Session
+from qpher_core.session_usage import UsageReport, report_usage
 from qpher_core.validation import check_name
 
 __all__ = ["Qpher", "ServiceAudit", "Tenants", "open"]
@@ -63,7 +66,9 @@ class Tenants:
         self._store = store
         self._pipeline = pipeline
 
-    def create(self, name: str, *, plan: str | None = None, actor: str = _OPERATOR) -> Tenant:
+    def create(
+        self, name: str, *, plan: str | None = None, actor: str | RequestContext = _OPERATOR
+    ) -> Tenant:
         """Create a tenant; without a plan it has every feature.
 
         Raises:
@@ -97,22 +102,27 @@ class Tenants:
         return self._store.tenants.all()
 
     def set_plan(
-        self, tenant: str | uuid.UUID, plan: str | None, *, actor: str = _OPERATOR
+        self, tenant: str | uuid.UUID, plan: str | None, *, actor: str | RequestContext = _OPERATOR
     ) -> Tenant:
         """Change a tenant's plan; it applies from the next operation on."""
         checked = check_plan(plan)
         return self._update(tenant, actor, lambda now: evolve(now, plan=checked))
 
-    def suspend(self, tenant: str | uuid.UUID, *, actor: str = _OPERATOR) -> Tenant:
+    def suspend(
+        self, tenant: str | uuid.UUID, *, actor: str | RequestContext = _OPERATOR
+    ) -> Tenant:
         """Refuse every operation of a tenant, from the next one on."""
         return self._update(tenant, actor, lambda t: evolve(t, status=TenantStatus.SUSPENDED))
 
-    def resume(self, tenant: str | uuid.UUID, *, actor: str = _OPERATOR) -> Tenant:
+    def resume(self, tenant: str | uuid.UUID, *, actor: str | RequestContext = _OPERATOR) -> Tenant:
         """Undo :meth:`suspend`."""
         return self._update(tenant, actor, lambda t: evolve(t, status=TenantStatus.ACTIVE))
 
     def _update(
-        self, tenant: str | uuid.UUID, actor: str, update: Callable[[Tenant], Tenant]
+        self,
+        tenant: str | uuid.UUID,
+        actor: str | RequestContext,
+        update: Callable[[Tenant], Tenant],
     ) -> Tenant:
         tenant_id = self.get(tenant).id
 
@@ -130,11 +140,10 @@ class Tenants:
         self,
         action: str,
         tenant_id: uuid.UUID,
-        actor: str,
+        actor: str | RequestContext,
         change: Callable[[StoreWriter], Effect[Tenant]],
     ) -> Tenant:
-        checked = check_name(actor, "actor")
-        return self._pipeline.administer(OPERATIONS[action], tenant_id, checked, change)
+        return self._pipeline.administer(OPERATIONS[action], tenant_id, actor, change)
 
     def _find(self, tenant: str | uuid.UUID) -> Tenant | None:
         if isinstance(tenant, uuid.UUID):
@@ -187,6 +196,8 @@ class Qpher:
 
     Attributes:
         tenants: creating and changing tenants.
+        api_keys: credentials of remote callers.
+        idempotency: what is remembered of calls with idempotency keys.
         policies: the stored rules.
         audit: verifying the logs.
         anchors: signed states of the logs.
@@ -220,6 +231,8 @@ class Qpher:
         )
         self._anchorer = self._make_anchorer(settings)
         self.tenants = Tenants(store, self._pipeline)
+        self.api_keys = ApiKeys(store, self._pipeline, self.tenants, _now)
+        self.idempotency = Idempotency(store, protector, _now)
         self.policies = Policies(store, self._pipeline, policy, self.tenants, _now)
         self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
         self.anchors = Anchors(store, self._anchorer)
@@ -263,8 +276,38 @@ class Qpher:
         Raises:
             NotFound: there is no such tenant.
         """
-        context = RequestContext(self.tenants.get(tenant).id, check_name(actor, "actor"))
-        return Session(self._pipeline, self._keys, self._audit, self._anchorer, context)
+        return self.within(RequestContext(self.tenants.get(tenant).id, check_name(actor, "actor")))
+
+    def within(self, context: RequestContext) -> Session:
+        """Return the session of one request. The pipeline checks the tenant with each call."""
+        return Session(
+            self._pipeline, self._keys, self._audit, self._anchorer, self.usage_of, context
+        )
+
+    def usage_of(self, tenant: str | uuid.UUID) -> UsageReport:
+        """Return what a tenant uses of what it may.
+
+        Raises:
+            NotFound: there is no such tenant.
+        """
+        return report_usage(self._store, self.tenants.get(tenant), _now())
+
+    def permit(
+        self, context: RequestContext, action: str, tenant: Tenant | uuid.UUID | None = None
+    ) -> None:
+        """Let a remote caller read what belongs to the service or to another tenant.
+
+        Args:
+            context: the caller's.
+            action: a read in the table of operations.
+            tenant: the tenant whose data it is.
+
+        Raises:
+            PermissionDenied: scope or policy denies it; that is recorded.
+            PolicyUnavailable: the policy engine cannot answer.
+        """
+        owner = tenant.id if isinstance(tenant, Tenant) else tenant
+        self._pipeline.observe(context, OPERATIONS[action], owner)
 
     def close(self) -> None:
         """Wipe opened keys and release the store. Idempotent."""
