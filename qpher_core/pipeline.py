@@ -188,11 +188,11 @@ class Pipeline:
                 whose scope and policy are asked first and whose refusal is recorded.
             change: what is to be done.
         """
-        if isinstance(actor, str):
-            context = RequestContext(tenant_id, check_name(actor, "actor"))
-        else:
+        if isinstance(actor, RequestContext):
             context = actor
             self._permit(context, operation, foreign=tenant_id != context.tenant_id)
+        else:
+            context = RequestContext(tenant_id, check_name(actor, "actor"))
         request_id = context.request_id or uuid.uuid4()
 
         def work(writer: StoreWriter) -> T:
@@ -257,7 +257,12 @@ class Pipeline:
         foreign: bool = False,
     ) -> None:
         _check_scope(context, call.operation, foreign=foreign)
-        request = _policy_request(context, tenant, call, key, self._clock())
+        decision = self.ask(_policy_request(context, tenant, call, key, self._clock()))
+        if decision.allow is not True:
+            raise _denial(call.operation, decision)
+
+    def ask(self, request: PolicyRequest) -> Decision:
+        """Return what the policy engine says. Raises ``PolicyUnavailable`` if it cannot answer."""
         try:
             if getattr(self._policy, "may_block", True):
                 decision = call_with_deadline(
@@ -271,8 +276,7 @@ class Pipeline:
             ) from error
         if not isinstance(decision, Decision) or not isinstance(decision.allow, bool):
             raise PolicyUnavailable("the policy engine did not answer with a decision")
-        if decision.allow is not True:
-            raise _denial(call.operation, decision)
+        return decision
 
     def _look_up(self, context: RequestContext, selector: KeySelector) -> KeyVersion | None:
         """Read the key's record for the policy request.

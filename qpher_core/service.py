@@ -2,7 +2,7 @@
 """``Qpher``: what :func:`qpher_core.open` returns to the holder of the service."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import (
     AuditReport,
     PolicyDocument,
+    PolicyRequest,
     Receipt,
     RequestContext,
     Tenant,
@@ -56,6 +57,7 @@ __all__ = ["Qpher", "ServiceAudit", "Tenants", "open"]
 SERVICE_LOG: Final = SERVICE
 
 _OPERATOR: Final = "operator"
+_KEK_CHECK: Final = b"qpher-core check 1"
 _DEFAULT_POLICY_DEADLINE: Final = 0.5
 
 
@@ -309,6 +311,17 @@ class Qpher:
         owner = tenant.id if isinstance(tenant, Tenant) else tenant
         self._pipeline.observe(context, OPERATIONS[action], owner)
 
+    def checks(self) -> Mapping[str, Callable[[], object]]:
+        """Return a check of each part that every operation needs; one that raises cannot answer."""
+        return {
+            "store": lambda: self._store.tenants.get(SERVICE_LOG),
+            "audit log": lambda: self._store.commit(
+                lambda writer: writer.audit.head(SERVICE_LOG), tenant_id=SERVICE_LOG
+            ),
+            "protector": lambda: self._protector.derive(self._protector.kek_id, _KEK_CHECK),
+            "policy engine": lambda: self._pipeline.ask(_probe(_now())),
+        }
+
     def close(self) -> None:
         """Wipe opened keys and release the store. Idempotent."""
         self._thread.stop()
@@ -359,7 +372,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         guard = open_protector(protector or store.default_protector, create=not needed)
         for kek_id in sorted(needed):
             # A wrong KEK is noticed here, before anything is sealed under it.
-            guard.derive(kek_id, b"qpher-core check 1")
+            guard.derive(kek_id, _KEK_CHECK)
         _install_default_rules(store)
         engine = open_policy(policy, store)
     except BaseException:
@@ -406,6 +419,26 @@ def _install_default_rules(store: Store) -> None:
             writer.policies.insert(PolicyDocument(None, 1, DEFAULT_RULES))
 
     store.commit(work)
+
+
+def _probe(now: datetime) -> PolicyRequest:
+    """Return a request about nobody: whatever an engine decides on it, it answered."""
+    return PolicyRequest(
+        tenant_id=SERVICE_LOG,
+        plan=None,
+        actor="readiness",
+        scopes=frozenset(),
+        action="keys.list",
+        features=frozenset(),
+        key_name=None,
+        algorithm=None,
+        key_version=None,
+        key_state=None,
+        context_keys=frozenset(),
+        payload_bytes=0,
+        time=now,
+        source=None,
+    )
 
 
 def _now() -> datetime:
