@@ -34,7 +34,7 @@ from qpher_core.protocols import (
     TenantDirectory,
 )
 
-__all__ = ["MixedStore", "mix", "open_store", "recorder"]
+__all__ = ["MixedStore", "mix", "open_store", "record"]
 
 T = TypeVar("T")
 
@@ -164,7 +164,12 @@ class MixedStore:
         """That of the key store."""
         return self._keys_store.default_protector
 
-    def commit(self, work: Callable[[StoreWriter], T]) -> T:
+    def commit(
+        self,
+        work: Callable[[StoreWriter], T],
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - a change goes alone
+    ) -> T:
         """Run ``work`` in a transaction of each store; the audit store commits first."""
         if self._changer == threading.get_ident():
             raise RuntimeError("work must not commit: it is inside a commit already")
@@ -181,7 +186,7 @@ class MixedStore:
             finally:
                 self._changer = None
 
-    def record(self, work: Callable[[StoreWriter], T]) -> T:
+    def record(self, work: Callable[[StoreWriter], T], *, tenant_id: uuid.UUID | None = None) -> T:
         """Run ``work``, which appends to the log and changes nothing else: one durable commit.
 
         Keys can change while it runs, but their change is in the log by then, as an intent.
@@ -194,7 +199,7 @@ class MixedStore:
 
         try:
             with self._using:
-                return self._audit_store.commit(recording)
+                return self._audit_store.commit(recording, tenant_id=tenant_id)
         except _Unsettled:
             return self.commit(work)
 
@@ -259,9 +264,12 @@ def _draft_of(entry: AuditEntry, reason: str) -> EntryDraft:
     )
 
 
-def recorder(store: Store) -> Callable[[Callable[[StoreWriter], T]], T]:
-    """Return how work that only appends to the log is committed."""
-    return store.record if isinstance(store, MixedStore) else store.commit
+def record(
+    store: Store, work: Callable[[StoreWriter], T], *, tenant_id: uuid.UUID | None = None
+) -> T:
+    """Commit work that only appends to the log."""
+    commit = store.record if isinstance(store, MixedStore) else store.commit
+    return commit(work, tenant_id=tenant_id)
 
 
 def mix(keys: Store, audit: Store) -> MixedStore:

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from qpher_core.errors import StoreUnavailable
 
-__all__ = ["GroupCommit", "Transaction"]
+__all__ = ["GroupCommit", "Transaction", "TransactionLost"]
 
 W_co = TypeVar("W_co", covariant=True)
 W = TypeVar("W")
@@ -30,8 +30,20 @@ _GATHERING: Final = 0.5
 _GATHERING_STEP: Final = 50e-6
 
 
+class TransactionLost(Exception):  # noqa: N818 - a signal, not an error
+    """A transaction of a store was undone by a conflict or a lost connection: begin it again."""
+
+    def __init__(self, transaction: object) -> None:
+        super().__init__("the transaction was lost")
+        self.transaction = transaction
+
+
 class Transaction(Protocol[W_co]):
-    """One durable transaction of a store. Used by one thread at a time."""
+    """One durable transaction of a store. Used by one thread at a time.
+
+    ``begin``, ``attempt`` and ``commit`` may raise ``TransactionLost``; everybody's work is then
+    done again, in a new one. How often is for the transaction to say.
+    """
 
     def begin(self) -> W_co:
         """Begin, and return the writer."""
@@ -128,7 +140,8 @@ class GroupCommit(Generic[W]):
             jobs, self._waiting = self._waiting[:_MOST_JOBS], self._waiting[_MOST_JOBS:]
         committed = False
         try:
-            self._run(jobs)
+            while not self._ran(jobs):
+                self._transaction.rollback()
             committed = True
             _settle(jobs)
         except StoreUnavailable as error:
@@ -143,14 +156,29 @@ class GroupCommit(Generic[W]):
                 _fail(jobs, StoreUnavailable("the commit was interrupted"))
             raise error from None
 
+    def _ran(self, jobs: Sequence[_Job[W]]) -> bool:
+        """Run the work and commit; return whether the transaction was not lost meanwhile."""
+        try:
+            self._run(jobs)
+        except TransactionLost as lost:
+            if lost.transaction is not self._transaction:
+                raise
+            return False
+        return True
+
     def _run(self, jobs: Sequence[_Job[W]]) -> None:
         start = time.monotonic()
         writer = self._transaction.begin()
         for job in jobs:
+            job.error = None
             try:
                 self._transaction.attempt(lambda job=job: job.run(writer))  # type: ignore[misc]
             except StoreUnavailable:
                 raise
+            except TransactionLost as lost:
+                if lost.transaction is self._transaction:
+                    raise
+                job.error = lost  # of the store whose work this is
             except Exception as error:  # noqa: BLE001 - handed to the caller whose work it was
                 job.error = error
         self._transaction.commit()

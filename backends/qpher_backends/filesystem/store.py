@@ -5,6 +5,7 @@ import os
 import stat
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,12 @@ class FileStore:
         """A key encryption key in a file beside the directory, so that neither holds both."""
         return f"file://{self._root}.kek"
 
-    def commit(self, work: Callable[[Writer], T]) -> T:
+    def commit(
+        self,
+        work: Callable[[Writer], T],
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - one lock for all
+    ) -> T:
         """Run ``work`` in one durable transaction, shared with concurrent callers."""
         self._check_usable()
         return self._group_commit(work)

@@ -5,15 +5,17 @@ import contextlib
 import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
-from qpher_backends.sqlite.audit import AnchorTable, AuditTable, AuditWriter
+from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
+from qpher_backends.sql.run import Row, Run, RunMany
+from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
 from qpher_backends.sqlite.schema import migrate
-from qpher_backends.sqlite.tables import IntentTable, KeyTable, PolicyTable, Run, TenantTable
 from qpher_core.errors import StoreUnavailable, ValidationError
 
 __all__ = ["SQLiteStore", "open_store"]
@@ -51,9 +53,9 @@ _TRANSLATED: Final = _Translated()
 class _Writer:
     """Implements ``StoreWriter`` on the connection of a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, run: Run) -> None:
+    def __init__(self, run: Run, run_many: RunMany) -> None:
         self.keys = KeyTable(run)
-        self.audit = AuditWriter(connection)
+        self.audit = AuditWriter(run, run_many)
         self.tenants = TenantTable(run)
         self.policies = PolicyTable(run)
         self.anchors = AnchorTable(run)
@@ -71,14 +73,17 @@ class _Transaction:
     def __init__(self, connection: sqlite3.Connection, check: Callable[[], None]) -> None:
         self._connection = connection
         self._check = check
-        self._writer = _Writer(connection, self._execute)
+        self._writer = _Writer(self._execute, self._execute_many)
         self._saved = False
 
-    def _execute(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _execute(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         if not self._saved and not sql.startswith("SELECT"):
             self._connection.execute("SAVEPOINT job")
             self._saved = True
         return self._connection.execute(sql, values).fetchall()
+
+    def _execute_many(self, _: uuid.UUID | None, sql: str, rows: Sequence[Row]) -> None:
+        self._connection.executemany(sql, rows)
 
     def begin(self) -> _Writer:
         self._check()
@@ -151,7 +156,12 @@ class SQLiteStore:
         """A key encryption key in a file beside the database."""
         return f"file://{self._path}.kek"
 
-    def commit(self, work: Callable[[_Writer], T]) -> T:
+    def commit(
+        self,
+        work: Callable[[_Writer], T],
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - one lock for all
+    ) -> T:
         """Run ``work`` in one durable transaction, shared with concurrent callers."""
         self._check_usable()
         return self._group_commit(work)
@@ -196,7 +206,7 @@ class SQLiteStore:
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         return connection
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _read(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         """Run one query on a borrowed connection."""
         self._check_usable()
         with self._lock:
