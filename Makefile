@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: demo test lint types unit crash differential accumulated bench clean help
+.PHONY: demo test lint types unit crash differential accumulated audit-long bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -16,8 +16,10 @@ help:
 	@echo "make crash              200 kills in the middle of work (minutes)"
 	@echo "make differential       providers against each other, 100,000 cases (minutes)"
 	@echo "make accumulated        the C core's long digests: a million cases (minutes)"
+	@echo "make audit-long         a million clean entries, 300 kills, growth to ten million entries"
 	@echo "make crash-all          500 kills spread over all stores and pairs of them"
 	@echo "make bench              providers side by side, and the cost of the pipeline"
+	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
 	@echo "make clean              remove what the targets made"
 
 demo: $(READY)
@@ -44,11 +46,22 @@ differential: $(READY)
 accumulated: $(READY)
 	$(BIN)/python -m pytest -q -m long tests/native
 
+audit-long: $(READY)
+	$(BIN)/python -m pytest -q -m long tests/attack
+	QPHER_CRASH_KILLS=300 $(BIN)/python -m pytest -q tests/crash/test_kill.py
+	$(BIN)/python benchmarks/audit_growth.py
+
+bench-growth: $(READY)
+	$(BIN)/python -m benchmarks.key_growth
+
 crash-all: $(READY)
 	QPHER_CRASH_KILLS=500 $(BIN)/python -m pytest -q tests/crash
 
 bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	test -d .venv/pqclean || { $(PYTHON3) -m venv .venv/pqclean && \
+	  .venv/pqclean/bin/pip install --quiet --disable-pip-version-check pqcrypto==0.4.0; }
+	$(BIN)/python benchmarks/report.py --pqclean .venv/pqclean/bin/python
 	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=mean,median,stddev,ops
 
 # The C core needs a compiler and Python's headers. Where they are missing and we may install

@@ -79,7 +79,7 @@ native-fuzz:
 # instrumented objects. Each way must also catch leaks planted in a copy (constant-time/leak.py).
 
 CT_SHIPPED := -fwrapv -DNDEBUG -fPIC -std=c11 -fvisibility=hidden
-CT_LEAKS := branch early index
+CT_LEAKS := branch early index call
 CT_VALGRIND := valgrind -q --error-exitcode=99
 CT_HARNESS := bindings/constant-time
 

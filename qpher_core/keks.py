@@ -64,6 +64,8 @@ class Keks:
         """
         kek_id = self.current()
         self._sealer.warm(_SERVICE, kek_id)
+        if self._store.service_keys.active(*_ADDRESS) is None:
+            kek_id = self._store.commit(self._install, tenant_id=_SERVICE)
         return kek_id
 
     def sealing(self, writer: StoreWriter) -> str:
@@ -74,7 +76,7 @@ class Keks:
         """
         record = writer.service_keys.active(*_ADDRESS)
         if record is None:
-            return self._insert(writer.service_keys, self._first())
+            raise ProtectorUnavailable("the record that names the KEK of this store is gone")
         self._check(record)
         return record.kek_id
 
@@ -84,7 +86,7 @@ class Keks:
         Raises:
             StateConflict: it was in use before and was replaced.
         """
-        self.sealing(writer)
+        self._install(writer)
         former = None
         for record in _versions(writer.service_keys):
             if record.key.state is KeyState.ACTIVE:
@@ -111,6 +113,12 @@ class Keks:
         current = [r.kek_id for r in every if r.key.state is KeyState.ACTIVE]
         gone = [r.kek_id for r in every if r.key.state is KeyState.DESTROYED]
         return [kek_id for kek_id in dict.fromkeys(gone) if kek_id not in current]
+
+    def _install(self, writer: StoreWriter) -> str:
+        """Name the first KEK, unless another process was faster."""
+        if writer.service_keys.active(*_ADDRESS) is None:
+            return self._insert(writer.service_keys, self._first())
+        return self.sealing(writer)
 
     def _records(self) -> Iterator[KeyRecord]:
         yield from self._store.service_keys.find(_SERVICE, name=KEK_NAME, algorithm=_ALGORITHM)

@@ -11,7 +11,7 @@ what the log tells is true or taken back by the next entry that anyone records.
 import contextlib
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast
 
@@ -34,7 +34,7 @@ from qpher_core.protocols import (
     TenantDirectory,
 )
 
-__all__ = ["MixedStore", "mix", "open_store", "recorder"]
+__all__ = ["MixedStore", "mix", "open_store", "record"]
 
 T = TypeVar("T")
 
@@ -49,54 +49,6 @@ _VOID: Final = "ERR_SERVICE_001: entry {} was not carried out: the key store did
 
 class _Unsettled(Exception):  # noqa: N818 - a signal, not an error
     """Another change may be under way, or was cut short."""
-
-
-class _Turns:
-    """Uses of keys go side by side, changes alone; in one process, and never one in another.
-
-    Between processes the stores' own locks do this. Within one, a store whose readers wait for
-    its commits could otherwise wait for a commit that waits for it.
-    """
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._inside: set[int] = set()
-        self._alone: int | None = None
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Go side by side with others."""
-        me = self._identify()
-        with self._condition:
-            self._condition.wait_for(lambda: self._alone is None)
-            self._inside.add(me)
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._inside.discard(me)
-                self._condition.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Go alone."""
-        me = self._identify()
-        with self._condition:
-            self._condition.wait_for(lambda: self._alone is None)
-            self._alone = me  # nobody else begins
-            self._condition.wait_for(lambda: not self._inside)
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._alone = None
-                self._condition.notify_all()
-
-    def _identify(self) -> int:
-        me = threading.get_ident()
-        if me == self._alone or me in self._inside:
-            raise RuntimeError("work must not commit: it is inside a commit already")
-        return me
 
 
 class _Watched:
@@ -190,7 +142,11 @@ class MixedStore:
     def __init__(self, keys: Participant, audit: Participant) -> None:
         self._keys_store = keys
         self._audit_store = audit
-        self._turns = _Turns()
+        #: Changes go alone, and ahead of the stores' own locks: between processes those suffice.
+        self._changing = threading.Lock()
+        self._changer: int | None = None  # the thread that holds it; only it finds itself here
+        #: Where readers of keys wait for commits, uses must not meet a change in mid-air.
+        self._using = self._changing if keys.readers_wait else contextlib.nullcontext()
         self.keys: KeyRecords = keys.keys
         self.service_keys: KeyRecords = keys.service_keys
         self.tenants: TenantDirectory = keys.tenants
@@ -208,9 +164,17 @@ class MixedStore:
         """That of the key store."""
         return self._keys_store.default_protector
 
-    def commit(self, work: Callable[[StoreWriter], T]) -> T:
+    def commit(
+        self,
+        work: Callable[[StoreWriter], T],
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - a change goes alone
+    ) -> T:
         """Run ``work`` in a transaction of each store; the audit store commits first."""
-        with self._turns.alone():
+        if self._changer == threading.get_ident():
+            raise RuntimeError("work must not commit: it is inside a commit already")
+        with self._changing:
+            self._changer = threading.get_ident()
             try:
                 return self._keys_store.commit(lambda keys: self._commit(keys, work))
             except StoreUnavailable:
@@ -219,8 +183,10 @@ class MixedStore:
                     if self._audit_store.intents.all():
                         self._keys_store.commit(lambda keys: self._commit(keys, lambda _: None))
                 raise
+            finally:
+                self._changer = None
 
-    def record(self, work: Callable[[StoreWriter], T]) -> T:
+    def record(self, work: Callable[[StoreWriter], T], *, tenant_id: uuid.UUID | None = None) -> T:
         """Run ``work``, which appends to the log and changes nothing else: one durable commit.
 
         Keys can change while it runs, but their change is in the log by then, as an intent.
@@ -232,8 +198,8 @@ class MixedStore:
             return work(cast("StoreWriter", _Recorder(self._keys_store, audit)))
 
         try:
-            with self._turns.together():
-                return self._audit_store.commit(recording)
+            with self._using:
+                return self._audit_store.commit(recording, tenant_id=tenant_id)
         except _Unsettled:
             return self.commit(work)
 
@@ -298,9 +264,12 @@ def _draft_of(entry: AuditEntry, reason: str) -> EntryDraft:
     )
 
 
-def recorder(store: Store) -> Callable[[Callable[[StoreWriter], T]], T]:
-    """Return how work that only appends to the log is committed."""
-    return store.record if isinstance(store, MixedStore) else store.commit
+def record(
+    store: Store, work: Callable[[StoreWriter], T], *, tenant_id: uuid.UUID | None = None
+) -> T:
+    """Commit work that only appends to the log."""
+    commit = store.record if isinstance(store, MixedStore) else store.commit
+    return commit(work, tenant_id=tenant_id)
 
 
 def mix(keys: Store, audit: Store) -> MixedStore:

@@ -43,7 +43,7 @@ from qpher_core.errors import (
     StoreUnavailable,
 )
 from qpher_core.lifecycle import KeyState
-from qpher_core.mixed import recorder
+from qpher_core.mixed import record
 from qpher_core.models import (
     Decision,
     KeyRef,
@@ -189,7 +189,7 @@ class Pipeline:
             self._audit.append(writer.audit, tenant_id, draft)
             return effect.value
 
-        return self._commit(work)
+        return self._commit(tenant_id, work)
 
     # --- the steps, in order -------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class Pipeline:
 
         commit = self._append if isinstance(outcome, Effect) else self._commit
         with self._refusals(context, call, request_id, passing=(KeyChanged, AuditUnavailable)):
-            return commit(work)
+            return commit(context.tenant_id, work)
 
     def _note(self, writer: StoreWriter, what: _Recorded, effect: Effect[T]) -> Done[T]:
         draft = _draft(
@@ -329,18 +329,21 @@ class Pipeline:
             None,
         )
         try:
-            self._append(lambda writer: self._audit.append(writer.audit, context.tenant_id, draft))
+            self._append(
+                context.tenant_id,
+                lambda writer: self._audit.append(writer.audit, context.tenant_id, draft),
+            )
         except AuditUnavailable as unavailable:
             raise unavailable from error
 
-    def _commit(self, work: Callable[[StoreWriter], T]) -> T:
+    def _commit(self, tenant_id: uuid.UUID, work: Callable[[StoreWriter], T]) -> T:
         with _RECORDING:
-            return self._store.commit(work)
+            return self._store.commit(work, tenant_id=tenant_id)
 
-    def _append(self, work: Callable[[StoreWriter], T]) -> T:
+    def _append(self, tenant_id: uuid.UUID, work: Callable[[StoreWriter], T]) -> T:
         """Commit work that writes nothing but audit entries."""
         with _RECORDING:
-            return recorder(self._store)(work)
+            return record(self._store, work, tenant_id=tenant_id)
 
 
 class _Recording:

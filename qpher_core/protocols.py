@@ -312,14 +312,22 @@ class Store(Protocol):
     def default_protector(self) -> str:
         """URL of the protector to use when the caller names none."""
 
-    def commit(self, work: Callable[[StoreWriter], T]) -> T:
+    def commit(self, work: Callable[[StoreWriter], T], *, tenant_id: uuid.UUID | None = None) -> T:
         """Run ``work``; everything that it wrote is durable when this returns.
 
         If ``work`` raises, nothing that it wrote remains, and the exception comes out. If the
-        store cannot make it durable: ``StoreUnavailable``, and nothing remains. ``work`` runs
-        exactly once, serialised with all other commits of this store, in any process; several
-        callers' work may share one durable commit. ``work`` must not commit itself:
-        ``RuntimeError``.
+        store cannot make it durable: ``StoreUnavailable``, and nothing remains, unless the
+        message says that the outcome is not known. Several callers' work may share one durable
+        commit. ``work`` changes nothing but what it writes: a store that lost its connection
+        undoes everything and runs it again. It must not commit itself: ``RuntimeError``.
+
+        Args:
+            work: what is to be done.
+            tenant_id: the only tenant whose data ``work`` touches. Commits for one tenant go one
+                at a time, in any process; those for different tenants may go side by side.
+                It may read the service's own keys as well, as they are at that moment.
+                Without it, ``work`` may touch all of them, and waits for commits for each tenant
+                that it touches and for others without a tenant.
         """
 
     def close(self) -> None:
@@ -338,10 +346,16 @@ class Participant(Store, Protocol):
     """A store that can be one of the two of a mixed set-up (``qpher_core.mixed``)."""
 
     @property
+    def readers_wait(self) -> bool:
+        """Whether reading waits while this process commits; False wherever it can be helped."""
+
+    @property
     def intents(self) -> IntentRecords:
         """Changes that another store takes part in."""
 
-    def commit(self, work: Callable[[ParticipantWriter], T]) -> T:
+    def commit(
+        self, work: Callable[[ParticipantWriter], T], *, tenant_id: uuid.UUID | None = None
+    ) -> T:
         """As :meth:`Store.commit`."""
 
 

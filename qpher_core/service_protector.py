@@ -131,6 +131,9 @@ class Protector:
         """Yield all sealed records, of the service and of every tenant, a page at a time."""
         yield from self._pages_of(self._store.service_keys, SERVICE)
         for tenant in self._store.tenants.all():
+            # Whoever began before the choice of the KEK may still seal under the former one:
+            # commits for one tenant go one at a time, so after this one nobody does.
+            self._store.commit(lambda _: None, tenant_id=tenant.id)
             yield from self._pages_of(self._store.keys, tenant.id)
 
     def _pages_of(self, records: KeyRecords, tenant_id: uuid.UUID) -> Iterator[Sequence[KeyRecord]]:
@@ -151,24 +154,25 @@ class Protector:
 
     def _swap(self, resealed: Sequence[tuple[KeyRecord, KeyRecord]], kek_id: str) -> int:
         """Store what was sealed anew; a record that changed meanwhile was sealed anew by that."""
+        tenant_id = resealed[0][0].key.ref.tenant_id
 
         def work(writer: StoreWriter) -> int:
             if self._keks.sealing(writer) != kek_id:
                 raise StateConflict(f"another KEK than {kek_id} was chosen meanwhile")
             swapped = 0
+            records = writer.service_keys if tenant_id == SERVICE else writer.keys
             for before, after in resealed:
-                own = before.key.ref.tenant_id == SERVICE
-                records = writer.service_keys if own else writer.keys
                 if records.get(before.key.ref) == before:
                     swapped += records.replace(after, revision=before.key.revision)
             return swapped
 
-        return self._store.commit(work)
+        return self._store.commit(work, tenant_id=tenant_id)
 
     def _finish(
         self, kek_id: str, moved: int, damaged: Sequence[KeyRef], actor: str
     ) -> RewrapReport:
-        needed = frozenset(r.kek_id for page in self._pages() for r in page)
+        own = (r.kek_id for page in self._pages_of(self._store.service_keys, SERVICE) for r in page)
+        needed = self._store.keys.kek_ids() | frozenset(own)
 
         def change(writer: StoreWriter) -> Effect[RewrapReport]:
             released = self._keks.release(writer, needed)

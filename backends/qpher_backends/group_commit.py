@@ -2,16 +2,18 @@
 """Group commit: callers that arrive while a commit is under way share the next one.
 
 There is no background thread. Whoever finds no leader becomes one and commits for everybody who
-waits; a caller alone commits its own work at once, as it would without this.
+waits; a caller alone commits its own work at once, as it would without this. A leader that is done
+wakes those whose work it did, each by itself, and one of those who wait to lead next.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from qpher_core.errors import StoreUnavailable
 
-__all__ = ["GroupCommit", "Transaction"]
+__all__ = ["GroupCommit", "Transaction", "TransactionLost"]
 
 W_co = TypeVar("W_co", covariant=True)
 W = TypeVar("W")
@@ -20,9 +22,28 @@ T = TypeVar("T")
 #: Work that shares one transaction at most; bounds how long the first of them waits.
 _MOST_JOBS: Final = 256
 
+#: Seconds after which a waiter looks for itself: an interrupted leader may have woken nobody.
+_PATIENCE: Final = 0.05
+
+#: A leader waits so long for those who shared the last commit, as a part of that one's time.
+_GATHERING: Final = 0.5
+_GATHERING_STEP: Final = 50e-6
+
+
+class TransactionLost(Exception):  # noqa: N818 - a signal, not an error
+    """A transaction of a store was undone by a conflict or a lost connection: begin it again."""
+
+    def __init__(self, transaction: object) -> None:
+        super().__init__("the transaction was lost")
+        self.transaction = transaction
+
 
 class Transaction(Protocol[W_co]):
-    """One durable transaction of a store. Used by one thread at a time."""
+    """One durable transaction of a store. Used by one thread at a time.
+
+    ``begin``, ``attempt`` and ``commit`` may raise ``TransactionLost``; everybody's work is then
+    done again, in a new one. How often is for the transaction to say.
+    """
 
     def begin(self) -> W_co:
         """Begin, and return the writer."""
@@ -41,13 +62,20 @@ class Transaction(Protocol[W_co]):
 
 
 class _Job(Generic[W]):
-    __slots__ = ("done", "error", "value", "work")
+    __slots__ = ("done", "error", "value", "wake", "work")
 
     def __init__(self, work: Callable[[W], Any]) -> None:
         self.work = work
         self.value: Any = None
         self.error: BaseException | None = None
         self.done = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+    def signal(self) -> None:
+        """Wake the caller, who is to look again. Signals never come from two threads at once."""
+        if self.wake.locked():
+            self.wake.release()
 
     def run(self, writer: W) -> None:
         self.value = self.work(writer)
@@ -62,6 +90,8 @@ class GroupCommit(Generic[W]):
         self._waiting_lock = threading.Lock()
         self._leading = threading.Lock()
         self._leader: int | None = None  # thread that leads; only it can find itself here
+        self._last_jobs = 1  # of the last commit
+        self._last_seconds = 0.0
 
     def __call__(self, work: Callable[[W], T]) -> T:
         """Run ``work`` and return its result once it is durable."""
@@ -70,13 +100,17 @@ class GroupCommit(Generic[W]):
         job: _Job[W] = _Job(work)
         with self._waiting_lock:
             self._waiting.append(job)
-        with self._leading:
-            self._leader = threading.get_ident()
-            try:
-                while not job.done and self._is_waiting(job):
-                    self._lead()
-            finally:
-                self._leader = None
+        if self._leading.locked():
+            job.wake.acquire(timeout=_PATIENCE)
+        if not job.done:
+            with self._leading:
+                self._leader = threading.get_ident()
+                try:
+                    while not job.done and self._is_waiting(job):
+                        self._lead()
+                finally:
+                    self._leader = None
+            self._wake_next()
         if job.error is not None:
             raise job.error
         if not job.done:
@@ -89,12 +123,25 @@ class GroupCommit(Generic[W]):
         with self._waiting_lock:
             return job in self._waiting
 
+    def _wake_next(self) -> None:
+        with self._waiting_lock:
+            if self._waiting:
+                self._waiting[0].signal()
+
+    def _gather(self) -> None:
+        """Give those who shared the last commit a moment to come back; a caller alone has none."""
+        ends = time.monotonic() + self._last_seconds * _GATHERING
+        while len(self._waiting) < self._last_jobs and time.monotonic() < ends:
+            time.sleep(_GATHERING_STEP)
+
     def _lead(self) -> None:
+        self._gather()
         with self._waiting_lock:
             jobs, self._waiting = self._waiting[:_MOST_JOBS], self._waiting[_MOST_JOBS:]
         committed = False
         try:
-            self._run(jobs)
+            while not self._ran(jobs):
+                self._transaction.rollback()
             committed = True
             _settle(jobs)
         except StoreUnavailable as error:
@@ -109,21 +156,39 @@ class GroupCommit(Generic[W]):
                 _fail(jobs, StoreUnavailable("the commit was interrupted"))
             raise error from None
 
+    def _ran(self, jobs: Sequence[_Job[W]]) -> bool:
+        """Run the work and commit; return whether the transaction was not lost meanwhile."""
+        try:
+            self._run(jobs)
+        except TransactionLost as lost:
+            if lost.transaction is not self._transaction:
+                raise
+            return False
+        return True
+
     def _run(self, jobs: Sequence[_Job[W]]) -> None:
+        start = time.monotonic()
         writer = self._transaction.begin()
         for job in jobs:
+            job.error = None
             try:
                 self._transaction.attempt(lambda job=job: job.run(writer))  # type: ignore[misc]
             except StoreUnavailable:
                 raise
+            except TransactionLost as lost:
+                if lost.transaction is self._transaction:
+                    raise
+                job.error = lost  # of the store whose work this is
             except Exception as error:  # noqa: BLE001 - handed to the caller whose work it was
                 job.error = error
         self._transaction.commit()
+        self._last_jobs, self._last_seconds = len(jobs), time.monotonic() - start
 
 
 def _settle(jobs: Sequence[_Job[W]]) -> None:
     for job in jobs:
         job.done = True
+        job.signal()
 
 
 def _fail(jobs: Sequence[_Job[W]], error: StoreUnavailable) -> None:

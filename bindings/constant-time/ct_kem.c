@@ -12,6 +12,26 @@ static uint8_t *bytes(size_t n)
     return aligned_alloc(QPHER_ALIGNMENT, (n + QPHER_ALIGNMENT - 1) / QPHER_ALIGNMENT * QPHER_ALIGNMENT);
 }
 
+/* The batch functions, on more than one group of lanes; one of the ciphertexts is wrong. */
+static void check_many(qpher_mlkem_dk *first, int set)
+{
+    enum { N = 9 };
+    const size_t ct_len = qpher_mlkem_ct_length(set);
+    qpher_mlkem_dk *dks[2] = {first, (void *)bytes(qpher_mlkem_dk_bytes())};
+    uint8_t *cts = bytes(N * ct_len), ss[N * 32], again[N * 32];
+
+    MUST(qpher_mlkem_generate_many(dks, set, 2));
+    MUST(qpher_mlkem_encapsulate_many(qpher_mlkem_ek_of(dks[1]), N, cts, ss));
+    cts[5] ^= 1;
+    MUST(qpher_mlkem_decapsulate_many(dks[1], N, again, cts, N * ct_len));
+    QPHER_CT_DECLASSIFY(ss, sizeof ss);
+    QPHER_CT_DECLASSIFY(again, sizeof again);
+    MUST(memcmp(ss, again, 32) == 0);
+    MUST(memcmp(ss + 32, again + 32, sizeof ss - 32) != 0);
+    free(dks[1]);
+    free(cts);
+}
+
 static void check_set(int set)
 {
     const size_t ek_len = qpher_mlkem_ek_length(set), dk_len = qpher_mlkem_dk_length(set);
@@ -51,6 +71,7 @@ static void check_set(int set)
     MUST(qpher_mlkem_generate(dk, set));
     MUST(qpher_mlkem_encapsulate(ek, ct, ss));
 
+    check_many(dk, set);
     free(dk);
     free(ek);
     free(encoded);

@@ -110,6 +110,35 @@ MSAN_COMPRESS(msan_compress256_32, __m256i, unsigned int)
 #define _mm256_maskz_compress_epi16(m, a) msan_compress256_16(m, a)
 #define _mm256_maskz_compress_epi32(m, a) msan_compress256_32(m, a)
 
+/* Eight bits of a 64-bit word from each of the bits that a byte of x names. */
+MSAN_TARGET static inline __m512i msan_multishift(__m512i x, __m512i y)
+{
+    unsigned char from[64], r[64];
+    unsigned long long words[8];
+    memcpy(from, &x, sizeof from);
+    memcpy(words, &y, sizeof words);
+    for (unsigned i = 0; i < 64; i++) {
+        const unsigned bit = from[i] & 63;
+        const unsigned long long w = words[i / 8];
+        r[i] = (unsigned char)(bit ? w >> bit | w << (64 - bit) : w);
+    }
+    memcpy(&x, r, sizeof r);
+    return x;
+}
+#define _mm512_multishift_epi64_epi8(x, y) msan_multishift(x, y)
+
+/* The upper bits of all bytes. */
+MSAN_TARGET static inline int msan_movemask256(__m256i x)
+{
+    unsigned char bytes[32];
+    unsigned bits = 0;
+    memcpy(bytes, &x, sizeof bytes);
+    for (unsigned i = 0; i < 32; i++)
+        bits |= (unsigned)(bytes[i] >> 7) << i;
+    return (int)bits;
+}
+#define _mm256_movemask_epi8(x) msan_movemask256(x)
+
 /* Products of neighbouring lanes, added up. */
 MSAN_TARGET static inline __m512i msan_madd16(__m512i a, __m512i b)
 {

@@ -107,60 +107,78 @@ void mlkem_encapsulate(const qpher_mlkem_ek *ek, unsigned n, uint8_t *cts, uint8
 
 /* ---- Decapsulation ----------------------------------------------------------------------------- */
 
-/* J(z || c) (4.4) of several ciphertexts. */
-struct j {
-    uint8_t in[SYM + MLKEM_MAX_CT], out[SHAKE256_RATE];
-};
-
-/* One: its first blocks ride along where lanes would stay empty; the sampler's queue tells where. */
 struct decapsulation {
     struct mlkem_g g; /* m' || H(ek), and K' || r' */
-    struct j j;
+    uint8_t j_in[SYM + MLKEM_MAX_CT], j_out[SHAKE256_RATE];
     struct mlkem_noise noise;
     uint8_t again[MLKEM_MAX_CT];
 };
 
+/* J(z || c) (4.4) of several ciphertexts. */
 static void hash_rejected(struct decapsulation jobs[], unsigned n, size_t len)
 {
     const uint8_t *in[KECCAK_MAX_LANES] = {0};
     uint8_t *out[KECCAK_MAX_LANES] = {0};
     keccak_lanes lanes;
     for (unsigned i = 0; i < n; i++) {
-        in[i] = jobs[i].j.in;
-        out[i] = jobs[i].j.out;
+        in[i] = jobs[i].j_in;
+        out[i] = jobs[i].j_out;
     }
     keccak_lanes_absorb(&lanes, n, SHAKE256_RATE, in, len);
     keccak_lanes_squeeze_blocks(&lanes, out, 1);
     keccak_lanes_wipe(&lanes);
 }
 
+/* The rest of J of one ciphertext, from its third block on. */
+static void finish_rejected(struct decapsulation *job, keccak_sponge *j, size_t len)
+{
+    const size_t absorbed = 2 * SHAKE256_RATE;
+    shake_absorb(j, job->j_in + absorbed, len - absorbed);
+    shake_finalize(j);
+    shake_squeeze(j, job->j_out, SYM);
+    keccak_sponge_wipe(j);
+}
+
+/* The first two blocks of a single J ride along with G and with the PRF, where lanes are free;
+ * several of them fill lanes of their own. */
 static void decapsulate(const qpher_mlkem_dk *dk, struct decapsulation jobs[], unsigned n,
                         uint8_t *secrets, const uint8_t *cts)
 {
     const struct mlkem_params *params = dk->ek.params;
     const unsigned ct_len = params->ct_len;
     struct mlkem_queue queue;
+    keccak_sponge j;
 
     mlkem_queue_start(&queue);
     for (unsigned i = 0; i < n; i++) {
         struct decapsulation *job = &jobs[i];
         mlkem_kpke_decrypt(job->g.in, dk, cts + i * ct_len);
         memcpy(job->g.in + SYM, dk->ek.h, SYM);
-        memcpy(job->j.in, dk->z, SYM);
-        memcpy(job->j.in + SYM, cts + i * ct_len, ct_len);
+        memcpy(job->j_in, dk->z, SYM);
+        memcpy(job->j_in + SYM, cts + i * ct_len, ct_len);
         mlkem_queue_g(&queue, &job->g, 2 * SYM);
     }
+    shake256_init(&j);
+    if (n == 1)
+        mlkem_queue_absorb(&queue, j.s, jobs->j_in);
+    else
+        hash_rejected(jobs, n, SYM + ct_len);
     mlkem_queue_finish(&queue);
-    hash_rejected(jobs, n, SYM + ct_len);
+
     for (unsigned i = 0; i < n; i++)
         mlkem_queue_noise(&queue, &jobs[i].noise, params, params->k, 2 * params->k + 1,
-                           jobs[i].g.out + SYM);
+                          jobs[i].g.out + SYM);
+    if (n == 1)
+        mlkem_queue_absorb(&queue, j.s, jobs->j_in + SHAKE256_RATE);
     mlkem_queue_finish(&queue);
+    if (n == 1)
+        finish_rejected(jobs, &j, SYM + ct_len);
+
     for (unsigned i = 0; i < n; i++) {
         struct decapsulation *job = &jobs[i];
         mlkem_kpke_encrypt(job->again, &dk->ek, job->g.in, &job->noise);
         const uint32_t differ = qpher_dispatch.mlkem->differ(cts + i * ct_len, job->again, ct_len);
-        ct_copy_if(ct_mask_nonzero32(differ), job->g.out, job->j.out, SYM);
+        ct_copy_if(ct_mask_nonzero32(differ), job->g.out, job->j_out, SYM);
         memcpy(secrets + i * SYM, job->g.out, SYM);
     }
     QPHER_CT_DECLASSIFY(secrets, n * SYM); /* the secrets are the caller's now */

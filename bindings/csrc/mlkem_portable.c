@@ -307,6 +307,13 @@ const struct mlkem_unit mlkem_portable = {
 
 const struct mlkem_unit *mlkem_unit_for(int path)
 {
+#if defined(__x86_64__)
+    if (path == QPHER_CPU_AVX512)
+        return &mlkem_avx512;
+    if (path == QPHER_CPU_AVX2)
+        return &mlkem_avx2;
+#else
     (void)path;
+#endif
     return &mlkem_portable;
 }

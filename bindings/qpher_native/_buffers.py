@@ -53,3 +53,8 @@ def _export(value: Buffer, name: str) -> CData:
     if isinstance(value, memoryview) and not value.c_contiguous:
         raise ValueError(f"{name} must be contiguous in memory")
     return _from_buffer(value)
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    """``data`` cut into parts of ``size`` bytes."""
+    return [data[at : at + size] for at in range(0, len(data), size)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from ._buffers import any_size, output, sized
+from ._buffers import output, pieces, sized
 from ._memory import Pool
 from ._native import ffi, lib
+from ._threads import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,12 +64,20 @@ class MLKEM:
     def generate(self) -> DecapsulationKey:
         """Return a fresh key (Algorithm 19)."""
         slot = _dk_pool.take()
-        _check(lib.qpher_mlkem_generate(slot, self._set), "decapsulation key")
+        result = lib.qpher_mlkem_generate(slot, self._set)
+        if result:
+            _check(result, "decapsulation key")
         return DecapsulationKey(self, slot)
 
-    def generate_many(self, count: int) -> list[DecapsulationKey]:
+    def generate_many(self, count: int, *, threads: int = 1) -> list[DecapsulationKey]:
         """Return ``count`` fresh keys."""
-        return [self.generate() for _ in range(_count(count))]
+        return split(lambda part: self._generate(len(part)), range(_count(count)), threads)
+
+    def _generate(self, count: int) -> list[DecapsulationKey]:
+        slots = [_dk_pool.take() for _ in range(count)]
+        pointers = ffi.new("qpher_mlkem_dk *[]", slots)
+        _check(lib.qpher_mlkem_generate_many(pointers, self._set, count), "decapsulation key")
+        return [DecapsulationKey(self, slot) for slot in slots]
 
     def from_seed(self, seed: Buffer) -> DecapsulationKey:
         """Open the key of a 64-byte seed d ‖ z (Algorithm 16)."""
@@ -127,18 +136,18 @@ class EncapsulationKey:
             _check(result, "encapsulation key")
         return ciphertext, secret
 
-    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
+    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
         """Return ``count`` independent encapsulations."""
-        if _count(count) == 0:
+        return split(lambda part: self._encapsulate(len(part)), range(_count(count)), threads)
+
+    def _encapsulate(self, count: int) -> list[tuple[bytes, bytes]]:
+        if count == 0:
             return []
         size = self._ciphertext_bytes
         ciphertexts, secrets = output(count * size), output(count * SECRET_BYTES)
         result = lib.qpher_mlkem_encapsulate_many(self._key, count, ciphertexts, secrets)
         _check(result, "encapsulation key")
-        return [
-            (ciphertexts[i * size : (i + 1) * size], secrets[i * SECRET_BYTES :][:SECRET_BYTES])
-            for i in range(count)
-        ]
+        return list(zip(pieces(ciphertexts, size), pieces(secrets, SECRET_BYTES), strict=True))
 
 
 class DecapsulationKey:
@@ -191,18 +200,19 @@ class DecapsulationKey:
             _check(result, "decapsulation key")
         return secret
 
-    def decapsulate_many(self, ciphertexts: Sequence[Buffer]) -> list[bytes]:
+    def decapsulate_many(self, ciphertexts: Sequence[Buffer], *, threads: int = 1) -> list[bytes]:
         """Decapsulate several ciphertexts."""
         size = self._ciphertext_bytes
         for number, ciphertext in enumerate(ciphertexts):
             sized(ciphertext, f"ciphertexts[{number}]", size)
-        joined = b"".join(ciphertexts)
-        secrets = output(max(2, len(ciphertexts) * SECRET_BYTES))
-        result = lib.qpher_mlkem_decapsulate_many(
-            self._key, len(ciphertexts), secrets, any_size(joined, "ciphertexts"), len(joined)
-        )
+        return split(self._decapsulate, ciphertexts, threads)
+
+    def _decapsulate(self, ciphertexts: Sequence[Buffer]) -> list[bytes]:
+        joined, count = b"".join(ciphertexts), len(ciphertexts)
+        secrets = output(max(2, count * SECRET_BYTES))
+        result = lib.qpher_mlkem_decapsulate_many(self._key, count, secrets, joined, len(joined))
         _check(result, "decapsulation key")
-        return [secrets[i * SECRET_BYTES :][:SECRET_BYTES] for i in range(len(ciphertexts))]
+        return pieces(secrets, SECRET_BYTES)[:count]
 
     def seed(self) -> bytes:
         """Return d ‖ z, 64 bytes; ValueError for a key that came from its expanded form."""

@@ -34,7 +34,7 @@ from qpher_core.audit.tree import (
 from qpher_core.audit.vkey import verify_note
 from qpher_core.audit.witness import Witness, cosign
 from qpher_core.errors import NotFound, QpherError, Unavailable, ValidationError
-from qpher_core.mixed import recorder
+from qpher_core.mixed import record
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives, Store, StoreWriter
 
@@ -221,7 +221,7 @@ class Anchorer:
             writer.anchors.insert(anchor)
             return anchor
 
-        return recorder(self._store)(work)
+        return record(self._store, work, tenant_id=anchor.tenant_id)
 
     def _publish(self, anchor: StoredAnchor) -> None:
         """Publish an anchor where it is not; what fails is tried again with the next anchor."""

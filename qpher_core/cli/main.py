@@ -9,6 +9,7 @@ except ImportError:  # pragma: no cover - an installation without the extra
     sys.exit("qpher-core needs packages that are missing: pip install 'qpher-core[cli]'")
 
 from qpher_core.cli.audit import audit
+from qpher_core.cli.bench import bench
 
 __all__ = ["main"]
 
@@ -20,3 +21,4 @@ def main() -> None:
 
 
 main.add_command(audit)
+main.add_command(bench)

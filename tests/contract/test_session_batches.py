@@ -77,7 +77,9 @@ def test_a_batch_is_one_commit(
     commits = []
     store = service._store
     commit = store.commit
-    monkeypatch.setattr(store, "commit", lambda work: (commits.append(1), commit(work))[1])
+    monkeypatch.setattr(
+        store, "commit", lambda work, **named: (commits.append(1), commit(work, **named))[1]
+    )
     assert len(acme.signatures.sign_many([b"m"] * 64)) == 64
     assert len(commits) == 1
     assert acme.audit.verify().ok

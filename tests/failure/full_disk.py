@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run every operation while no file may grow, then again with room: ``full_disk.py DATABASE``."""
+"""Run every operation while no file may grow, then again with room: ``full_disk.py URL``."""
 
 import resource
 import sys
@@ -8,9 +8,9 @@ import qpher_core
 from tests.world import CALLS, RECORDED, make_goods, snapshot
 
 
-def main(path: str) -> None:
+def main(url: str) -> None:
     """Print how each ended."""
-    with qpher_core.open(f"sqlite:///{path}") as kms:
+    with qpher_core.open(url, anchors=qpher_core.AnchorSettings(every_seconds=None)) as kms:
         kms.tenants.create("acme")
         session = kms.session("acme", actor="tester")
         goods = make_goods(session)

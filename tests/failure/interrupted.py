@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interrupt a thread, as Ctrl-C does, while others work: ``interrupted.py DATABASE SECONDS``."""
+"""Interrupt a thread, as Ctrl-C does, while others work: ``interrupted.py URL SECONDS``."""
 
 import random
 import signal
@@ -36,10 +36,10 @@ def _attempt(session: qpher_core.Session, choose: random.Random) -> bool:
     return False
 
 
-def main(path: str, seconds: float) -> None:
+def main(url: str, seconds: float) -> None:
     """Interrupt as often as there is time for, then see that everybody works on."""
     signal.signal(signal.SIGALRM, _raise)
-    with qpher_core.open(f"sqlite:///{path}", primitives="openssl") as kms:
+    with qpher_core.open(url, primitives="openssl") as kms:
         kms.tenants.create("acme")
         session = kms.session("acme", actor="tester")
         session.keys.generate(KEM)

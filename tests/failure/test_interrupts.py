@@ -9,13 +9,16 @@ import pytest
 
 from qpher_backends.group_commit import GroupCommit
 from qpher_core import StoreUnavailable
+from tests.contract.table import BACKENDS, backends
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_others_work_on_after_interrupts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", backends(durable=True))
+def test_others_work_on_after_interrupts(tmp_path: Path, backend: str) -> None:
     """Ctrl-C at hundreds of random moments neither stops other threads nor breaks the log."""
-    command = [sys.executable, "-m", "tests.failure.interrupted", str(tmp_path / "q.db"), "4"]
+    url = BACKENDS[backend].url(tmp_path)
+    command = [sys.executable, "-m", "tests.failure.interrupted", url, "3"]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=120
     )

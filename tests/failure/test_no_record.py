@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each way in which SQLite stops writing, each operation, and back again."""
+"""Each way in which a store stops writing, each operation, and back again."""
 
 import os
 import resource
@@ -168,15 +168,17 @@ def test_public_reads_go_on(path: Path) -> None:
             assert session.audit.verify().ok
 
 
-def test_a_disk_that_fills_up_and_is_emptied(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", backends(durable=True))
+def test_a_disk_that_fills_up_and_is_emptied(tmp_path: Path, backend: str) -> None:
     """With no file able to grow every operation is refused and undone; with room, all work."""
-    command = [sys.executable, "-m", "tests.failure.full_disk", str(tmp_path / "q.db")]
+    url = BACKENDS[backend].url(tmp_path)
+    command = [sys.executable, "-m", "tests.failure.full_disk", url]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     refused = {line for line in done.stdout.splitlines() if line.endswith("AuditUnavailable")}
     assert refused == {f"{action} AuditUnavailable" for action in RECORDED}
     assert done.stdout.endswith("unchanged\nall work\n")
-    with qpher_core.open(f"sqlite:///{tmp_path}/q.db") as kms:
+    with qpher_core.open(url) as kms:
         assert kms.audit.verify("acme").ok
 
 
@@ -242,9 +244,10 @@ def test_a_closed_service_refuses_everything(prepared: tuple[Qpher, Goods]) -> N
             read()
 
 
-def test_a_fork_refuses_and_its_parent_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", backends(durable=True))
+def test_a_fork_refuses_and_its_parent_goes_on(tmp_path: Path, backend: str) -> None:
     """A forked child is refused everything, and its closing of the service harms nobody."""
-    with qpher_core.open(f"sqlite:///{tmp_path}/q.db") as kms:
+    with qpher_core.open(BACKENDS[backend].url(tmp_path)) as kms:
         kms.tenants.create("acme")
         session = kms.session("acme", actor="tester")
         goods = make_goods(session)

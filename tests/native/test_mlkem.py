@@ -40,6 +40,35 @@ def test_a_round_trip_agrees(kem: MLKEM) -> None:
     assert len({s for _, s in pairs}) == 9
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 20])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_are_so_many_single_operations(kem: MLKEM, count: int, threads: int) -> None:
+    """Every key of a batch works, every ciphertext decapsulates alone and in a batch."""
+    keys = kem.generate_many(count, threads=threads)
+    assert len({key.seed() for key in keys}) == count
+    for key in keys:
+        again = kem.from_seed(key.seed())
+        assert again.expanded() == key.expanded()
+    dk = keys[-1]
+    pairs = dk.encapsulation_key.encapsulate_many(count, threads=threads)
+    ciphertexts = [bytearray(ciphertext) for ciphertext, _ in pairs]
+    secrets = [secret for _, secret in pairs]
+    assert [dk.decapsulate(ciphertext) for ciphertext in ciphertexts] == secrets
+    ciphertexts[count // 2][3] ^= 1
+    secrets[count // 2] = dk.decapsulate(ciphertexts[count // 2])
+    assert dk.decapsulate_many(ciphertexts, threads=threads) == secrets
+    assert len(set(secrets)) == count
+
+
+def test_threads_are_checked(kem: MLKEM) -> None:
+    """A number of threads that makes no sense is refused."""
+    for threads in (0, -1, 257):
+        with pytest.raises(ValueError, match="threads"):
+            kem.generate_many(2, threads=threads)
+    with pytest.raises(TypeError, match="threads"):
+        kem.generate().decapsulate_many([], threads=True)
+
+
 def test_nothing_gives_nothing(kem: MLKEM) -> None:
     """Batches of none are allowed and empty."""
     dk = kem.generate()

@@ -126,7 +126,6 @@ class FileTransaction:
     def __init__(self, files: Files, documents: Documents) -> None:
         self._files = files
         self._documents = documents
-        self._held = False
         self._left = -1  # sequence that our last commit left: nobody wrote since, if it stands
         self._counters = Counters(0, 0, 0)
         self._transaction = Transaction(documents.at(0))
@@ -136,7 +135,6 @@ class FileTransaction:
     def begin(self) -> Writer:
         """Take the lock, repair what a dead process left, and return a writer."""
         self._files.gate.acquire()
-        self._held = True
         with TRANSLATED:
             self._files.check_place()
             self._counters = self._files.settled()
@@ -167,19 +165,18 @@ class FileTransaction:
                 self._audit.check_places(self._files.size_of)
                 self._record([*puts, *adds])
         self._left = self._counters.sequence
-        self._release()
+        self._files.gate.release()
 
     def rollback(self) -> None:
         """Forget everything that was not recorded yet."""
-        if self._held:
-            self._release()
+        self._files.gate.release()
 
     def _record(self, changes: Sequence[Change]) -> None:
         files, before = self._files, self._counters
-        end = files.journal.append(before.journal, changes)
         documents = before.documents + any(isinstance(change, Put) for change in changes)
-        under_way = Counters(before.sequence + 1, documents, end)
         try:
+            end = files.journal.append(before.journal, changes)
+            under_way = Counters(before.sequence + 1, documents, end)
             files.gate.set_counters(under_way)
         except BaseException:
             files.journal.cut(before.journal)
@@ -193,7 +190,3 @@ class FileTransaction:
                 self._counters = files.checkpoint(self._counters)
         except OSError as error:
             _log.warning("what was recorded will be written later: %s", error)
-
-    def _release(self) -> None:
-        self._held = False
-        self._files.gate.release()

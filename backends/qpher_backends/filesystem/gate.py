@@ -55,7 +55,9 @@ class Gate:
         self._path = path
         self._handle = os.open(path, flags, 0o600)
         self._file = os.fstat(self._handle)
-        self._mutex = threading.Lock()  # flock does not keep threads of one process apart
+        # flock does not keep threads of one process apart. This lock knows its thread, so that
+        # one who was interrupted (Ctrl-C) while taking it can still give it back.
+        self._mutex = _Mutex()
 
     def check_place(self) -> None:
         """Refuse if the directory, or this file in it, was replaced or unlinked meanwhile."""
@@ -87,34 +89,29 @@ class Gate:
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the lock. Raises ``StoreUnavailable`` if others hold it for too long."""
-        self.acquire()
         try:
+            self.acquire()
             yield
         finally:
             self.release()
 
     def acquire(self) -> None:
-        """Take the lock."""
+        """Take the lock; :meth:`release` must follow, whatever comes out of this."""
         deadline = time.monotonic() + _BUSY_SECONDS
-        if not self._mutex.acquire(timeout=_BUSY_SECONDS):
+        if not self._mutex.take(_BUSY_SECONDS):
             raise StoreUnavailable(f"{self._path} is held by another thread")
-        try:
-            pause = 0.0002
-            while not self._try_lock():
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"{self._path} is locked by another process")
-                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-                pause = min(pause * 1.5, 0.004)
-        except BaseException:
-            self._mutex.release()
-            raise
+        pause = 0.0002
+        while not self._try_lock():
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(f"{self._path} is locked by another process")
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+            pause = min(pause * 1.5, 0.004)
 
     def release(self) -> None:
-        """Give the lock back."""
-        try:
+        """Give back what this thread holds of the lock, if anything."""
+        if self._mutex.mine:
             fcntl.flock(self._handle, fcntl.LOCK_UN)
-        finally:
-            self._mutex.release()
+            self._mutex.give()
 
     def close(self) -> None:
         """Close the file. In a forked child the parent's lock stays the parent's."""
@@ -126,3 +123,26 @@ class Gate:
         except BlockingIOError:
             return False
         return True
+
+
+class _Mutex:
+    """A lock that knows which thread holds it, from the very instruction that takes it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread holds it."""
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001
+        return owned
+
+    def take(self, seconds: float) -> bool:
+        """Take it within some seconds, once."""
+        if self.mine:
+            raise RuntimeError("the lock is held already")
+        return self._lock.acquire(timeout=seconds)
+
+    def give(self) -> None:
+        """Give it back."""
+        self._lock.release()

@@ -85,7 +85,7 @@ class Journal:
         """Write one record at ``end``, durably, and return the new end.
 
         Raises:
-            OSError: it could not be written; the journal is as it was.
+            OSError: it could not be written; the caller cuts the journal at ``end``.
         """
         body = b"".join([change.encoded() for change in changes])
         record = b"%s%d %s\n%s" % (
@@ -94,12 +94,8 @@ class Journal:
             hashlib.sha256(body).hexdigest().encode(),
             body,
         )
-        try:
-            write_all(self._handle, record, end)
-            os.fdatasync(self._handle)
-        except BaseException:
-            self.cut(end)
-            raise
+        write_all(self._handle, record, end)
+        os.fdatasync(self._handle)
         return end + len(record)
 
     def cut(self, end: int) -> None:

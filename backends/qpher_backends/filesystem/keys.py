@@ -9,6 +9,7 @@ The service's own keys are below ``service-keys`` in the same form.
 """
 
 import base64
+import bisect
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -73,19 +74,18 @@ class KeyTable:
         limit: int | None = None,
     ) -> Sequence[KeyRecord]:
         """Return the records that match."""
+        start = None if after is None else (after.name, after.algorithm)
 
         def look(view: View) -> list[KeyRecord]:
             found: list[KeyRecord] = []
-            for key in self._keys(view, tenant_id, name, algorithm):
-                if after is not None and (key.name, key.algorithm) < (after.name, after.algorithm):
-                    continue
+            for key in self._keys(view, tenant_id, name, algorithm, start):
+                begin = after.version + 1 if after is not None and key == start else 0
                 for version in self._versions(view, tenant_id, key, state):
                     if limit is not None and len(found) >= limit:
                         return found
-                    ref = KeyRef(tenant_id, key.name, key.algorithm, version)
-                    if after is not None and _order(ref) <= _order(after):
+                    if version < begin:
                         continue
-                    record = self._get(view, ref)
+                    record = self._get(view, KeyRef(tenant_id, *key, version))
                     if record is not None and state in {None, record.key.state}:
                         found.append(record)
             return found
@@ -140,27 +140,30 @@ class KeyTable:
             raise StoreUnavailable(f"the keys of tenant {tenant_id} are gone")
 
     def _keys(
-        self, view: View, tenant_id: uuid.UUID, name: str | None, algorithm: str | None
-    ) -> Iterator[_Key]:
-        """Yield the keys of a tenant that match, by name and algorithm."""
+        self,
+        view: View,
+        tenant_id: uuid.UUID,
+        name: str | None,
+        algorithm: str | None,
+        start: tuple[str, str] | None,
+    ) -> Iterator[tuple[str, str]]:
+        """Yield name and algorithm of the keys of a tenant that match, in order, from ``start``."""
         if name is not None and algorithm is not None:
             head = self._head(view, tenant_id, name, algorithm)
-            if head is not None:
-                yield head
+            if head is not None and (name, algorithm) >= (start or ("", "")):
+                yield name, algorithm
             return
         folder = f"{self._tree}/{tenant_id}"
-        found = []
-        for entry in view.names(folder):
-            if entry == _TENANT:
-                continue
-            key = self._named(view, folder, entry)
-            if name in {None, key[0]} and algorithm in {None, key[1]}:
-                found.append(key)
-        if not found:
+
+        def decode(entries: list[str]) -> list[tuple[str, str]]:
+            return sorted(self._named(view, folder, entry) for entry in entries if entry != _TENANT)
+
+        keys = view.listing(folder, decode)
+        if not keys:
             self._check_there(view, tenant_id)
-        for its_name, its_algorithm in sorted(found):
-            # The document is read only where it tells what the directory's name does not.
-            yield _Key(its_name, its_algorithm, 0, 0)
+        for place in range(bisect.bisect_left(keys, start or ("", "")), len(keys)):
+            if name in {None, keys[place][0]} and algorithm in {None, keys[place][1]}:
+                yield keys[place]
 
     def _named(self, view: View, folder: str, entry: str) -> tuple[str, str]:
         first, _, second = entry.partition(".")
@@ -173,12 +176,12 @@ class KeyTable:
         return head.name, head.algorithm
 
     def _versions(
-        self, view: View, tenant_id: uuid.UUID, key: _Key, state: KeyState | None
+        self, view: View, tenant_id: uuid.UUID, key: tuple[str, str], state: KeyState | None
     ) -> list[int]:
         if state is KeyState.ACTIVE:
-            head = self._head(view, tenant_id, key.name, key.algorithm)
+            head = self._head(view, tenant_id, *key)
             return [head.active] if head is not None and head.active else []
-        names = view.names(self._folder(tenant_id, key.name, key.algorithm))
+        names = view.names(self._folder(tenant_id, *key))
         return [int(name[:-5]) for name in names if name != _HEAD]
 
     def _keks(self, view: View) -> dict[str, int]:
@@ -255,10 +258,6 @@ class KeyWriter(KeyTable):
             counts[new] = counts.get(new, 0) + 1
         left = {kek_id: count for kek_id, count in counts.items() if count > 0}
         self._transaction.write(f"{self._tree}/keks.json", left)
-
-
-def _order(ref: KeyRef) -> tuple[str, str, int]:
-    return ref.name, ref.algorithm, ref.version
 
 
 def _component(name: str, algorithm: str) -> str:

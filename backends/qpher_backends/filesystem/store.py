@@ -5,6 +5,7 @@ import os
 import stat
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ _PAUSE: Final = 0.0001  # seconds; making a commit's changes takes about as long
 
 class FileStore:
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
+
+    readers_wait = False
 
     def __init__(self, path: Path) -> None:
         self._root = str(path.absolute())
@@ -67,7 +70,12 @@ class FileStore:
         """A key encryption key in a file beside the directory, so that neither holds both."""
         return f"file://{self._root}.kek"
 
-    def commit(self, work: Callable[[Writer], T]) -> T:
+    def commit(
+        self,
+        work: Callable[[Writer], T],
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - one lock for all
+    ) -> T:
         """Run ``work`` in one durable transaction, shared with concurrent callers."""
         self._check_usable()
         return self._group_commit(work)
@@ -132,10 +140,10 @@ def _prepare(root: str) -> None:
     mode = stat.S_IMODE(os.stat(root).st_mode)  # noqa: PTH116
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise StoreUnavailable(f"{root} must have mode 0700, not {mode:04o}: others may enter it")
-    for entry in os.scandir(root):
-        mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
+    for entry in Path(root).iterdir():
+        mode = stat.S_IMODE(entry.lstat().st_mode)
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise StoreUnavailable(f"{entry.path} must not be open to others (mode {mode:04o})")
+            raise StoreUnavailable(f"{entry} must not be open to others (mode {mode:04o})")
 
 
 def _check_format(root: str) -> None:
@@ -145,7 +153,7 @@ def _check_format(root: str) -> None:
     except FileNotFoundError:
         found = b""
     if not found:  # new, or cut short while it was made
-        others = {entry.name for entry in os.scandir(root)} - {"format", "lock", "journal"}
+        others = {entry.name for entry in Path(root).iterdir()} - {"format", "lock", "journal"}
         if others:
             raise StoreUnavailable(f"{root} is not empty, and not a store of qpher-core")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

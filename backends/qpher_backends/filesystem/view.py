@@ -45,6 +45,9 @@ class View(Protocol):
     def names(self, folder: str) -> list[str]:
         """Return the names in a directory, sorted; none if there is no such directory."""
 
+    def listing(self, folder: str, decode: Callable[[list[str]], T]) -> T:
+        """Return ``decode`` of the names in a directory; kept as documents are."""
+
     def content(self, path: str) -> bytes | None:
         """Return a file's content as it is stored, or None if there is none."""
 
@@ -111,20 +114,21 @@ class Documents:
             raise StoreUnavailable(f"{self._root}/{path} is gone")
         return False
 
-    def names(self, folder: str, version: int) -> list[str]:
-        """Implement :meth:`View.names`."""
-        slot = (folder, "names")
+    def listing(self, folder: str, decode: Callable[[list[str]], T], kind: str, version: int) -> T:
+        """Implement :meth:`View.listing`; ``kind`` tells apart what is kept of one directory."""
+        slot = (folder, kind)
         known = self._cache.get(slot)
         full = f"{self._root}/{folder}"
         mark = _mark_of(full)
         if mark is None:
             if known is not None:
                 raise StoreUnavailable(f"{full} is gone")
-            return []
+            return decode([])
         if known is not None and known.version == version and known.mark == mark:
-            return list(known.value)
+            value: T = known.value
+            return value
         found = sorted(name for name in os.listdir(full) if not temporary(name))  # noqa: PTH208
-        return list(self._keep(slot, version, mark, found))
+        return self._keep(slot, version, mark, decode(found))
 
     def content(self, path: str) -> bytes | None:
         """Implement :meth:`View.content`."""
@@ -167,7 +171,10 @@ class _Current:
         return self._documents.exists(path)
 
     def names(self, folder: str) -> list[str]:
-        return self._documents.names(folder, self._version)
+        return list(self._documents.listing(folder, _same, "names", self._version))
+
+    def listing(self, folder: str, decode: Callable[[list[str]], T]) -> T:
+        return self._documents.listing(folder, decode, "listing", self._version)
 
     def content(self, path: str) -> bytes | None:
         return self._documents.content(path)
@@ -185,7 +192,6 @@ class Transaction:
     def __init__(self, below: View) -> None:
         self._below = below
         self._written: dict[str, bytes] = {}
-        self._undo: list[Callable[[], None]] = []
 
     def read(self, path: str, parse: Parse[T]) -> T | None:
         """Return a document, written here or before."""
@@ -207,6 +213,10 @@ class Transaction:
         }
         return sorted({*self._below.names(folder), *new}) if new else self._below.names(folder)
 
+    def listing(self, folder: str, decode: Callable[[list[str]], T]) -> T:
+        """Return ``decode`` of the names in a directory."""
+        return decode(self.names(folder))
+
     def content(self, path: str) -> bytes | None:
         """Return a file's content, written here or before."""
         return self._written[path] if path in self._written else self._below.content(path)
@@ -221,20 +231,14 @@ class Transaction:
 
     def write(self, path: str, document: Mapping[str, Any]) -> None:
         """Write a document."""
-        before = self._written.get(path)
-        if before is None:
-            self._undo.append(lambda: self._written.__delitem__(path))
-        else:
-            self._undo.append(lambda: self._written.__setitem__(path, before))
         self._written[path] = encoded(document)
 
     def mark(self) -> Callable[[], None]:
         """Return a function that undoes what is written from here on."""
-        length = len(self._undo)
+        before = dict(self._written)
 
         def undo() -> None:
-            while len(self._undo) > length:
-                self._undo.pop()()
+            self._written = before
 
         return undo
 
@@ -255,6 +259,10 @@ def _parsed(path: str, data: bytes, parse: Parse[T]) -> T:
         return parse(document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise IntegrityError(f"{path} is malformed: it was altered") from None
+
+
+def _same(names: list[str]) -> list[str]:
+    return names
 
 
 def _mark(status: os.stat_result) -> tuple[int, int, int, int]:

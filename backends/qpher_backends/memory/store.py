@@ -292,6 +292,7 @@ class MemoryStore:
     """Implements ``Store`` and, inside a commit, ``StoreWriter``."""
 
     default_protector = "memory:"
+    readers_wait = True
 
     def __init__(self) -> None:
         self._state = _State()
@@ -303,7 +304,12 @@ class MemoryStore:
         self.anchors = _Anchors(self._state)
         self.intents = _Intents(self._state)
 
-    def commit(self, work: "Callable[[MemoryStore], T]") -> T:
+    def commit(
+        self,
+        work: "Callable[[MemoryStore], T]",
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - one lock for all
+    ) -> T:
         """Run ``work`` under the lock; undo what it wrote if it raises."""
         with self._state.opened():
             if self._state.committing:

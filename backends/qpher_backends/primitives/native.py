@@ -10,7 +10,7 @@ from qpher_backends.primitives._opened import Opened
 from qpher_backends.primitives.composite import COMPOSITES, CompositeScheme
 from qpher_backends.primitives.xwing import XWingScheme
 from qpher_core.protocols import KemScheme, SignatureScheme
-from qpher_native import mldsa, mlkem
+from qpher_native import cpu_path, mldsa, mlkem
 
 __all__ = ["Native", "provider"]
 
@@ -120,11 +120,16 @@ class _Dsa:
 
 
 class Native:
-    """The provider ``native``."""
+    """The provider ``native``.
+
+    Attributes:
+        cpu_path: the code path that this CPU gets: ``portable``, ``avx2`` or ``avx512``.
+    """
 
     name: Final = "native"
 
     def __init__(self) -> None:
+        self.cpu_path = cpu_path()
         kems: dict[str, KemScheme] = {name: _Kem(name) for name in _KEMS}
         kems["X-Wing"] = XWingScheme(kems["ML-KEM-768"])
         signatures: dict[str, SignatureScheme] = {name: _Dsa(name) for name in _SIGNATURES}

@@ -5,15 +5,17 @@ import contextlib
 import os
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
-from qpher_backends.sqlite.audit import AnchorTable, AuditTable, AuditWriter
+from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
+from qpher_backends.sql.run import Row, Run, RunMany
+from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
 from qpher_backends.sqlite.schema import migrate
-from qpher_backends.sqlite.tables import IntentTable, KeyTable, PolicyTable, TenantTable
 from qpher_core.errors import StoreUnavailable, ValidationError
 
 __all__ = ["SQLiteStore", "open_store"]
@@ -21,6 +23,7 @@ __all__ = ["SQLiteStore", "open_store"]
 T = TypeVar("T")
 
 _SCHEME: Final = "sqlite:///"
+_CACHE_KIB: Final = 16_384  # of one connection; proofs of a long log read all over it
 _BUSY_SECONDS: Final = 10.0
 _IDLE_CONNECTIONS: Final = 16
 
@@ -50,12 +53,9 @@ _TRANSLATED: Final = _Translated()
 class _Writer:
     """Implements ``StoreWriter`` on the connection of a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        def run(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-            return connection.execute(sql, values).fetchall()
-
+    def __init__(self, run: Run, run_many: RunMany) -> None:
         self.keys = KeyTable(run)
-        self.audit = AuditWriter(connection)
+        self.audit = AuditWriter(run, run_many)
         self.tenants = TenantTable(run)
         self.policies = PolicyTable(run)
         self.anchors = AnchorTable(run)
@@ -64,12 +64,26 @@ class _Writer:
 
 
 class _Transaction:
-    """Implements ``group_commit.Transaction``; jobs are savepoints of one transaction."""
+    """Implements ``group_commit.Transaction``; jobs are savepoints of one transaction.
+
+    A job that only reads and appends to the audit log, as most do, has nothing in the database
+    to undo and makes no savepoint: each statement lets other threads run, and waits for them.
+    """
 
     def __init__(self, connection: sqlite3.Connection, check: Callable[[], None]) -> None:
         self._connection = connection
         self._check = check
-        self._writer = _Writer(connection)
+        self._writer = _Writer(self._execute, self._execute_many)
+        self._saved = False
+
+    def _execute(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
+        if not self._saved and not sql.startswith("SELECT"):
+            self._connection.execute("SAVEPOINT job")
+            self._saved = True
+        return self._connection.execute(sql, values).fetchall()
+
+    def _execute_many(self, _: uuid.UUID | None, sql: str, rows: Sequence[Row]) -> None:
+        self._connection.executemany(sql, rows)
 
     def begin(self) -> _Writer:
         self._check()
@@ -80,18 +94,24 @@ class _Transaction:
 
     def attempt(self, work: Callable[[], None]) -> None:
         undo = self._writer.audit.mark()
+        self._saved = False
         with _TRANSLATED:
-            self._connection.execute("SAVEPOINT job")
             try:
                 work()
             except BaseException as error:
                 if isinstance(error, sqlite3.Error) or not self._connection.in_transaction:
                     raise  # the database itself failed: nothing of this transaction may count
                 undo()
-                self._connection.execute("ROLLBACK TO job")
-                self._connection.execute("RELEASE job")
+                self._release(rolled_back=True)
                 raise
-            self._connection.execute("RELEASE job")
+            self._release(rolled_back=False)
+
+    def _release(self, *, rolled_back: bool) -> None:
+        if not self._saved:
+            return
+        if rolled_back:
+            self._connection.execute("ROLLBACK TO job")
+        self._connection.execute("RELEASE job")
 
     def commit(self) -> None:
         with _TRANSLATED:
@@ -107,6 +127,8 @@ class _Transaction:
 
 class SQLiteStore:
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
+
+    readers_wait = False
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
@@ -134,7 +156,12 @@ class SQLiteStore:
         """A key encryption key in a file beside the database."""
         return f"file://{self._path}.kek"
 
-    def commit(self, work: Callable[[_Writer], T]) -> T:
+    def commit(
+        self,
+        work: Callable[[_Writer], T],
+        *,
+        tenant_id: uuid.UUID | None = None,  # noqa: ARG002 - one lock for all
+    ) -> T:
         """Run ``work`` in one durable transaction, shared with concurrent callers."""
         self._check_usable()
         return self._group_commit(work)
@@ -176,9 +203,10 @@ class SQLiteStore:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         return connection
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _read(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         """Run one query on a borrowed connection."""
         self._check_usable()
         with self._lock:

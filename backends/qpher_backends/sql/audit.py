@@ -6,15 +6,14 @@ of its own. A transaction gathers the entries of all its callers and writes them
 once, when it commits.
 """
 
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from attrs import define
 
-from qpher_backends.sqlite.tables import Run
+from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_core.audit.entry import EMPTY_HEAD
 from qpher_core.audit.records import LogState, StoredAnchor
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
@@ -51,7 +50,7 @@ class AuditTable:
 
     def state(self, tenant_id: uuid.UUID) -> LogState:
         """Return size, head and peaks."""
-        rows = self._run(_SELECT_STATE, (str(tenant_id),))
+        rows = self._run(tenant_id, _SELECT_STATE, (str(tenant_id),))
         return LogState(*rows[0]) if rows else LogState(0, EMPTY_HEAD, b"")
 
     def read(
@@ -62,6 +61,7 @@ class AuditTable:
         while left is None or left > 0:
             page = _PAGE if left is None else min(left, _PAGE)
             rows = self._run(
+                tenant_id,
                 "SELECT seq, body, hash FROM audit_entries"
                 " WHERE tenant_id = ? AND seq >= ? ORDER BY seq LIMIT ?",
                 (str(tenant_id), start, page),
@@ -81,6 +81,7 @@ class AuditTable:
             some = leaves[first : first + _MOST_VARIABLES]
             places = ", ".join("?" * len(some))
             rows = self._run(
+                tenant_id,
                 f"SELECT seq, nodes FROM audit_entries WHERE tenant_id = ? AND seq IN ({places})",
                 (str(tenant_id), *some),
             )
@@ -103,9 +104,10 @@ class _Tip:
 class AuditWriter:
     """Implements ``AuditRecordsWriter``: gathers the entries of a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._rows: list[tuple[Any, ...]] = []
+    def __init__(self, run: Run, run_many: RunMany) -> None:
+        self._run = run
+        self._run_many = run_many
+        self._rows: list[Row] = []
         self._tips: dict[uuid.UUID, _Tip] = {}
         self._last: tuple[uuid.UUID | None, _Tip | None] = (None, None)
 
@@ -146,19 +148,27 @@ class AuditWriter:
 
     def flush(self) -> None:
         """Write what was gathered; part of committing."""
-        if not self._rows:
-            return
-        names = {tenant_id: str(tenant_id) for tenant_id in self._tips}
-        self._connection.executemany(
-            _INSERT_ENTRY, [(names[row[0]], *row[1:5]) for row in self._rows]
-        )
-        heads = [
-            (names[tenant_id], tip.size, tip.head, tip.peaks)
-            for tenant_id, tip in self._tips.items()
-            if tip.size  # one that was only read is written as it is
-        ]
-        self._connection.executemany(_UPSERT_HEAD, heads)
+        gathered: dict[uuid.UUID, list[Row]] = {}
+        for tenant_id, *row in self._rows:
+            gathered.setdefault(tenant_id, []).append((str(tenant_id), *row[:4]))
+        for tenant_id, rows in gathered.items():
+            tip = self._tips[tenant_id]
+            self._run_many(tenant_id, _INSERT_ENTRY, rows)
+            self._run_many(
+                tenant_id, _UPSERT_HEAD, [(str(tenant_id), tip.size, tip.head, tip.peaks)]
+            )
         self._rows.clear()
+
+    @property
+    def last(self) -> tuple[uuid.UUID, int, bytes] | None:
+        """Tenant, place and hash of the entry that was gathered last."""
+        return (self._rows[-1][0], self._rows[-1][1], self._rows[-1][3]) if self._rows else None
+
+    def know(self, tenant_id: uuid.UUID, state: LogState) -> None:
+        """Take the end of a log that the transaction has just read and locked."""
+        if not state.whole:
+            raise StoreUnavailable(f"the recorded head of log {tenant_id} was altered")
+        self._tips[tenant_id] = _Tip(state.size, state.head, state.peaks)
 
     def _tip(self, tenant_id: uuid.UUID) -> _Tip:
         last_id, last = self._last
@@ -166,11 +176,9 @@ class AuditWriter:
             return last  # hashing an UUID takes longer than all else here
         tip = self._tips.get(tenant_id)
         if tip is None:
-            row = self._connection.execute(_SELECT_STATE, (str(tenant_id),)).fetchone()
-            state = LogState(*row) if row else LogState(0, EMPTY_HEAD, b"")
-            if not state.whole:
-                raise StoreUnavailable(f"the recorded head of log {tenant_id} was altered")
-            tip = self._tips[tenant_id] = _Tip(state.size, state.head, state.peaks)
+            rows = self._run(tenant_id, _SELECT_STATE, (str(tenant_id),))
+            self.know(tenant_id, LogState(*rows[0]) if rows else LogState(0, EMPTY_HEAD, b""))
+            tip = self._tips[tenant_id]
         self._last = tenant_id, tip
         return tip
 
@@ -185,13 +193,13 @@ class AnchorTable:
 
     def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
         """Return the anchor that covers most entries."""
-        rows = self._run(self._SELECT + " ORDER BY size DESC LIMIT 1", (str(tenant_id),))
+        rows = self._run(tenant_id, self._SELECT + " ORDER BY size DESC LIMIT 1", (str(tenant_id),))
         return _anchor(tenant_id, rows[0]) if rows else None
 
     def covering(self, tenant_id: uuid.UUID, size: int) -> StoredAnchor | None:
         """Return the smallest anchor of at least ``size`` entries."""
         rows = self._run(
-            self._SELECT + " AND size >= ? ORDER BY size LIMIT 1", (str(tenant_id), size)
+            tenant_id, self._SELECT + " AND size >= ? ORDER BY size LIMIT 1", (str(tenant_id), size)
         )
         return _anchor(tenant_id, rows[0]) if rows else None
 
@@ -199,6 +207,7 @@ class AnchorTable:
         """Yield anchors by size, a page at a time."""
         while True:
             rows = self._run(
+                tenant_id,
                 self._SELECT + " AND size >= ? ORDER BY size LIMIT ?",
                 (str(tenant_id), start, _ANCHOR_PAGE),
             )
@@ -211,6 +220,7 @@ class AnchorTable:
     def logs(self) -> Sequence[uuid.UUID]:
         """Return the tenants whose log has an entry beyond its last anchor."""
         rows = self._run(
+            None,
             "SELECT tenant_id FROM audit_heads AS head WHERE size > coalesce("
             "(SELECT max(size) FROM audit_anchors AS a WHERE a.tenant_id = head.tenant_id), 0)",
             (),
@@ -219,7 +229,7 @@ class AnchorTable:
 
     def statements(self) -> Sequence[str]:
         """Return the rotation statements, oldest first."""
-        rows = self._run("SELECT note FROM anchor_statements ORDER BY number", ())
+        rows = self._run(None, "SELECT note FROM anchor_statements ORDER BY number", ())
         return [note for (note,) in rows]
 
     def insert(self, anchor: StoredAnchor) -> None:
@@ -228,15 +238,16 @@ class AnchorTable:
         if latest is not None and latest.size >= anchor.size:
             raise StoreUnavailable("an anchor covers more entries than the one before it")
         self._run(
+            anchor.tenant_id,
             "INSERT INTO audit_anchors (tenant_id, size, time, note) VALUES (?, ?, ?, ?)",
             (str(anchor.tenant_id), anchor.size, rfc3339(anchor.time), anchor.note),
         )
 
     def add_statement(self, note: str) -> None:
         """Add a rotation statement."""
-        self._run("INSERT INTO anchor_statements (note) VALUES (?)", (note,))
+        self._run(None, "INSERT INTO anchor_statements (note) VALUES (?)", (note,))
 
 
-def _anchor(tenant_id: uuid.UUID, row: tuple[Any, ...]) -> StoredAnchor:
+def _anchor(tenant_id: uuid.UUID, row: Row) -> StoredAnchor:
     size, time, note = row
     return StoredAnchor(tenant_id, size, datetime.fromisoformat(time), note)

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables as the protocols see them. One class a table reads and, in a transaction, writes.
 
-``run`` executes one statement and returns all its rows; for reading it borrows a connection
-from the pool, for writing it is the connection of the transaction.
+For reading, ``run`` borrows a connection from the pool; for writing it is the connection of the
+transaction.
 """
 
 import functools
 import json
-import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from qpher_backends.sql.run import Row, Run
 from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
@@ -26,9 +26,10 @@ from qpher_core.models import (
     rfc3339,
 )
 
-__all__ = ["IntentTable", "KeyTable", "PolicyTable", "Run", "TenantTable"]
+__all__ = ["IntentTable", "KeyTable", "PolicyTable", "TenantTable"]
 
-Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+#: Tenant of what belongs to the service.
+_SERVICE: Final = uuid.UUID(int=0)
 
 _PARSED_ROWS: Final = 1024
 
@@ -53,13 +54,16 @@ class KeyTable:
     def get(self, ref: KeyRef) -> KeyRecord | None:
         """Return one record."""
         rows = self._run(
-            self._select + " AND name = ? AND algorithm = ? AND version = ?", _address(ref)
+            ref.tenant_id,
+            self._select + " AND name = ? AND algorithm = ? AND version = ?",
+            _address(ref),
         )
         return _record(rows[0]) if rows else None
 
     def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyRecord | None:
         """Return the active version."""
         rows = self._run(
+            tenant_id,
             self._select + " AND name = ? AND algorithm = ? AND state = 'active'",
             (str(tenant_id), name, algorithm),
         )
@@ -83,20 +87,23 @@ class KeyTable:
         if after is not None:
             conditions += " AND (name, algorithm, version) > (?, ?, ?)"
             values += [after.name, after.algorithm, after.version]
-        rows = self._run(
-            self._select + conditions + " ORDER BY name, algorithm, version LIMIT ?",
-            (*values, -1 if limit is None else limit),
-        )
+        conditions += " ORDER BY name, algorithm, version"
+        if limit is not None:
+            conditions += " LIMIT ?"
+            values.append(limit)
+        rows = self._run(tenant_id, self._select + conditions, values)
         return [_record(row) for row in rows]
 
     def kek_ids(self) -> frozenset[str]:
         """Return the ids of all key encryption keys in use."""
-        rows = self._run(f"SELECT DISTINCT kek_id FROM {self._table} WHERE sealed IS NOT NULL", ())
+        sql = f"SELECT DISTINCT kek_id FROM {self._table} WHERE sealed IS NOT NULL"
+        rows = self._run(None, sql, ())
         return frozenset(row[0] for row in rows)
 
     def next_version(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> int:
         """Return one more than the highest version that ever existed."""
         rows = self._run(
+            tenant_id,
             f"SELECT max(version) FROM {self._table}"
             " WHERE tenant_id = ? AND name = ? AND algorithm = ?",
             (str(tenant_id), name, algorithm),
@@ -106,8 +113,9 @@ class KeyTable:
     def insert(self, record: KeyRecord) -> None:
         """Add a record."""
         key = record.key
-        self._change(
-            key.ref,
+        self._check_one_active(key)
+        self._run(
+            key.ref.tenant_id,
             f"INSERT INTO {self._table} VALUES ({', '.join('?' * 13)})",
             (
                 *_address(key.ref),
@@ -126,8 +134,9 @@ class KeyTable:
     def replace(self, record: KeyRecord, *, revision: int) -> bool:
         """Compare-and-swap on the revision."""
         key = record.key
-        rows = self._change(
-            key.ref,
+        self._check_one_active(key)
+        rows = self._run(
+            key.ref.tenant_id,
             f"UPDATE {self._table} SET state = ?, changed_at = ?, reason = ?, revision = ?,"
             " kek_id = ?, sealed = ?, compromised_at = ?"
             " WHERE tenant_id = ? AND name = ? AND algorithm = ?"
@@ -146,15 +155,13 @@ class KeyTable:
         )
         return bool(rows)
 
-    def _change(self, ref: KeyRef, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        try:
-            return self._run(sql, values)
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorname == "SQLITE_CONSTRAINT_UNIQUE":
-                raise StateConflict(
-                    f"another version of {ref.algorithm} key {ref.name!r} is active"
-                ) from None
-            raise
+    def _check_one_active(self, key: KeyVersion) -> None:
+        """Refuse a second active version; commits of a tenant go one at a time."""
+        if key.state is not KeyState.ACTIVE:
+            return
+        active = self.active(key.ref.tenant_id, key.name, key.algorithm)
+        if active is not None and active.key.ref != key.ref:
+            raise StateConflict(f"another version of {key.algorithm} key {key.name!r} is active")
 
 
 class TenantTable:
@@ -167,24 +174,24 @@ class TenantTable:
 
     def get(self, tenant_id: uuid.UUID) -> Tenant | None:
         """Return a tenant by id."""
-        rows = self._run(self._SELECT + " WHERE tenant_id = ?", (str(tenant_id),))
+        rows = self._run(tenant_id, self._SELECT + " WHERE tenant_id = ?", (str(tenant_id),))
         return _tenant(rows[0]) if rows else None
 
     def by_name(self, name: str) -> Tenant | None:
         """Return a tenant by name."""
-        rows = self._run(self._SELECT + " WHERE name = ?", (name,))
+        rows = self._run(None, self._SELECT + " WHERE name = ?", (name,))
         return _tenant(rows[0]) if rows else None
 
     def all(self) -> Sequence[Tenant]:
         """Return all tenants, by name."""
-        return [_tenant(row) for row in self._run(self._SELECT + " ORDER BY name", ())]
+        return [_tenant(row) for row in self._run(None, self._SELECT + " ORDER BY name", ())]
 
     def insert(self, tenant: Tenant) -> None:
         """Add a tenant."""
-        if self.by_name(tenant.name) is not None:
-            raise StateConflict(f"a tenant named {tenant.name!r} exists", code="ERR_CONFLICT_001")
-        self._run(
-            "INSERT INTO tenants VALUES (?, ?, ?, ?, ?, ?)",
+        added = self._run(
+            tenant.id,
+            "INSERT INTO tenants VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (name) DO NOTHING RETURNING tenant_id",
             (
                 str(tenant.id),
                 tenant.name,
@@ -194,10 +201,13 @@ class TenantTable:
                 rfc3339(tenant.updated_at),
             ),
         )
+        if not added:
+            raise StateConflict(f"a tenant named {tenant.name!r} exists", code="ERR_CONFLICT_001")
 
     def replace(self, tenant: Tenant) -> None:
         """Overwrite plan, status and time."""
         self._run(
+            tenant.id,
             "UPDATE tenants SET plan = ?, status = ?, updated_at = ? WHERE tenant_id = ?",
             (tenant.plan, str(tenant.status), rfc3339(tenant.updated_at), str(tenant.id)),
         )
@@ -212,6 +222,7 @@ class PolicyTable:
     def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
         """Return the current document."""
         rows = self._run(
+            tenant_id or _SERVICE,
             "SELECT revision, rules FROM policies WHERE tenant_id = ?"
             " ORDER BY revision DESC LIMIT 1",
             (_owner(tenant_id),),
@@ -221,6 +232,7 @@ class PolicyTable:
     def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
         """Return one revision."""
         rows = self._run(
+            tenant_id or _SERVICE,
             "SELECT revision, rules FROM policies WHERE tenant_id = ? AND revision = ?",
             (_owner(tenant_id), number),
         )
@@ -229,6 +241,7 @@ class PolicyTable:
     def insert(self, document: PolicyDocument) -> None:
         """Add the next revision."""
         self._run(
+            document.tenant_id or _SERVICE,
             "INSERT INTO policies VALUES (?, ?, ?)",
             (_owner(document.tenant_id), document.revision, document.rules),
         )
@@ -242,19 +255,21 @@ class IntentTable:
 
     def all(self) -> Sequence[Intent]:
         """Return all intents."""
-        return [_intent(row) for row in self._run("SELECT id, entries FROM intents", ())]
+        return [_intent(row) for row in self._run(None, "SELECT id, entries FROM intents", ())]
 
     def add(self, intent: Intent) -> None:
         """Add an intent."""
         entries = json.dumps([[str(tenant_id), seq] for tenant_id, seq in intent.entries])
-        self._run("INSERT INTO intents (id, entries) VALUES (?, ?)", (str(intent.id), entries))
+        self._run(
+            None, "INSERT INTO intents (id, entries) VALUES (?, ?)", (str(intent.id), entries)
+        )
 
     def remove(self, intent_id: uuid.UUID) -> None:
         """Remove an intent."""
-        self._run("DELETE FROM intents WHERE id = ?", (str(intent_id),))
+        self._run(None, "DELETE FROM intents WHERE id = ?", (str(intent_id),))
 
 
-def _intent(row: tuple[Any, ...]) -> Intent:
+def _intent(row: Row) -> Intent:
     try:
         entries = tuple((uuid.UUID(tenant_id), int(seq)) for tenant_id, seq in json.loads(row[1]))
         return Intent(uuid.UUID(row[0]), entries)
@@ -275,7 +290,7 @@ def _address(ref: KeyRef) -> tuple[str, str, str, int]:
 
 
 @functools.lru_cache(_PARSED_ROWS)
-def _record(row: tuple[Any, ...]) -> KeyRecord:
+def _record(row: Row) -> KeyRecord:
     """Parse a row; equal rows are parsed once, as every operation reads two or three."""
     try:
         return _parsed_record(row)
@@ -283,7 +298,7 @@ def _record(row: tuple[Any, ...]) -> KeyRecord:
         raise IntegrityError("a stored key record is malformed: it was altered") from None
 
 
-def _parsed_record(row: tuple[Any, ...]) -> KeyRecord:
+def _parsed_record(row: Row) -> KeyRecord:
     tenant_id, name, algorithm, version, state, public_key, created, changed, *rest = row
     reason, revision, kek_id, sealed, compromised = rest
     key = KeyVersion(
@@ -300,7 +315,7 @@ def _parsed_record(row: tuple[Any, ...]) -> KeyRecord:
 
 
 @functools.lru_cache(_PARSED_ROWS)
-def _tenant(row: tuple[Any, ...]) -> Tenant:
+def _tenant(row: Row) -> Tenant:
     """Parse a row; equal rows are parsed once."""
     try:
         return _parsed_tenant(row)
@@ -308,7 +323,7 @@ def _tenant(row: tuple[Any, ...]) -> Tenant:
         raise IntegrityError("a stored tenant is malformed: it was altered") from None
 
 
-def _parsed_tenant(row: tuple[Any, ...]) -> Tenant:
+def _parsed_tenant(row: Row) -> Tenant:
     tenant_id, name, plan, status, created, updated = row
     return Tenant(
         uuid.UUID(tenant_id),
