@@ -127,6 +127,8 @@ _ROWS: Final = (
     _admin("tenants.create", "tenant document"),
     _admin("tenants.update", "tenant document"),
     _admin("policies.set", "policy document"),
+    _admin("protector.use", "id of the KEK"),
+    _admin("protector.rewrap", "report: KEK, number of records, KEKs no longer needed"),
     _admin("anchors.rotate", "rotation statement; of a first key, the public key"),
 )
 

@@ -257,7 +257,7 @@ class Pipeline:
         note: _Note[T, R],
     ) -> R:
         def work(writer: StoreWriter) -> R:
-            if key is not None and not self._keys.confirm(writer.keys, key):
+            if key is not None and not self._keys.confirm(writer, key):
                 raise KeyChanged
             effect = outcome if isinstance(outcome, Effect) else outcome(writer)
             used = effect.key or key
