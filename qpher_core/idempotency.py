@@ -19,6 +19,7 @@ from attrs import evolve
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from qpher_core._cache import BoundedCache
 from qpher_core.errors import IntegrityError, StateConflict, ValidationError
 from qpher_core.models import IdempotencyRecord
 from qpher_core.protocols import KeyProtector, Store, StoreWriter
@@ -29,6 +30,7 @@ __all__ = ["Idempotency"]
 _REMEMBERED: Final = timedelta(hours=24)
 _LONGEST_KEY: Final = 255
 _NONCE_BYTES: Final = 12
+_CIPHERS: Final = 256
 _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)  # older than anything remembered
 
 
@@ -36,11 +38,17 @@ class Idempotency:
     """What is remembered of calls with idempotency keys, for 24 hours. Thread-safe."""
 
     def __init__(
-        self, store: Store, protector: KeyProtector, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        protector: KeyProtector,
+        current_kek: Callable[[], str],
+        clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._protector = protector
+        self._current_kek = current_kek
         self._clock = clock
+        self._ciphers: BoundedCache[tuple[uuid.UUID, str], AESGCM] = BoundedCache(_CIPHERS)
 
     def begin(
         self, tenant_id: uuid.UUID, key: str, request: bytes, request_id: uuid.UUID
@@ -83,7 +91,7 @@ class Idempotency:
 
     def finish(self, record: IdempotencyRecord, answer: bytes) -> None:
         """Remember the answer of a call."""
-        kek_id = self._protector.kek_id
+        kek_id = self._current_kek()
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher(record, kek_id).encrypt(nonce, answer, _binding(record))
         stored = bytes([len(kek_id)]) + kek_id.encode() + nonce + sealed
@@ -116,7 +124,9 @@ class Idempotency:
 
     def _cipher(self, record: IdempotencyRecord, kek_id: str) -> AESGCM:
         info = b"qpher-idempotency/1\x00" + record.tenant_id.bytes
-        return AESGCM(self._protector.derive(kek_id, info))
+        return self._ciphers.get(
+            (record.tenant_id, kek_id), lambda: AESGCM(self._protector.derive(kek_id, info))
+        )
 
 
 def _binding(record: IdempotencyRecord) -> bytes:

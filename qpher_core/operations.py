@@ -144,6 +144,8 @@ _ROWS: Final = (
     _read("tenants.read", "admin"),
     _read("policies.read", "admin"),
     _read("usage.read", "usage"),
+    _admin("protector.use", "id of the KEK"),
+    _admin("protector.rewrap", "report: KEK, number of records, KEKs no longer needed"),
     _admin("anchors.rotate", "rotation statement; of a first key, the public key"),
 )
 

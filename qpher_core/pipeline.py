@@ -215,9 +215,7 @@ class Pipeline:
     def observe(
         self, context: RequestContext, operation: Operation, tenant_id: uuid.UUID | None = None
     ) -> None:
-        """Let a remote caller read what is not its tenant's own, or raise and record a refusal."""
-        if operation.recording is not Recording.REFUSALS:
-            raise TypeError(f"{operation.action} must be recorded")
+        """Let a remote caller go on with what is not about a key, or record a refusal and raise."""
         self._permit(context, operation, foreign=tenant_id not in {None, context.tenant_id})
 
     def _permit(self, context: RequestContext, operation: Operation, *, foreign: bool) -> None:
@@ -299,7 +297,7 @@ class Pipeline:
         note: _Note[T, R],
     ) -> R:
         def work(writer: StoreWriter) -> R:
-            if key is not None and not self._keys.confirm(writer.keys, key):
+            if key is not None and not self._keys.confirm(writer, key):
                 raise KeyChanged
             effect = outcome if isinstance(outcome, Effect) else outcome(writer)
             used = effect.key or key

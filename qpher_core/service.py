@@ -17,9 +17,10 @@ from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
 from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.log import StoredAuditLog
 from qpher_core.calls import Effect
-from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
+from qpher_core.discovery import open_policy, open_primitives, open_store
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
 from qpher_core.idempotency import Idempotency
+from qpher_core.keks import Keks
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import (
@@ -37,6 +38,7 @@ from qpher_core.pipeline import Pipeline
 from qpher_core.policy.all_of import close_engine
 from qpher_core.policy.chain import DEFAULT_RULES
 from qpher_core.policy.plans import check_plan
+from qpher_core.protectors import PROTECTOR_DEADLINE, Protectors
 from qpher_core.protocols import (
     AuditLog,
     KeyProtector,
@@ -45,8 +47,10 @@ from qpher_core.protocols import (
     Store,
     StoreWriter,
 )
+from qpher_core.sealing import Sealer
 from qpher_core.service_anchors import Anchors
 from qpher_core.service_policies import Policies
+from qpher_core.service_protector import Protector
 from qpher_core.session import Session
 from qpher_core.session_usage import UsageReport, report_usage
 from qpher_core.validation import check_name
@@ -203,12 +207,13 @@ class Qpher:
         policies: the stored rules.
         audit: verifying the logs.
         anchors: signed states of the logs.
+        protector: the key encryption keys.
     """
 
     def __init__(
         self,
         store: Store,
-        protector: KeyProtector,
+        protector: Protectors,
         primitives: Primitives,
         policy: PolicyEngine,
         *,
@@ -219,9 +224,11 @@ class Qpher:
         self._protector = protector
         self._primitives = primitives
         self._policy = policy
-        self._keys = SealedKeyStore(store.keys, protector, primitives)
+        sealer = Sealer(protector)
+        keks = Keks(store, sealer, first=lambda: protector.kek_id, clock=_now)
+        self._keys = SealedKeyStore(store, sealer, keks, primitives)
         self._audit = StoredAuditLog(store.audit, _now)
-        self._service_keys = SealedKeyStore(store.service_keys, protector, primitives)
+        self._service_keys = SealedKeyStore(store, sealer, keks, primitives, service=True)
         settings = anchors or AnchorSettings()
         self._pipeline = Pipeline(
             store,
@@ -234,10 +241,11 @@ class Qpher:
         self._anchorer = self._make_anchorer(settings)
         self.tenants = Tenants(store, self._pipeline)
         self.api_keys = ApiKeys(store, self._pipeline, self.tenants, _now)
-        self.idempotency = Idempotency(store, protector, _now)
+        self.idempotency = Idempotency(store, protector, keks.current, _now)
         self.policies = Policies(store, self._pipeline, policy, self.tenants, _now)
         self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
         self.anchors = Anchors(store, self._anchorer)
+        self.protector = Protector(store, self._pipeline, protector, sealer, keks)
         self._thread = AnchorThread(store, self._anchorer, settings)
         self._audit.appended = self._thread.appended
         self._thread.start()
@@ -297,12 +305,12 @@ class Qpher:
     def permit(
         self, context: RequestContext, action: str, tenant: Tenant | uuid.UUID | None = None
     ) -> None:
-        """Let a remote caller read what belongs to the service or to another tenant.
+        """Let a remote caller go on with what belongs to the service or to a tenant as a whole.
 
         Args:
             context: the caller's.
-            action: a read in the table of operations.
-            tenant: the tenant whose data it is.
+            action: an administrative row of the table of operations.
+            tenant: the tenant that it is about.
 
         Raises:
             PermissionDenied: scope or policy denies it; that is recorded.
@@ -338,9 +346,10 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     keys: str | Store | None = None,
     audit: str | Store | None = None,
     policy: str | PolicyEngine | Sequence[str | PolicyEngine] = "rules:",
-    protector: str | KeyProtector | None = None,
+    protector: str | KeyProtector | Sequence[str | KeyProtector] | None = None,
     primitives: str | Primitives | None = None,
     policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
+    protector_deadline: float = PROTECTOR_DEADLINE,
     anchors: AnchorSettings | None = None,
 ) -> Qpher:
     """Open a service.
@@ -352,10 +361,11 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         audit: where the audit log and its anchors are kept, if not there.
         policy: ``rules:``, another engine (docs/policy.md) or a ready-made one; of several, all
             must allow.
-        protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``; the
-            store's own choice where none is given.
+        protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``
+            (docs/protectors.md), or several who do; the store's own choice where none is given.
         primitives: name of a provider, or a ready-made one.
         policy_deadline: seconds that a policy engine may take before it counts as unavailable.
+        protector_deadline: seconds that the protector may take for one answer.
         anchors: when and where the audit logs are anchored; in the store alone, every 1,000
             entries and every minute, where none are given.
 
@@ -369,13 +379,19 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     try:
         _check_logs(store)
         needed = store.keys.kek_ids() | store.service_keys.kek_ids()
-        guard = open_protector(protector or store.default_protector, create=not needed)
+        chosen = store.default_protector if protector is None else protector
+        guard = Protectors(_several(chosen), create=not needed, deadline=protector_deadline)
+    except BaseException:
+        store.close()
+        raise
+    try:
         for kek_id in sorted(needed):
             # A wrong KEK is noticed here, before anything is sealed under it.
             guard.derive(kek_id, _KEK_CHECK)
         _install_default_rules(store)
         engine = open_policy(policy, store)
     except BaseException:
+        guard.close()
         store.close()
         raise
     return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline, anchors=anchors)
@@ -397,6 +413,14 @@ def _open_target(
     except BaseException:
         store.close()
         raise
+
+
+def _several(
+    protector: str | KeyProtector | Sequence[str | KeyProtector],
+) -> Sequence[str | KeyProtector]:
+    if isinstance(protector, Sequence) and not isinstance(protector, str):
+        return protector
+    return [protector]
 
 
 def _check_logs(store: Store) -> None:

@@ -157,12 +157,14 @@ static void start(struct scratch *s, const struct keccak_call *calls, unsigned n
         const struct keccak_call *c = &calls[j];
         uint8_t *block = s->blocks[j];
         from[j] = block;
-        memcpy(block, c->in, c->len);
-        memset(block + c->len, 0, k->rate - c->len);
         if (c->state != NULL) {
+            memcpy(block, c->in, c->rate);
+            memset(block + c->rate, 0, sizeof s->blocks[j] - c->rate);
             for (unsigned i = 0; i < 25; i++)
                 k->s[k->lanes * i + j] = c->state[i];
-        } else {
+        } else { /* of constant length: calls of memcpy would cost more than the copies */
+            memcpy(block, c->in, KECCAK_CALL_BYTES);
+            memset(block + KECCAK_CALL_BYTES, 0, sizeof s->blocks[j] - KECCAK_CALL_BYTES);
             block[c->len] = c->suffix;
             block[c->rate - 1] ^= 0x80;
         }

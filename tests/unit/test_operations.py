@@ -41,6 +41,7 @@ HOLDER_READS = {
     "policies.diff",
     "policies.explain",
     "policies.revision",
+    "protector.status",
     "tenants.get",
     "tenants.list",
     "policies.get",
@@ -169,6 +170,11 @@ SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "tenants.set_plan": ("tenants.update", lambda w: w.kms.tenants.set_plan("acme", "pro")),
     "tenants.suspend": ("tenants.update", lambda w: w.kms.tenants.suspend("acme")),
     "tenants.resume": ("tenants.update", lambda w: w.kms.tenants.resume("acme")),
+    "protector.use": (
+        "protector.use",
+        lambda w: w.kms.protector.use("memory:"),
+    ),
+    "protector.rewrap": ("protector.rewrap", lambda w: w.kms.protector.rewrap()),
     "policies.set": ("policies.set", lambda w: w.kms.policies.set("[]", tenant="acme")),
     "api_keys.create": ("api_keys.create", lambda w: w.kms.api_keys.create("acme")),
     "api_keys.rotate": (
