@@ -11,6 +11,7 @@ from attrs import frozen
 from qpher_core.algorithms import Kind
 from qpher_core.discovery import open_primitives
 from qpher_core.errors import ValidationError
+from tests.postgres import database_url
 
 __all__ = ["BACKENDS", "PROVIDERS", "Backend", "Provider", "backends", "cases", "services"]
 
@@ -36,6 +37,7 @@ _STORES: Final[Mapping[str, Backend]] = MappingProxyType(
     {
         "memory": Backend(lambda _: "memory:", durable=False, shared=False),
         "sqlite": Backend(lambda folder: f"sqlite:///{folder}/q.db", durable=True, shared=True),
+        "postgresql": Backend(database_url, durable=True, shared=True),
         "file": Backend(lambda folder: f"file://{folder}/store", durable=True, shared=True),
     }
 )
