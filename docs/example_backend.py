@@ -20,7 +20,10 @@ from qpher_core import StoreUnavailable
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
+    ApiKey,
+    ApiKeyRecord,
     AuditEntry,
+    IdempotencyRecord,
     Intent,
     KeyRecord,
     KeyRef,
@@ -33,14 +36,14 @@ from qpher_core.models import (
 T = TypeVar("T")
 
 #: The methods of writers that write.
-WRITES = {"insert", "replace", "append", "add", "remove", "add_statement"}
+WRITES = {"insert", "replace", "append", "add", "remove", "add_statement", "put", "forget"}
 
 #: Value types by name, with what makes one of the members that JSON kept.
 TYPES: dict[str, Callable[..., Any]] = {
     made.__name__: made
     for made in (
-        AuditEntry, Intent, KeyRecord, KeyRef, KeyState, KeyVersion, PolicyDocument,
-        StoredAnchor, Tenant, TenantStatus,
+        ApiKey, ApiKeyRecord, AuditEntry, IdempotencyRecord, Intent, KeyRecord, KeyRef, KeyState,
+        KeyVersion, PolicyDocument, StoredAnchor, Tenant, TenantStatus,
     )
 }  # fmt: skip
 TYPES |= {"UUID": uuid.UUID, "bytes": bytes.fromhex, "datetime": datetime.fromisoformat}
@@ -51,8 +54,8 @@ def encode(value: object) -> object:
     name = type(value).__name__
     if attrs.has(type(value)):
         return {name: [encode(getattr(value, a.name)) for a in attrs.fields(type(value))]}
-    if isinstance(value, tuple):
-        return {"tuple": [encode(item) for item in value]}
+    if isinstance(value, tuple | frozenset):
+        return {name: [encode(item) for item in value]}
     if isinstance(value, bytes):
         return {name: [value.hex()]}
     if name in TYPES:
@@ -66,7 +69,9 @@ def decode(value: Any) -> Any:
         return value
     ((name, members),) = value.items()
     decoded = [decode(member) for member in members]
-    return tuple(decoded) if name == "tuple" else TYPES[name](*decoded)
+    if name in {"tuple", "frozenset"}:
+        return tuple(decoded) if name == "tuple" else frozenset(decoded)
+    return TYPES[name](*decoded)
 
 
 class Recorder:

@@ -22,8 +22,10 @@ from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.models import AuditEntry, Intent
 from qpher_core.protocols import (
     AnchorRecords,
+    ApiKeyRecords,
     AuditRecords,
     AuditRecordsWriter,
+    IdempotencyRecords,
     IntentRecordsWriter,
     KeyRecords,
     Participant,
@@ -42,7 +44,7 @@ _KEYS: Final = "mixed:keys="
 _AUDIT: Final = " audit="
 
 #: Methods of writers that only read; any other counts as a change.
-_READS: Final = frozenset({"get", "active", "next_version", "latest", "head", "all"})
+_READS: Final = frozenset({"get", "active", "next_version", "latest", "head", "all", "find"})
 
 _VOID: Final = "ERR_SERVICE_001: entry {} was not carried out: the key store did not commit"
 
@@ -114,6 +116,8 @@ class _Writer:
         self.service_keys = watched(keys.service_keys)
         self.tenants = watched(keys.tenants)
         self.policies = watched(keys.policies)
+        self.api_keys = watched(keys.api_keys)
+        self.idempotency = watched(keys.idempotency)
         self.audit = _WatchedAudit(audit.audit)
         self.anchors = _Anchors(audit.anchors, watched(keys.anchors))
 
@@ -129,6 +133,8 @@ class _Recorder:
         self.service_keys = keys.service_keys
         self.tenants = keys.tenants
         self.policies = keys.policies
+        self.api_keys = keys.api_keys
+        self.idempotency = keys.idempotency
         self.audit = audit.audit
         self.anchors = audit.anchors
 
@@ -151,6 +157,8 @@ class MixedStore:
         self.service_keys: KeyRecords = keys.service_keys
         self.tenants: TenantDirectory = keys.tenants
         self.policies: PolicyRecords = keys.policies
+        self.api_keys: ApiKeyRecords = keys.api_keys
+        self.idempotency: IdempotencyRecords = keys.idempotency
         self.audit: AuditRecords = audit.audit
         self.anchors: AnchorRecords = cast("AnchorRecords", _Anchors(audit.anchors, keys.anchors))
         if keys.intents.all() or audit.intents.all():

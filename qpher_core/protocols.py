@@ -16,9 +16,11 @@ from qpher_core.audit.records import LogState, StoredAnchor
 from qpher_core.audit.tree import Subtree
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
+    ApiKeyRecord,
     AuditEntry,
     AuditReport,
     Decision,
+    IdempotencyRecord,
     Intent,
     KeyRecord,
     KeyRef,
@@ -32,11 +34,15 @@ from qpher_core.models import (
 __all__ = [
     "AnchorRecords",
     "AnchorRecordsWriter",
+    "ApiKeyRecords",
+    "ApiKeyRecordsWriter",
     "AuditLog",
     "AuditRecords",
     "AuditRecordsWriter",
     "DecapsulationKey",
     "EncapsulationKey",
+    "IdempotencyRecords",
+    "IdempotencyRecordsWriter",
     "IntentRecords",
     "IntentRecordsWriter",
     "KemScheme",
@@ -232,6 +238,46 @@ class PolicyRecordsWriter(Protocol):
         """Add the next revision of a document."""
 
 
+class ApiKeyRecords(Protocol):
+    """API keys, for reading. Errors: ``StoreUnavailable``."""
+
+    def get(self, key_id: str) -> ApiKeyRecord | None:
+        """Return one API key by its id, which is indexed.
+
+        This alone names no tenant: it is how a request's tenant becomes known.
+        """
+
+    def find(self, tenant_id: uuid.UUID) -> Sequence[ApiKeyRecord]:
+        """Return all API keys of a tenant, ordered by name and version."""
+
+
+class ApiKeyRecordsWriter(ApiKeyRecords, Protocol):
+    """API keys inside a transaction. None is ever removed."""
+
+    def insert(self, record: ApiKeyRecord) -> None:
+        """Add an API key. Raises ``StateConflict`` if its id, or name and version, exists."""
+
+    def replace(self, record: ApiKeyRecord) -> None:
+        """Overwrite expiry, revocation and last use of an existing API key."""
+
+
+class IdempotencyRecords(Protocol):
+    """Calls that were given an idempotency key. Errors: ``StoreUnavailable``."""
+
+    def get(self, tenant_id: uuid.UUID, key_hash: bytes) -> IdempotencyRecord | None:
+        """Return the call of one idempotency key."""
+
+
+class IdempotencyRecordsWriter(IdempotencyRecords, Protocol):
+    """Idempotency records inside a transaction."""
+
+    def put(self, record: IdempotencyRecord) -> None:
+        """Add a record, or overwrite the one of the same tenant and key."""
+
+    def forget(self, tenant_id: uuid.UUID, before: datetime) -> None:
+        """Remove the tenant's records that were created before a moment; some may stay a while."""
+
+
 class IntentRecords(Protocol):
     """Changes that another store takes part in, until they are settled (``qpher_core.mixed``)."""
 
@@ -279,6 +325,14 @@ class StoreWriter(Protocol):
     def service_keys(self) -> KeyRecordsWriter:
         """Records of the service's own keys, under the nil tenant."""
 
+    @property
+    def api_keys(self) -> ApiKeyRecordsWriter:
+        """API keys."""
+
+    @property
+    def idempotency(self) -> IdempotencyRecordsWriter:
+        """Calls that were given an idempotency key."""
+
 
 class Store(Protocol):
     """One place that persists keys, audit entries, tenants and policies. Thread-safe."""
@@ -306,6 +360,14 @@ class Store(Protocol):
     @property
     def service_keys(self) -> KeyRecords:
         """Records of the service's own keys, under the nil tenant."""
+
+    @property
+    def api_keys(self) -> ApiKeyRecords:
+        """API keys."""
+
+    @property
+    def idempotency(self) -> IdempotencyRecords:
+        """Calls that were given an idempotency key."""
 
     @property
     def default_protector(self) -> str:

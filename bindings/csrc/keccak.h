@@ -78,9 +78,11 @@ void keccak_lanes_wipe(keccak_lanes *k);
 
 /* ---- Independent calls that share permutations --------------------------------------- */
 
-/* One block of input. Without a state: len < rate bytes, padded after the suffix, into a fresh
- * state, and then blocks * rate bytes to out. With a state: a block of rate bytes, which it absorbs
- * (one permutation); no output. */
+/* One block of input. Without a state: len <= KECCAK_CALL_BYTES bytes, fewer than rate, which stand
+ * in KECCAK_CALL_BYTES with zeros after them; they are padded after the suffix, into a fresh state,
+ * and blocks * rate bytes go to out. With a state: a block of rate bytes, which it absorbs (one
+ * permutation); no output. */
+enum { KECCAK_CALL_BYTES = 64 };
 struct keccak_call {
     const uint8_t *in;
     uint8_t *out;

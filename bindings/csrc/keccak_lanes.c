@@ -157,8 +157,12 @@ static void start(struct scratch *s, const struct keccak_call *calls, unsigned n
         const struct keccak_call *c = &calls[j];
         uint8_t *block = s->blocks[j];
         from[j] = block;
-        memcpy(block, c->in, c->len);
-        memset(block + c->len, 0, k->rate - c->len);
+        if (c->state != NULL) {
+            memcpy(block, c->in, c->len);
+        } else { /* of constant length: calls of memcpy would cost more than the copies */
+            memcpy(block, c->in, KECCAK_CALL_BYTES);
+            memset(block + KECCAK_CALL_BYTES, 0, sizeof s->blocks[j] - KECCAK_CALL_BYTES);
+        }
         if (c->state != NULL) {
             for (unsigned i = 0; i < 25; i++)
                 k->s[k->lanes * i + j] = c->state[i];

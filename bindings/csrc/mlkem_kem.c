@@ -43,6 +43,7 @@ static void keygen(qpher_mlkem_dk *const dks[], struct key_job jobs[], unsigned 
     mlkem_queue_start(&queue);
     for (unsigned i = 0; i < n; i++) {
         memcpy(jobs[i].g.in, dks[i]->d, SYM);
+        memset(jobs[i].g.in + SYM, 0, SYM);
         jobs[i].g.in[SYM] = (uint8_t)k;
         mlkem_queue_g(&queue, &jobs[i].g, SYM + 1);
     }

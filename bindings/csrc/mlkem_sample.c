@@ -49,8 +49,10 @@ static struct keccak_call *next(struct mlkem_queue *q, const uint8_t *seed)
 {
     if (q->n == keccak_preferred_lanes())
         run(q);
-    if (seed != NULL)
+    if (seed != NULL) {
         memcpy(q->inputs[q->n], seed, SYM);
+        memset(q->inputs[q->n] + SYM, 0, sizeof q->inputs[q->n] - SYM);
+    }
     q->polys[q->n] = NULL;
     return &q->calls[q->n++];
 }

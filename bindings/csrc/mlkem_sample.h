@@ -23,7 +23,7 @@ struct mlkem_queue {
     unsigned n;
     struct keccak_call calls[KECCAK_MAX_LANES];
     mlkem_poly *polys[KECCAK_MAX_LANES]; /* of a call for the matrix, else null */
-    uint8_t inputs[KECCAK_MAX_LANES][MLKEM_SYM_BYTES + 2];
+    uint8_t inputs[KECCAK_MAX_LANES][KECCAK_CALL_BYTES];
     uint8_t xof[KECCAK_MAX_LANES][MLKEM_XOF_BYTES];
 };
 

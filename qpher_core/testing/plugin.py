@@ -5,7 +5,11 @@ import pytest
 
 __all__ = ["pytest_addoption"]
 
-pytest.register_assert_rewrite("qpher_core.testing.test_service", "qpher_core.testing.test_store")
+pytest.register_assert_rewrite(
+    "qpher_core.testing.test_access",
+    "qpher_core.testing.test_service",
+    "qpher_core.testing.test_store",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,7 +31,7 @@ def _attempt(session: qpher_core.Session, choose: random.Random) -> bool:
                 session.keys.rotate(KEM)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-    except Interrupt:
+    except (Interrupt, qpher_core.AuditUnavailable):  # the latter where it hit SQLite's rollback
         return True
     return False
 

@@ -16,7 +16,8 @@ def _as_before_the_tree(path: Path) -> None:
         database.execute("ALTER TABLE audit_heads DROP COLUMN peaks")
         for table in ("service_keys", "audit_anchors", "anchor_statements"):
             database.execute(f"DROP TABLE {table}")
-        database.execute("DROP TABLE intents")
+        for table in ("intents", "api_keys", "idempotency"):
+            database.execute(f"DROP TABLE {table}")
         database.execute("DROP TRIGGER key_versions_compromised")
         database.execute("ALTER TABLE key_versions DROP COLUMN compromised_at")
         database.execute("DELETE FROM _sqlite_migrations WHERE name >= 'm005'")

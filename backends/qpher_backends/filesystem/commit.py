@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import evolve
 
+from qpher_backends.filesystem.access import ApiKeyWriter, IdempotencyWriter
 from qpher_backends.filesystem.audit import AnchorWriter, AuditWriter
 from qpher_backends.filesystem.files import TRANSLATED, sync_paths
 from qpher_backends.filesystem.gate import Counters, Gate
@@ -113,6 +114,8 @@ class Writer:
         self.policies = PolicyWriter(transaction)
         self.anchors = AnchorWriter(transaction)
         self.intents = IntentWriter(transaction)
+        self.api_keys = ApiKeyWriter(transaction)
+        self.idempotency = IdempotencyWriter(transaction)
 
     @property
     def erases(self) -> bool:

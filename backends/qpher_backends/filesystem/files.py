@@ -95,7 +95,8 @@ def read_at(path: str, offset: int, length: int) -> bytes | None:
             return None
         raise
     try:
-        return os.pread(handle, length, offset)
+        left = os.fstat(handle).st_size - offset  # what was altered may ask for any amount
+        return os.pread(handle, min(length, left), offset) if left > 0 else b""
     finally:
         os.close(handle)
 

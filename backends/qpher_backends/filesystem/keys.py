@@ -149,9 +149,9 @@ class KeyTable:
     ) -> Iterator[tuple[str, str]]:
         """Yield name and algorithm of the keys of a tenant that match, in order, from ``start``."""
         if name is not None and algorithm is not None:
-            if self._head(view, tenant_id, name, algorithm) is not None:
-                if start is None or (name, algorithm) >= start:
-                    yield name, algorithm
+            head = self._head(view, tenant_id, name, algorithm)
+            if head is not None and (name, algorithm) >= (start or ("", "")):
+                yield name, algorithm
             return
         folder = f"{self._tree}/{tenant_id}"
 

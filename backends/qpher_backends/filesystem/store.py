@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from qpher_backends.filesystem.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.filesystem.audit import AnchorTable, AuditTable
 from qpher_backends.filesystem.commit import Files, FileTransaction, Writer
 from qpher_backends.filesystem.files import TRANSLATED, make_folders
@@ -61,6 +62,8 @@ class FileStore:
         self.tenants = TenantTable(self._look)
         self.policies = PolicyTable(self._look)
         self.intents = IntentTable(self._look)
+        self.api_keys = ApiKeyTable(self._look)
+        self.idempotency = IdempotencyTable(self._look)
 
     def __repr__(self) -> str:
         return f"<FileStore {self._root!r}>"

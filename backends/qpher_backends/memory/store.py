@@ -2,9 +2,11 @@
 """A store in dictionaries: ``memory:``. Gone when it is closed."""
 
 import contextlib
+import functools
 import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from qpher_core.audit.entry import EMPTY_HEAD
@@ -12,7 +14,16 @@ from qpher_core.audit.records import LogState, StoredAnchor
 from qpher_core.audit.tree import Subtree, grow, last_leaf, leaf_hash, stored_hash
 from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable, ValidationError
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import AuditEntry, Intent, KeyRecord, KeyRef, PolicyDocument, Tenant
+from qpher_core.models import (
+    ApiKeyRecord,
+    AuditEntry,
+    IdempotencyRecord,
+    Intent,
+    KeyRecord,
+    KeyRef,
+    PolicyDocument,
+    Tenant,
+)
 
 __all__ = ["MemoryStore", "open_store"]
 
@@ -38,6 +49,8 @@ class _State:
         self.service_keys: dict[KeyRef, KeyRecord] = {}
         self.tenants: dict[uuid.UUID, Tenant] = {}
         self.policies: dict[uuid.UUID | None, list[PolicyDocument]] = {}
+        self.api_keys: dict[str, ApiKeyRecord] = {}
+        self.idempotency: dict[tuple[uuid.UUID, bytes], IdempotencyRecord] = {}
         self.intents: dict[uuid.UUID, Intent] = {}
 
     @contextlib.contextmanager
@@ -288,6 +301,56 @@ class _Intents:
             self._state.undo.append(lambda: intents.__setitem__(intent_id, before))
 
 
+class _ApiKeys:
+    """Implements ``ApiKeyRecords`` and ``ApiKeyRecordsWriter``."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def get(self, key_id: str) -> ApiKeyRecord | None:
+        with self._state.opened():
+            return self._state.api_keys.get(key_id)
+
+    def find(self, tenant_id: uuid.UUID) -> Sequence[ApiKeyRecord]:
+        with self._state.opened():
+            found = [r for r in self._state.api_keys.values() if r.key.tenant_id == tenant_id]
+        return sorted(found, key=lambda record: (record.key.name, record.key.version))
+
+    def insert(self, record: ApiKeyRecord) -> None:
+        key = record.key
+        if key.tenant_id not in self._state.tenants:
+            raise StoreUnavailable("an API key belongs to an existing tenant")
+        taken = {(found.key.name, found.key.version) for found in self.find(key.tenant_id)}
+        if key.id in self._state.api_keys or (key.name, key.version) in taken:
+            raise StateConflict("this API key exists", code="ERR_CONFLICT_001")
+        self._state.put(self._state.api_keys, key.id, record)
+
+    def replace(self, record: ApiKeyRecord) -> None:
+        if record.key.id in self._state.api_keys:
+            self._state.put(self._state.api_keys, record.key.id, record)
+
+
+class _Idempotency:
+    """Implements ``IdempotencyRecords`` and ``IdempotencyRecordsWriter``."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def get(self, tenant_id: uuid.UUID, key_hash: bytes) -> IdempotencyRecord | None:
+        with self._state.opened():
+            return self._state.idempotency.get((tenant_id, key_hash))
+
+    def put(self, record: IdempotencyRecord) -> None:
+        self._state.put(self._state.idempotency, (record.tenant_id, record.key_hash), record)
+
+    def forget(self, tenant_id: uuid.UUID, before: datetime) -> None:
+        records = self._state.idempotency
+        for address, record in list(records.items()):
+            if address[0] == tenant_id and record.created_at < before:
+                del records[address]
+                self._state.undo.append(functools.partial(records.__setitem__, address, record))
+
+
 class MemoryStore:
     """Implements ``Store`` and, inside a commit, ``StoreWriter``."""
 
@@ -303,6 +366,8 @@ class MemoryStore:
         self.policies = _Policies(self._state)
         self.anchors = _Anchors(self._state)
         self.intents = _Intents(self._state)
+        self.api_keys = _ApiKeys(self._state)
+        self.idempotency = _Idempotency(self._state)
 
     def commit(
         self,

@@ -23,6 +23,8 @@ _OF_TENANTS: Final = (
     "audit_heads",
     "audit_anchors",
     "policies",
+    "api_keys",
+    "idempotency",
     "commit_marks",
 )
 

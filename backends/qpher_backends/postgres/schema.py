@@ -249,6 +249,48 @@ def _first() -> Sequence[str]:
             " = current_setting('app.tenant', true)",
         ),
         f"GRANT SELECT, INSERT ON qpher.policies TO {NODES}",
+        """CREATE TABLE qpher.api_keys (
+            key_id text COLLATE "C" PRIMARY KEY,
+            tenant_id text COLLATE "C" NOT NULL REFERENCES qpher.tenants (tenant_id),
+            name text COLLATE "C" NOT NULL,
+            scopes text NOT NULL,
+            version bigint NOT NULL CHECK (version >= 1),
+            created_at text NOT NULL,
+            expires_at text,
+            revoked_at text,
+            last_used_at text,
+            secret_hash bytea NOT NULL CHECK (length(secret_hash) = 32),
+            UNIQUE (tenant_id, name, version)
+        )""",
+        *_fixed(
+            "api_keys",
+            "DELETE OR UPDATE OF key_id, tenant_id, name, scopes, version, created_at, secret_hash",
+        ),
+        """CREATE TRIGGER api_keys_revoked BEFORE UPDATE ON qpher.api_keys
+            FOR EACH ROW WHEN (OLD.revoked_at IS NOT NULL
+                AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at)
+            EXECUTE FUNCTION qpher.refuse()""",
+        *_guarded("api_keys"),
+        f"""GRANT SELECT, INSERT, UPDATE (expires_at, revoked_at, last_used_at)
+            ON qpher.api_keys TO {NODES}""",
+        # How the tenant of a request becomes known: one row of any tenant, by its id alone.
+        """CREATE FUNCTION qpher.api_key(text) RETURNS SETOF qpher.api_keys
+            LANGUAGE sql STABLE SECURITY DEFINER SET search_path = qpher, pg_temp
+            AS 'SELECT * FROM qpher.api_keys WHERE key_id = $1'""",
+        "REVOKE ALL ON FUNCTION qpher.api_key(text) FROM PUBLIC",
+        f"GRANT EXECUTE ON FUNCTION qpher.api_key(text) TO {NODES}",
+        """CREATE TABLE qpher.idempotency (
+            tenant_id text COLLATE "C" NOT NULL,
+            key_hash bytea NOT NULL CHECK (length(key_hash) = 32),
+            fingerprint bytea NOT NULL,
+            request_id text NOT NULL,
+            created_at text COLLATE "C" NOT NULL,
+            answer bytea,
+            PRIMARY KEY (tenant_id, key_hash)
+        )""",
+        "CREATE INDEX idempotency_age ON qpher.idempotency (tenant_id, created_at)",
+        *_guarded("idempotency"),
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON qpher.idempotency TO {NODES}",
         "CREATE TABLE qpher.intents (id text PRIMARY KEY, entries text NOT NULL)",
         f"GRANT SELECT, INSERT, DELETE ON qpher.intents TO {NODES}",
         # Tells whether a commit without an entry, whose connection was lost, took place.

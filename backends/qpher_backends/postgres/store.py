@@ -24,8 +24,9 @@ from qpher_backends.postgres.connections import (
 )
 from qpher_backends.postgres.roles import bypass
 from qpher_backends.postgres.schema import VERSION
-from qpher_backends.postgres.tables import AnchorTable, KeyTable
+from qpher_backends.postgres.tables import AnchorTable, ApiKeyTable, KeyTable
 from qpher_backends.postgres.transaction import Transaction, Writer
+from qpher_backends.sql.access import IdempotencyTable
 from qpher_backends.sql.audit import AuditTable
 from qpher_backends.sql.run import Row
 from qpher_backends.sql.tables import IntentTable, PolicyTable, TenantTable
@@ -80,6 +81,8 @@ class PostgresStore:
         self.anchors = AnchorTable(self._read)
         self.service_keys = KeyTable(self._read, "service_keys")
         self.intents = IntentTable(self._read)
+        self.api_keys = ApiKeyTable(self._read)
+        self.idempotency = IdempotencyTable(self._read)
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self._database!r}>"

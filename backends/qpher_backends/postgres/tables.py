@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node's role reads across tenants: through views that show ids and nothing else."""
+"""What the node's role reads across tenants: ids through views, an API key by its own id."""
 
 import uuid
 from collections.abc import Sequence
 
-from qpher_backends.sql import audit, tables
+from qpher_backends.sql import access, audit, tables
 
-__all__ = ["AnchorTable", "KeyTable"]
+__all__ = ["AnchorTable", "ApiKeyTable", "KeyTable"]
 
 
 class KeyTable(tables.KeyTable):
@@ -25,3 +25,9 @@ class AnchorTable(audit.AnchorTable):
         """Return the tenants whose log has an entry beyond its last anchor."""
         rows = self._run(None, "SELECT tenant_id FROM logs_to_anchor", ())
         return [uuid.UUID(tenant_id) for (tenant_id,) in rows]
+
+
+class ApiKeyTable(access.ApiKeyTable):
+    """Implements ``ApiKeyRecords`` and ``ApiKeyRecordsWriter``."""
+
+    by_id = "api_key(?)"

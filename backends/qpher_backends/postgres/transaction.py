@@ -26,7 +26,8 @@ from qpher_backends.postgres.connections import (
     is_lost,
     run_on,
 )
-from qpher_backends.postgres.tables import AnchorTable, KeyTable
+from qpher_backends.postgres.tables import AnchorTable, ApiKeyTable, KeyTable
+from qpher_backends.sql.access import IdempotencyTable
 from qpher_backends.sql.audit import AuditWriter
 from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_backends.sql.tables import IntentTable, PolicyTable, TenantTable
@@ -67,6 +68,8 @@ class Writer:
         self.anchors = AnchorTable(run)
         self.service_keys = KeyTable(run, "service_keys")
         self.intents = IntentTable(run)
+        self.api_keys = ApiKeyTable(run)
+        self.idempotency = IdempotencyTable(run)
 
 
 class Transaction:

@@ -239,3 +239,43 @@ def m008_compromised(database: sqlite_utils.Database) -> None:
                     AND NEW.compromised_at IS NOT OLD.compromised_at
                 BEGIN SELECT RAISE(ABORT, 'a compromised key stays marked'); END""",
         )
+
+
+@_migrations()
+def m009_access(database: sqlite_utils.Database) -> None:
+    """API keys, and the calls that were given an idempotency key."""
+    _run(
+        database,
+        """CREATE TABLE api_keys (
+            key_id TEXT PRIMARY KEY,
+            tenant_id TEXT NOT NULL REFERENCES tenants (tenant_id),
+            name TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            version INTEGER NOT NULL CHECK (version >= 1),
+            created_at TEXT NOT NULL,
+            expires_at TEXT,
+            revoked_at TEXT,
+            last_used_at TEXT,
+            secret_hash BLOB NOT NULL CHECK (length(secret_hash) = 32),
+            UNIQUE (tenant_id, name, version)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TRIGGER api_keys_stay BEFORE DELETE ON api_keys
+            BEGIN SELECT RAISE(ABORT, 'API keys are never deleted'); END""",
+        """CREATE TRIGGER api_keys_identity
+            BEFORE UPDATE OF key_id, tenant_id, name, scopes, version, created_at, secret_hash
+            ON api_keys
+            BEGIN SELECT RAISE(ABORT, 'the identity of an API key never changes'); END""",
+        """CREATE TRIGGER api_keys_revoked BEFORE UPDATE ON api_keys
+            WHEN OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS NOT OLD.revoked_at
+            BEGIN SELECT RAISE(ABORT, 'a revoked API key stays revoked'); END""",
+        """CREATE TABLE idempotency (
+            tenant_id TEXT NOT NULL,
+            key_hash BLOB NOT NULL CHECK (length(key_hash) = 32),
+            fingerprint BLOB NOT NULL,
+            request_id TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            answer BLOB,
+            PRIMARY KEY (tenant_id, key_hash)
+        ) STRICT""",
+        "CREATE INDEX idempotency_age ON idempotency (tenant_id, created_at)",
+    )

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
+from qpher_backends.sql.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
 from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
@@ -61,6 +62,8 @@ class _Writer:
         self.anchors = AnchorTable(run)
         self.service_keys = KeyTable(run, "service_keys")
         self.intents = IntentTable(run)
+        self.api_keys = ApiKeyTable(run)
+        self.idempotency = IdempotencyTable(run)
 
 
 class _Transaction:
@@ -147,6 +150,8 @@ class SQLiteStore:
         self.anchors = AnchorTable(self._read)
         self.service_keys = KeyTable(self._read, "service_keys")
         self.intents = IntentTable(self._read)
+        self.api_keys = ApiKeyTable(self._read)
+        self.idempotency = IdempotencyTable(self._read)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {str(self._path)!r}>"
