@@ -25,19 +25,21 @@ class Backend:
         durable: what was committed is there when the same URL is opened later.
         shared: openings of the same URL at the same time, in any process, are one store.
         mixes: it can be one of the two stores of a mixed set-up.
+        local: its log is in files that the process which uses it writes itself.
     """
 
     url: Callable[[Path], str]
     durable: bool
     shared: bool
     mixes: bool = True
+    local: bool = True
 
 
 _STORES: Final[Mapping[str, Backend]] = MappingProxyType(
     {
         "memory": Backend(lambda _: "memory:", durable=False, shared=False),
         "sqlite": Backend(lambda folder: f"sqlite:///{folder}/q.db", durable=True, shared=True),
-        "postgresql": Backend(database_url, durable=True, shared=True),
+        "postgresql": Backend(database_url, durable=True, shared=True, local=False),
         "file": Backend(lambda folder: f"file://{folder}/store", durable=True, shared=True),
     }
 )
@@ -50,7 +52,7 @@ def _mixed(keys: Backend, audit: Backend) -> Backend:
         return f"mixed:keys={keys.url(folder / 'keys')} audit={audit.url(folder / 'audit')}"
 
     durable, shared = keys.durable and audit.durable, keys.shared and audit.shared
-    return Backend(url, durable=durable, shared=shared, mixes=False)
+    return Backend(url, durable=durable, shared=shared, mixes=False, local=audit.local)
 
 
 #: Keys in one store and the log in another, both ways round, for every durable store and files.
@@ -104,12 +106,17 @@ PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType(
 )
 
 
-def backends(*, durable: bool = False, shared: bool = False, mixes: bool = False) -> list[str]:
+def backends(
+    *, durable: bool = False, shared: bool = False, mixes: bool = False, local: bool = False
+) -> list[str]:
     """Return the names of the backends that have at least these capabilities."""
     return [
         name
         for name, backend in BACKENDS.items()
-        if backend.durable >= durable and backend.shared >= shared and backend.mixes >= mixes
+        if backend.durable >= durable
+        and backend.shared >= shared
+        and backend.mixes >= mixes
+        and backend.local >= local
     ]
 
 
