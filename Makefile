@@ -72,6 +72,9 @@ $(READY): pyproject.toml setup.py $(wildcard bindings/csrc/* bindings/build_nati
 	@$(HEADERS) 2>/dev/null || { test "$$(id -u)" = 0 && \
 	  apt-get update -qq && apt-get install -y -qq python3-dev >/dev/null; } || \
 	  echo "Python.h is missing (Debian: python3-dev): installing without the C core"
+	@command -v softhsm2-util >/dev/null || { test "$$(id -u)" = 0 && \
+	  apt-get update -qq && apt-get install -y -qq softhsm2 >/dev/null; } || \
+	  echo "softhsm2-util is missing (Debian: softhsm2): the tests of PKCS#11 will be skipped"
 	$(PYTHON3) -m venv $(VENV)
 	$(HEADERS) 2>/dev/null || export QPHER_NO_NATIVE=1; \
 	  $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,test]'

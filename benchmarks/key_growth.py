@@ -123,12 +123,12 @@ def main(names: list[str]) -> None:
             folder = Path(tempfile.mkdtemp(prefix="qpher-growth-"))
             try:
                 costs = measure(backend, size, folder)
+                first = first or costs
+                print(f"{size:12,}" + "".join(f"{costs[cost]:12.1f}" for cost in COSTS))
+                growth = "".join(f"{costs[cost] / first[cost]:11.2f}x" for cost in COSTS)
+                print(f"{'growth':12}" + growth, flush=True)
             finally:
                 shutil.rmtree(folder)
-            first = first or costs
-            print(f"{size:12,}" + "".join(f"{costs[cost]:12.1f}" for cost in COSTS), flush=True)
-            growth = "".join(f"{costs[cost] / first[cost]:11.2f}x" for cost in COSTS)
-            print(f"{'growth':12}" + growth, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 """A key store over plain records: seeds are sealed at rest and opened into provider objects."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Final, NoReturn
 
 from attrs import evolve
@@ -18,19 +19,21 @@ from qpher_core.errors import (
     StateConflict,
     ValidationError,
 )
+from qpher_core.keks import Keks
 from qpher_core.lifecycle import KeyState, check_transition
 from qpher_core.models import KeyRecord, KeyRef, KeyVersion
 from qpher_core.protocols import (
     DecapsulationKey,
     EncapsulationKey,
     KemScheme,
-    KeyProtector,
     KeyRecords,
     KeyRecordsWriter,
     PreparedKey,
     Primitives,
     SignatureScheme,
     SigningKey,
+    Store,
+    StoreWriter,
     VerificationKey,
 )
 from qpher_core.sealing import Sealer, Seed
@@ -45,13 +48,31 @@ _Slot = tuple[KeyRef, int, KeyState, bytes, datetime | None]
 
 
 class SealedKeyStore:
-    """Implements ``KeyStore`` over ``KeyRecords``, a ``KeyProtector`` and ``Primitives``."""
+    """Implements ``KeyStore`` over the records of a store, a ``Sealer`` and ``Primitives``.
+
+    Args:
+        store: where the records are.
+        sealer: seals and opens seeds.
+        keks: tells which KEK seals.
+        primitives: what computes with opened keys.
+        service: whether these are the keys of the service itself.
+    """
 
     def __init__(
-        self, records: KeyRecords, protector: KeyProtector, primitives: Primitives
+        self,
+        store: Store,
+        sealer: Sealer,
+        keks: Keks,
+        primitives: Primitives,
+        *,
+        service: bool = False,
     ) -> None:
-        self._records = records
-        self._sealer = Sealer(protector)
+        self._records: KeyRecords = store.service_keys if service else store.keys
+        self._writer: Callable[[StoreWriter], KeyRecordsWriter] = attrgetter(
+            "service_keys" if service else "keys"
+        )
+        self._sealer = sealer
+        self._keks = keks
         self._primitives = primitives
         self._decapsulation: BoundedCache[_Slot, DecapsulationKey] = BoundedCache(_OPENED_KEYS)
         self._signing: BoundedCache[_Slot, SigningKey] = BoundedCache(_OPENED_KEYS)
@@ -121,7 +142,7 @@ class SealedKeyStore:
 
     def prepare(self, tenant_id: uuid.UUID, algorithm: str) -> PreparedKey:
         """Generate a private key; nothing is stored yet."""
-        self._sealer.warm(tenant_id)
+        self._sealer.warm(tenant_id, self._keks.ready())
         if algorithm in self._primitives.kems:
             kem = self._kem(algorithm)
             seed = kem.generate_seed()
@@ -138,7 +159,7 @@ class SealedKeyStore:
 
     def add(
         self,
-        writer: KeyRecordsWriter,
+        writer: StoreWriter,
         tenant_id: uuid.UUID,
         name: str,
         key: PreparedKey,
@@ -148,16 +169,21 @@ class SealedKeyStore:
         """Store a prepared key as the next version, active."""
         if not isinstance(key, Seed):
             raise ValidationError("key must come from this store's prepare()", parameter="key")
-        version = writer.next_version(tenant_id, name, key.algorithm)
+        records = self._writer(writer)
+        version = records.next_version(tenant_id, name, key.algorithm)
         ref = KeyRef(tenant_id, name, key.algorithm, version)
         added = KeyVersion(ref, KeyState.ACTIVE, key.public_key, now, now, "", 1)
-        sealed = self._sealer.seal(added, key)
-        writer.insert(KeyRecord(added, sealed.kek_id, sealed.sealed))
+        records.insert(self._sealer.seal(added, key, self._keks.sealing(writer)))
         return added
+
+    def warm(self, key: KeyVersion) -> None:
+        """Derive what opens and seals a key."""
+        for kek_id in {self._record(key).kek_id, self._keks.ready()}:
+            self._sealer.warm(key.ref.tenant_id, kek_id)
 
     def transition(
         self,
-        writer: KeyRecordsWriter,
+        writer: StoreWriter,
         key: KeyVersion,
         to: KeyState,
         *,
@@ -167,7 +193,8 @@ class SealedKeyStore:
         """Move a key to another state."""
         self._drop(key)
         check_transition(key.state, to, compromised=key.compromised_at is not None)
-        record = writer.get(key.ref)
+        records = self._writer(writer)
+        record = records.get(key.ref)
         if record is None:
             raise NotFound(f"no {key.ref}", code="ERR_KMS_002")
         changed = evolve(
@@ -179,16 +206,17 @@ class SealedKeyStore:
             compromised_at=_compromised_at(key, to, now),
         )
         if record.key.revision == key.revision:
-            replaced = writer.replace(self._changed(record, changed), revision=key.revision)
+            changed_record = self._changed(writer, record, changed)
+            replaced = records.replace(changed_record, revision=key.revision)
         else:
             replaced = False
         if not replaced:
             raise StateConflict(f"{key.ref} was changed at the same moment; look again")
         return changed
 
-    def confirm(self, writer: KeyRecordsWriter, key: KeyVersion) -> bool:
+    def confirm(self, writer: StoreWriter, key: KeyVersion) -> bool:
         """Return whether the record is still as ``key`` describes it."""
-        record = writer.get(key.ref)
+        record = self._writer(writer).get(key.ref)
         return record is not None and record.key.revision == key.revision
 
     def close(self) -> None:
@@ -201,12 +229,11 @@ class SealedKeyStore:
         self._verification.clear()
         self._sealer.close()
 
-    def _changed(self, record: KeyRecord, key: KeyVersion) -> KeyRecord:
+    def _changed(self, writer: StoreWriter, record: KeyRecord, key: KeyVersion) -> KeyRecord:
         """Return the record of a key after a change; the seed of a destroyed one is gone."""
         if key.state is KeyState.DESTROYED:
             return KeyRecord(key, record.kek_id, None)
-        sealed = self._sealer.reseal(record, key)
-        return KeyRecord(key, sealed.kek_id, sealed.sealed)
+        return self._sealer.reseal(record, key, self._keks.sealing(writer))
 
     def _drop(self, key: KeyVersion) -> None:
         """Forget the opened key of a record that is about to change.

@@ -36,7 +36,7 @@ class Operation:
     Attributes:
         action: name in policies and audit entries.
         scope: scope that an API key needs; ``admin`` operations belong to whoever holds the
-            service itself, and tenant policy does not apply to them.
+            service itself. Policy is asked for them only when the holder is remote.
         features: plan features that it uses; an algorithm may add ``hybrid``.
         kind: the kind of algorithm that it works with, if it works with one.
         states: key states that allow it; empty where no single key is addressed.
@@ -53,6 +53,11 @@ class Operation:
     accepts_compromised: bool = False
     recording: Recording = Recording.ALWAYS
     content: str = ""
+
+    @property
+    def administrative(self) -> bool:
+        """Whether the scope ``admin`` includes it."""
+        return self.scope in {"admin", "api_keys"}
 
 
 def _kem(action: str, states: frozenset[KeyState], content: str, *, lax: bool = False) -> Operation:
@@ -95,6 +100,11 @@ def _admin(action: str, content: str) -> Operation:
     return Operation(action, "admin", frozenset(), content=content)
 
 
+def _own(action: str, content: str) -> Operation:
+    """Return a row of what a tenant may do for itself, and an administrator for every tenant."""
+    return Operation(action, "api_keys", frozenset(), content=content)
+
+
 _ROWS: Final = (
     Operation("keys.generate", "keys", frozenset(), content="public key"),
     Operation("keys.rotate", "keys", frozenset({"rotation"}), states=PROTECT, content="public key"),
@@ -127,6 +137,15 @@ _ROWS: Final = (
     _admin("tenants.create", "tenant document"),
     _admin("tenants.update", "tenant document"),
     _admin("policies.set", "policy document"),
+    _own("api_keys.create", "API key document"),
+    _own("api_keys.rotate", "API key document"),
+    _own("api_keys.revoke", "API key document"),
+    _read("api_keys.read", "api_keys"),
+    _read("tenants.read", "admin"),
+    _read("policies.read", "admin"),
+    _read("usage.read", "usage"),
+    _admin("protector.use", "id of the KEK"),
+    _admin("protector.rewrap", "report: KEK, number of records, KEKs no longer needed"),
     _admin("anchors.rotate", "rotation statement; of a first key, the public key"),
 )
 

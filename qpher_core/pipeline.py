@@ -56,11 +56,14 @@ from qpher_core.models import (
 )
 from qpher_core.operations import Operation, Recording
 from qpher_core.protocols import AuditLog, KeyStore, PolicyEngine, Store, StoreWriter
+from qpher_core.validation import check_name
 
 __all__ = ["Pipeline"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_ADMIN: Final = "admin"
 
 #: Reason that is recorded when a compromised key was used knowingly.
 _ACCEPTED: Final = "accept_compromised"
@@ -148,7 +151,7 @@ class Pipeline:
         return self._run(context, call, self._note_many)
 
     def _run(self, context: RequestContext, call: Call[T] | KeyCall[T], note: _Note[T, R]) -> R:
-        request_id = uuid.uuid4()
+        request_id = context.request_id or uuid.uuid4()
         for _ in range(_ATTEMPTS):
             try:
                 with self._refusals(context, call, request_id, passing=(KeyChanged,)):
@@ -163,26 +166,44 @@ class Pipeline:
         """Run one call that releases only public data; only a refusal is recorded."""
         if call.operation.recording is not Recording.REFUSALS:
             raise TypeError(f"{call.operation.action} must be recorded")
-        with self._refusals(context, call, uuid.uuid4()):
+        with self._refusals(context, call, context.request_id or uuid.uuid4()):
             _, outcome = self._execute(context, call)
         if not isinstance(outcome, Effect):
             raise TypeError(f"{call.operation.action} must not change the store")
         return outcome.value
 
     def administer(
-        self, operation: Operation, tenant_id: uuid.UUID, actor: str, change: Change[T]
+        self,
+        operation: Operation,
+        tenant_id: uuid.UUID,
+        actor: str | RequestContext,
+        change: Change[T],
     ) -> T:
-        """Run a change by the holder of the service, recorded in the tenant's log."""
+        """Run a change that is about no key, recorded in the log of the tenant that it is about.
+
+        Args:
+            operation: its row.
+            tenant_id: the tenant that is changed, or the nil tenant for the service.
+            actor: a name, for the holder of the service; or the context of a remote caller,
+                whose scope and policy are asked first and whose refusal is recorded.
+            change: what is to be done.
+        """
+        if isinstance(actor, RequestContext):
+            context = actor
+            self._permit(context, operation, foreign=tenant_id != context.tenant_id)
+        else:
+            context = RequestContext(tenant_id, check_name(actor, "actor"))
+        request_id = context.request_id or uuid.uuid4()
 
         def work(writer: StoreWriter) -> T:
             effect = change(writer)
             draft = EntryDraft(
-                actor,
+                context.actor,
                 operation.action,
                 None,
                 "success",
                 "",
-                uuid.uuid4(),
+                request_id,
                 None,
                 digest(effect.content),
             )
@@ -190,6 +211,19 @@ class Pipeline:
             return effect.value
 
         return self._commit(tenant_id, work)
+
+    def observe(
+        self, context: RequestContext, operation: Operation, tenant_id: uuid.UUID | None = None
+    ) -> None:
+        """Let a remote caller go on with what is not about a key, or record a refusal and raise."""
+        self._permit(context, operation, foreign=tenant_id not in {None, context.tenant_id})
+
+    def _permit(self, context: RequestContext, operation: Operation, *, foreign: bool) -> None:
+        """Ask scope and policy on a call by a remote caller that is about no key."""
+        call: Call[None] = Call(operation=operation, execute=lambda: Effect(None))
+        with self._refusals(context, call, context.request_id or uuid.uuid4()):
+            tenant = self._authenticate(context)
+            self._decide(context, tenant, call, None, foreign=foreign)
 
     # --- the steps, in order -------------------------------------------------------------------
 
@@ -212,14 +246,21 @@ class Pipeline:
         return tenant
 
     def _decide(
-        self, context: RequestContext, tenant: Tenant, call: Request, key: KeyVersion | None
+        self,
+        context: RequestContext,
+        tenant: Tenant,
+        call: Request,
+        key: KeyVersion | None,
+        *,
+        foreign: bool = False,
     ) -> None:
-        scope = call.operation.scope
-        if context.scopes is not None and scope not in context.scopes:
-            raise PermissionDenied(
-                f"the caller lacks the scope {scope!r}", rule="scope", code="ERR_FORBIDDEN_001"
-            )
-        request = _policy_request(context, tenant, call, key, self._clock())
+        _check_scope(context, call.operation, foreign=foreign)
+        decision = self.ask(_policy_request(context, tenant, call, key, self._clock()))
+        if decision.allow is not True:
+            raise _denial(call.operation, decision)
+
+    def ask(self, request: PolicyRequest) -> Decision:
+        """Return what the policy engine says. Raises ``PolicyUnavailable`` if it cannot answer."""
         try:
             if getattr(self._policy, "may_block", True):
                 decision = call_with_deadline(
@@ -233,8 +274,7 @@ class Pipeline:
             ) from error
         if not isinstance(decision, Decision) or not isinstance(decision.allow, bool):
             raise PolicyUnavailable("the policy engine did not answer with a decision")
-        if decision.allow is not True:
-            raise _denial(call.operation, decision)
+        return decision
 
     def _look_up(self, context: RequestContext, selector: KeySelector) -> KeyVersion | None:
         """Read the key's record for the policy request.
@@ -257,7 +297,7 @@ class Pipeline:
         note: _Note[T, R],
     ) -> R:
         def work(writer: StoreWriter) -> R:
-            if key is not None and not self._keys.confirm(writer.keys, key):
+            if key is not None and not self._keys.confirm(writer, key):
                 raise KeyChanged
             effect = outcome if isinstance(outcome, Effect) else outcome(writer)
             used = effect.key or key
@@ -368,6 +408,18 @@ class _Recording:
 
 
 _RECORDING: Final = _Recording()
+
+
+def _check_scope(context: RequestContext, operation: Operation, *, foreign: bool) -> None:
+    """Refuse a caller without the scope; what is another tenant's needs ``admin``."""
+    scope = _ADMIN if foreign else operation.scope
+    if context.scopes is None or scope in context.scopes:
+        return
+    if operation.administrative and _ADMIN in context.scopes:
+        return
+    raise PermissionDenied(
+        f"the caller lacks the scope {scope!r}", rule="scope", code="ERR_FORBIDDEN_001"
+    )
 
 
 def _denial(operation: Operation, decision: Decision) -> QpherError:

@@ -119,7 +119,8 @@ class KeyRecordsWriter(Protocol):
     def replace(self, record: KeyRecord, *, revision: int) -> bool:
         """Compare-and-swap: overwrite the record if its stored revision is ``revision``.
 
-        Returns False, and changes nothing, if it is not. Raises ``StateConflict`` if a second
+        Returns False, and changes nothing, if it is not. The new record has the next revision,
+        or the same one where nothing but its seal changes. Raises ``StateConflict`` if a second
         version would become active. The public key and creation time never change.
         """
 
@@ -386,6 +387,7 @@ class Store(Protocol):
             work: what is to be done.
             tenant_id: the only tenant whose data ``work`` touches. Commits for one tenant go one
                 at a time, in any process; those for different tenants may go side by side.
+                It may read the service's own keys as well, as they are at that moment.
                 Without it, ``work`` may touch all of them, and waits for commits for each tenant
                 that it touches and for others without a tenant.
         """
@@ -431,7 +433,7 @@ class KeyProtector(Protocol):
 
     @property
     def kek_id(self) -> str:
-        """Id of the KEK that new records are sealed under; derived from the KEK itself."""
+        """Id of the KEK that seals a store that is new; derived from the KEK itself."""
 
     def derive(self, kek_id: str, info: bytes) -> bytes:
         """Return the 32-byte key derived from a KEK for ``info``.
@@ -505,7 +507,7 @@ class KeyStore(Protocol):
 
     def add(
         self,
-        writer: KeyRecordsWriter,
+        writer: StoreWriter,
         tenant_id: uuid.UUID,
         name: str,
         key: PreparedKey,
@@ -514,8 +516,15 @@ class KeyStore(Protocol):
     ) -> KeyVersion:
         """Store a prepared key as the next version, active since ``now``."""
 
+    def warm(self, key: KeyVersion) -> None:
+        """Fetch what :meth:`transition` will need, so that no transaction waits for it.
+
+        Raises:
+            ProtectorUnavailable: a key encryption key cannot be had.
+        """
+
     def transition(
-        self, writer: KeyRecordsWriter, key: KeyVersion, to: KeyState, *, now: datetime, reason: str
+        self, writer: StoreWriter, key: KeyVersion, to: KeyState, *, now: datetime, reason: str
     ) -> KeyVersion:
         """Move a key to another state; to destroyed, the sealed seed is erased with it.
 
@@ -523,7 +532,7 @@ class KeyStore(Protocol):
             StateConflict: the table forbids it, or the record changed meanwhile.
         """
 
-    def confirm(self, writer: KeyRecordsWriter, key: KeyVersion) -> bool:
+    def confirm(self, writer: StoreWriter, key: KeyVersion) -> bool:
         """Return whether the record is still as ``key`` describes it."""
 
     def close(self) -> None:

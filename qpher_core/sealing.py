@@ -23,7 +23,7 @@ from qpher_core.errors import IntegrityError
 from qpher_core.models import KeyRecord, KeyVersion, canonical_json, rfc3339
 from qpher_core.protocols import KeyProtector
 
-__all__ = ["SealedSeed", "Sealer", "Seed"]
+__all__ = ["Sealer", "Seed"]
 
 T = TypeVar("T")
 
@@ -56,16 +56,6 @@ class Seed:
         return use(self._value)
 
 
-class SealedSeed:
-    """A sealed seed and the id of the key encryption key that it is sealed under."""
-
-    __slots__ = ("kek_id", "sealed")
-
-    def __init__(self, kek_id: str, sealed: bytes) -> None:
-        self.kek_id = kek_id
-        self.sealed = sealed
-
-
 class Sealer:
     """Seals and opens seeds under keys that a protector derives. Thread-safe."""
 
@@ -76,21 +66,21 @@ class Sealer:
     def __repr__(self) -> str:
         return "<Sealer>"
 
-    def warm(self, tenant_id: uuid.UUID) -> None:
-        """Derive the tenant's current key now, so that sealing later cannot block or fail."""
-        self._tenant_key(tenant_id, self._protector.kek_id)
+    def warm(self, tenant_id: uuid.UUID, kek_id: str) -> None:
+        """Derive a tenant's key now, so that sealing or opening later cannot block or fail."""
+        self._tenant_key(tenant_id, kek_id)
 
-    def seal(self, key: KeyVersion, seed: Seed) -> SealedSeed:
-        """Seal a seed for one key version as it is described.
+    def seal(self, key: KeyVersion, seed: Seed, kek_id: str) -> KeyRecord:
+        """Return the record of a key version as it is described, its seed sealed under a KEK.
 
         Raises:
             ProtectorUnavailable: the key encryption key cannot be had.
         """
-        return seed.reveal(lambda value: self._seal(key, value))
+        return seed.reveal(lambda value: self._seal(key, value, kek_id))
 
-    def reseal(self, record: KeyRecord, changed: KeyVersion) -> SealedSeed:
-        """Seal a stored seed for the same key version, changed. Errors as :meth:`open`."""
-        return self.open(record, lambda value: self._seal(changed, value))
+    def reseal(self, record: KeyRecord, changed: KeyVersion, kek_id: str) -> KeyRecord:
+        """Return the record of the same key version, changed. Errors as :meth:`open`."""
+        return self.open(record, lambda value: self._seal(changed, value, kek_id))
 
     def open(self, record: KeyRecord, use: Callable[[bytes], T]) -> T:
         """Return ``use(seed)`` for a stored record.
@@ -122,12 +112,11 @@ class Sealer:
         """Forget the derived keys."""
         self._keys.clear()
 
-    def _seal(self, key: KeyVersion, seed: bytes) -> SealedSeed:
-        kek_id = self._protector.kek_id
+    def _seal(self, key: KeyVersion, seed: bytes, kek_id: str) -> KeyRecord:
         nonce = os.urandom(_NONCE_BYTES)
         cipher = self._tenant_key(key.ref.tenant_id, kek_id)
         sealed = cipher.encrypt(nonce, seed, _associated_data(key, kek_id))
-        return SealedSeed(kek_id, _FORMAT + nonce + sealed)
+        return KeyRecord(key, kek_id, _FORMAT + nonce + sealed)
 
     def _tenant_key(self, tenant_id: uuid.UUID, kek_id: str) -> AESGCM:
         info = b"qpher-core seal 1\x00" + tenant_id.bytes

@@ -2,7 +2,7 @@
 """``Qpher``: what :func:`qpher_core.open` returns to the holder of the service."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -11,18 +11,22 @@ from typing import Final, Self
 from attrs import evolve
 
 from qpher_core.algorithms import ALGORITHMS, Algorithm
+from qpher_core.api_keys import ApiKeys
 from qpher_core.audit.anchor_keys import SERVICE, AnchorKeys
 from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
 from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.log import StoredAuditLog
 from qpher_core.calls import Effect
-from qpher_core.discovery import open_policy, open_primitives, open_protector, open_store
+from qpher_core.discovery import open_policy, open_primitives, open_store
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
+from qpher_core.idempotency import Idempotency
+from qpher_core.keks import Keks
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import (
     AuditReport,
     PolicyDocument,
+    PolicyRequest,
     Receipt,
     RequestContext,
     Tenant,
@@ -34,6 +38,7 @@ from qpher_core.pipeline import Pipeline
 from qpher_core.policy.all_of import close_engine
 from qpher_core.policy.chain import DEFAULT_RULES
 from qpher_core.policy.plans import check_plan
+from qpher_core.protectors import PROTECTOR_DEADLINE, Protectors
 from qpher_core.protocols import (
     AuditLog,
     KeyProtector,
@@ -42,9 +47,12 @@ from qpher_core.protocols import (
     Store,
     StoreWriter,
 )
+from qpher_core.sealing import Sealer
 from qpher_core.service_anchors import Anchors
 from qpher_core.service_policies import Policies
+from qpher_core.service_protector import Protector
 from qpher_core.session import Session
+from qpher_core.session_usage import UsageReport, report_usage
 from qpher_core.validation import check_name
 
 __all__ = ["Qpher", "ServiceAudit", "Tenants", "open"]
@@ -53,6 +61,7 @@ __all__ = ["Qpher", "ServiceAudit", "Tenants", "open"]
 SERVICE_LOG: Final = SERVICE
 
 _OPERATOR: Final = "operator"
+_KEK_CHECK: Final = b"qpher-core check 1"
 _DEFAULT_POLICY_DEADLINE: Final = 0.5
 
 
@@ -63,7 +72,9 @@ class Tenants:
         self._store = store
         self._pipeline = pipeline
 
-    def create(self, name: str, *, plan: str | None = None, actor: str = _OPERATOR) -> Tenant:
+    def create(
+        self, name: str, *, plan: str | None = None, actor: str | RequestContext = _OPERATOR
+    ) -> Tenant:
         """Create a tenant; without a plan it has every feature.
 
         Raises:
@@ -97,22 +108,27 @@ class Tenants:
         return self._store.tenants.all()
 
     def set_plan(
-        self, tenant: str | uuid.UUID, plan: str | None, *, actor: str = _OPERATOR
+        self, tenant: str | uuid.UUID, plan: str | None, *, actor: str | RequestContext = _OPERATOR
     ) -> Tenant:
         """Change a tenant's plan; it applies from the next operation on."""
         checked = check_plan(plan)
         return self._update(tenant, actor, lambda now: evolve(now, plan=checked))
 
-    def suspend(self, tenant: str | uuid.UUID, *, actor: str = _OPERATOR) -> Tenant:
+    def suspend(
+        self, tenant: str | uuid.UUID, *, actor: str | RequestContext = _OPERATOR
+    ) -> Tenant:
         """Refuse every operation of a tenant, from the next one on."""
         return self._update(tenant, actor, lambda t: evolve(t, status=TenantStatus.SUSPENDED))
 
-    def resume(self, tenant: str | uuid.UUID, *, actor: str = _OPERATOR) -> Tenant:
+    def resume(self, tenant: str | uuid.UUID, *, actor: str | RequestContext = _OPERATOR) -> Tenant:
         """Undo :meth:`suspend`."""
         return self._update(tenant, actor, lambda t: evolve(t, status=TenantStatus.ACTIVE))
 
     def _update(
-        self, tenant: str | uuid.UUID, actor: str, update: Callable[[Tenant], Tenant]
+        self,
+        tenant: str | uuid.UUID,
+        actor: str | RequestContext,
+        update: Callable[[Tenant], Tenant],
     ) -> Tenant:
         tenant_id = self.get(tenant).id
 
@@ -130,11 +146,10 @@ class Tenants:
         self,
         action: str,
         tenant_id: uuid.UUID,
-        actor: str,
+        actor: str | RequestContext,
         change: Callable[[StoreWriter], Effect[Tenant]],
     ) -> Tenant:
-        checked = check_name(actor, "actor")
-        return self._pipeline.administer(OPERATIONS[action], tenant_id, checked, change)
+        return self._pipeline.administer(OPERATIONS[action], tenant_id, actor, change)
 
     def _find(self, tenant: str | uuid.UUID) -> Tenant | None:
         if isinstance(tenant, uuid.UUID):
@@ -187,15 +202,18 @@ class Qpher:
 
     Attributes:
         tenants: creating and changing tenants.
+        api_keys: credentials of remote callers.
+        idempotency: what is remembered of calls with idempotency keys.
         policies: the stored rules.
         audit: verifying the logs.
         anchors: signed states of the logs.
+        protector: the key encryption keys.
     """
 
     def __init__(
         self,
         store: Store,
-        protector: KeyProtector,
+        protector: Protectors,
         primitives: Primitives,
         policy: PolicyEngine,
         *,
@@ -206,9 +224,11 @@ class Qpher:
         self._protector = protector
         self._primitives = primitives
         self._policy = policy
-        self._keys = SealedKeyStore(store.keys, protector, primitives)
+        sealer = Sealer(protector)
+        keks = Keks(store, sealer, first=lambda: protector.kek_id, clock=_now)
+        self._keys = SealedKeyStore(store, sealer, keks, primitives)
         self._audit = StoredAuditLog(store.audit, _now)
-        self._service_keys = SealedKeyStore(store.service_keys, protector, primitives)
+        self._service_keys = SealedKeyStore(store, sealer, keks, primitives, service=True)
         settings = anchors or AnchorSettings()
         self._pipeline = Pipeline(
             store,
@@ -220,9 +240,12 @@ class Qpher:
         )
         self._anchorer = self._make_anchorer(settings)
         self.tenants = Tenants(store, self._pipeline)
+        self.api_keys = ApiKeys(store, self._pipeline, self.tenants, _now)
+        self.idempotency = Idempotency(store, protector, keks.current, _now)
         self.policies = Policies(store, self._pipeline, policy, self.tenants, _now)
         self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
         self.anchors = Anchors(store, self._anchorer)
+        self.protector = Protector(store, self._pipeline, protector, sealer, keks)
         self._thread = AnchorThread(store, self._anchorer, settings)
         self._audit.appended = self._thread.appended
         self._thread.start()
@@ -263,8 +286,49 @@ class Qpher:
         Raises:
             NotFound: there is no such tenant.
         """
-        context = RequestContext(self.tenants.get(tenant).id, check_name(actor, "actor"))
-        return Session(self._pipeline, self._keys, self._audit, self._anchorer, context)
+        return self.within(RequestContext(self.tenants.get(tenant).id, check_name(actor, "actor")))
+
+    def within(self, context: RequestContext) -> Session:
+        """Return the session of one request. The pipeline checks the tenant with each call."""
+        return Session(
+            self._pipeline, self._keys, self._audit, self._anchorer, self.usage_of, context
+        )
+
+    def usage_of(self, tenant: str | uuid.UUID) -> UsageReport:
+        """Return what a tenant uses of what it may.
+
+        Raises:
+            NotFound: there is no such tenant.
+        """
+        return report_usage(self._store, self.tenants.get(tenant), _now())
+
+    def permit(
+        self, context: RequestContext, action: str, tenant: Tenant | uuid.UUID | None = None
+    ) -> None:
+        """Let a remote caller go on with what belongs to the service or to a tenant as a whole.
+
+        Args:
+            context: the caller's.
+            action: an administrative row of the table of operations.
+            tenant: the tenant that it is about.
+
+        Raises:
+            PermissionDenied: scope or policy denies it; that is recorded.
+            PolicyUnavailable: the policy engine cannot answer.
+        """
+        owner = tenant.id if isinstance(tenant, Tenant) else tenant
+        self._pipeline.observe(context, OPERATIONS[action], owner)
+
+    def checks(self) -> Mapping[str, Callable[[], object]]:
+        """Return a check of each part that every operation needs; one that raises cannot answer."""
+        return {
+            "store": lambda: self._store.tenants.get(SERVICE_LOG),
+            "audit log": lambda: self._store.commit(
+                lambda writer: writer.audit.head(SERVICE_LOG), tenant_id=SERVICE_LOG
+            ),
+            "protector": lambda: self._protector.derive(self._protector.kek_id, _KEK_CHECK),
+            "policy engine": lambda: self._pipeline.ask(_probe(_now())),
+        }
 
     def close(self) -> None:
         """Wipe opened keys and release the store. Idempotent."""
@@ -282,9 +346,10 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     keys: str | Store | None = None,
     audit: str | Store | None = None,
     policy: str | PolicyEngine | Sequence[str | PolicyEngine] = "rules:",
-    protector: str | KeyProtector | None = None,
+    protector: str | KeyProtector | Sequence[str | KeyProtector] | None = None,
     primitives: str | Primitives | None = None,
     policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
+    protector_deadline: float = PROTECTOR_DEADLINE,
     anchors: AnchorSettings | None = None,
 ) -> Qpher:
     """Open a service.
@@ -296,10 +361,11 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         audit: where the audit log and its anchors are kept, if not there.
         policy: ``rules:``, another engine (docs/policy.md) or a ready-made one; of several, all
             must allow.
-        protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``; the
-            store's own choice where none is given.
+        protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``
+            (docs/protectors.md), or several who do; the store's own choice where none is given.
         primitives: name of a provider, or a ready-made one.
         policy_deadline: seconds that a policy engine may take before it counts as unavailable.
+        protector_deadline: seconds that the protector may take for one answer.
         anchors: when and where the audit logs are anchored; in the store alone, every 1,000
             entries and every minute, where none are given.
 
@@ -313,13 +379,19 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     try:
         _check_logs(store)
         needed = store.keys.kek_ids() | store.service_keys.kek_ids()
-        guard = open_protector(protector or store.default_protector, create=not needed)
+        chosen = store.default_protector if protector is None else protector
+        guard = Protectors(_several(chosen), create=not needed, deadline=protector_deadline)
+    except BaseException:
+        store.close()
+        raise
+    try:
         for kek_id in sorted(needed):
             # A wrong KEK is noticed here, before anything is sealed under it.
-            guard.derive(kek_id, b"qpher-core check 1")
+            guard.derive(kek_id, _KEK_CHECK)
         _install_default_rules(store)
         engine = open_policy(policy, store)
     except BaseException:
+        guard.close()
         store.close()
         raise
     return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline, anchors=anchors)
@@ -343,6 +415,14 @@ def _open_target(
         raise
 
 
+def _several(
+    protector: str | KeyProtector | Sequence[str | KeyProtector],
+) -> Sequence[str | KeyProtector]:
+    if isinstance(protector, Sequence) and not isinstance(protector, str):
+        return protector
+    return [protector]
+
+
 def _check_logs(store: Store) -> None:
     """Refuse an audit store that is not the one of these keys: every tenant has a log."""
     if not isinstance(store, MixedStore):
@@ -363,6 +443,26 @@ def _install_default_rules(store: Store) -> None:
             writer.policies.insert(PolicyDocument(None, 1, DEFAULT_RULES))
 
     store.commit(work)
+
+
+def _probe(now: datetime) -> PolicyRequest:
+    """Return a request about nobody: whatever an engine decides on it, it answered."""
+    return PolicyRequest(
+        tenant_id=SERVICE_LOG,
+        plan=None,
+        actor="readiness",
+        scopes=frozenset(),
+        action="keys.list",
+        features=frozenset(),
+        key_name=None,
+        algorithm=None,
+        key_version=None,
+        key_state=None,
+        context_keys=frozenset(),
+        payload_bytes=0,
+        time=now,
+        source=None,
+    )
 
 
 def _now() -> datetime:

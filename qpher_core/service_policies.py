@@ -12,13 +12,19 @@ from qpher_core.algorithms import find
 from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.calls import Effect
 from qpher_core.errors import NotFound, ValidationError
-from qpher_core.models import Decision, KeyRef, PolicyDocument, PolicyRequest, Tenant
+from qpher_core.models import (
+    Decision,
+    KeyRef,
+    PolicyDocument,
+    PolicyRequest,
+    RequestContext,
+    Tenant,
+)
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.chain import RuleChain, Verdict
 from qpher_core.policy.documents import diff_documents, parse_rules
 from qpher_core.protocols import PolicyEngine, Store, StoreWriter
-from qpher_core.validation import check_name
 
 __all__ = ["Explanation", "Policies"]
 
@@ -143,7 +149,11 @@ class Policies:
         return None if record is None else str(record.key.state)
 
     def set(
-        self, rules: str, *, tenant: str | uuid.UUID | None = None, actor: str = _OPERATOR
+        self,
+        rules: str,
+        *,
+        tenant: str | uuid.UUID | None = None,
+        actor: str | RequestContext = _OPERATOR,
     ) -> PolicyDocument:
         """Replace the rules of a tenant, or of the service, from the next operation on.
 
@@ -172,7 +182,7 @@ class Policies:
         return self._pipeline.administer(
             OPERATIONS["policies.set"],
             tenant_id or SERVICE,
-            check_name(actor, "actor"),
+            actor,
             change,
         )
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What callers hold for one tenant. Every public method is one call of the pipeline."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from attrs import frozen
@@ -15,6 +16,7 @@ from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import AuditLog, KeyStore
 from qpher_core.session_batches import BatchKem, BatchSignatures
 from qpher_core.session_keys import Keys
+from qpher_core.session_usage import SessionUsage, UsageReport
 
 __all__ = ["Session", "SessionAudit"]
 
@@ -120,6 +122,7 @@ class Session:
         kem: encryption, encapsulation, key wrap.
         signatures: signing and verifying.
         audit: the tenant's audit log.
+        usage: what the tenant uses of what it may.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class Session:
         keystore: KeyStore,
         audit: AuditLog,
         anchorer: Anchorer,
+        usage: Callable[[uuid.UUID], UsageReport],
         context: RequestContext,
     ) -> None:
         self._context = context
@@ -135,6 +139,7 @@ class Session:
         self.kem = BatchKem(pipeline, keystore, context)
         self.signatures = BatchSignatures(pipeline, keystore, context)
         self.audit = SessionAudit(pipeline, audit, anchorer, context)
+        self.usage = SessionUsage(pipeline, lambda: usage(context.tenant_id), context)
 
     def __repr__(self) -> str:
         return f"<Session of tenant {self._context.tenant_id} for {self._context.actor!r}>"

@@ -191,9 +191,9 @@ class Keys:
         now = datetime.now(UTC)
         if old is not None:
             self._keys.transition(
-                writer.keys, old, KeyState.RETIRED, now=now, reason="replaced by a new version"
+                writer, old, KeyState.RETIRED, now=now, reason="replaced by a new version"
             )
-        new = self._keys.add(writer.keys, self._context.tenant_id, name, prepared, now=now)
+        new = self._keys.add(writer, self._context.tenant_id, name, prepared, now=now)
         return Effect(new, new.public_key, new)
 
     def _move(
@@ -210,11 +210,12 @@ class Keys:
         text = check_text(reason, "reason", longest=_LONGEST_REASON, least=0)
 
         def execute(key: KeyVersion) -> Change[KeyVersion]:
+            if target is not KeyState.DESTROYED:  # which works without the KEK as well
+                self._keys.warm(key)
+
             def change(writer: StoreWriter) -> Effect[KeyVersion]:
                 to = target or restored(compromised=key.compromised_at is not None)
-                moved = self._keys.transition(
-                    writer.keys, key, to, now=datetime.now(UTC), reason=text
-                )
+                moved = self._keys.transition(writer, key, to, now=datetime.now(UTC), reason=text)
                 return Effect(moved, moved.public_key, moved)
 
             return change

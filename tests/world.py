@@ -89,6 +89,7 @@ CALLS: Final[Mapping[str, Callable[[Session, Goods], object]]] = MappingProxyTyp
         "audit.read": lambda s, g: s.audit.entry(g.receipt),
         "audit.proof": lambda s, g: s.audit.proof(g.receipt),
         "audit.verify": lambda s, _: s.audit.verify(),
+        "usage.read": lambda s, _: s.usage.current(),
         "kem.encrypt": lambda s, g: s.kem.encrypt(b"a", name=g.prefix + "main"),
         "kem.decrypt": lambda s, g: s.kem.decrypt(g.ciphertext, 1, name=g.prefix + "main"),
         "kem.encapsulate": lambda s, g: s.kem.encapsulate(name=g.prefix + "main"),

@@ -158,15 +158,13 @@ static void start(struct scratch *s, const struct keccak_call *calls, unsigned n
         uint8_t *block = s->blocks[j];
         from[j] = block;
         if (c->state != NULL) {
-            memcpy(block, c->in, c->len);
+            memcpy(block, c->in, c->rate);
+            memset(block + c->rate, 0, sizeof s->blocks[j] - c->rate);
+            for (unsigned i = 0; i < 25; i++)
+                k->s[k->lanes * i + j] = c->state[i];
         } else { /* of constant length: calls of memcpy would cost more than the copies */
             memcpy(block, c->in, KECCAK_CALL_BYTES);
             memset(block + KECCAK_CALL_BYTES, 0, sizeof s->blocks[j] - KECCAK_CALL_BYTES);
-        }
-        if (c->state != NULL) {
-            for (unsigned i = 0; i < 25; i++)
-                k->s[k->lanes * i + j] = c->state[i];
-        } else {
             block[c->len] = c->suffix;
             block[c->rate - 1] ^= 0x80;
         }

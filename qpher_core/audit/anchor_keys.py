@@ -123,12 +123,10 @@ class AnchorKeys:
         note = str(Note(text).signed(self._signer(service, old).sign(text)))
 
         def change(writer: StoreWriter) -> Effect[KeyVersion]:
-            if not self._keys.confirm(writer.service_keys, old):
+            if not self._keys.confirm(writer, old):
                 raise StateConflict("the anchor key was rotated at the same moment; look again")
-            self._keys.transition(
-                writer.service_keys, old, KeyState.RETIRED, now=now, reason="rotated"
-            )
-            added = self._keys.add(writer.service_keys, SERVICE, _ANCHOR, prepared, now=now)
+            self._keys.transition(writer, old, KeyState.RETIRED, now=now, reason="rotated")
+            added = self._keys.add(writer, SERVICE, _ANCHOR, prepared, now=now)
             writer.anchors.add_statement(note)
             return Effect(added, note.encode())
 
@@ -159,7 +157,7 @@ class AnchorKeys:
             if writer.service_keys.active(SERVICE, name, algorithm) is not None:
                 raise StateConflict("another process made the key at the same moment")
             now = self._clock()
-            added = self._keys.add(writer.service_keys, SERVICE, name, prepared, now=now)
+            added = self._keys.add(writer, SERVICE, name, prepared, now=now)
             return Effect(added, added.public_key)
 
         try:

@@ -10,6 +10,7 @@ except ImportError:  # pragma: no cover - an installation without the extra
 
 from qpher_core.cli.audit import audit
 from qpher_core.cli.bench import bench
+from qpher_core.cli.protector import protector
 
 __all__ = ["main"]
 
@@ -22,3 +23,4 @@ def main() -> None:
 
 main.add_command(audit)
 main.add_command(bench)
+main.add_command(protector)

@@ -143,7 +143,11 @@ def _quota(members: _Members, where: str) -> Rule:
     names = ("calls", "key_versions", "api_keys")
     _only_members(members, where, names)
     limits = {name: _count(members[name], f"{where}.{name}") for name in names if name in members}
-    return QuotaRule(Limits(**limits) if limits else None)
+    if not limits:
+        return QuotaRule(None)
+    return QuotaRule(
+        Limits(limits.get("calls"), limits.get("key_versions"), limits.get("api_keys"))
+    )
 
 
 def _profile(members: _Members, where: str) -> Rule:

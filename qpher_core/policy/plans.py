@@ -22,11 +22,13 @@ class Limits:
         calls: recorded operations in one calendar month, UTC.
         key_versions: key versions that exist and are not destroyed.
         api_keys: API keys that are valid.
+        rate: requests to the HTTP API, such as ``10/second``.
     """
 
     calls: int | None = None
     key_versions: int | None = None
     api_keys: int | None = None
+    rate: str | None = None
 
 
 def _load() -> dict[str, dict[str, Any]]:
@@ -44,7 +46,9 @@ PLANS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 #: Plan name to its limits.
 LIMITS: Final[Mapping[str, Limits]] = MappingProxyType(
     {
-        name: Limits(plan.get("calls"), plan.get("key_versions"), plan.get("api_keys"))
+        name: Limits(
+            plan.get("calls"), plan.get("key_versions"), plan.get("api_keys"), plan.get("rate")
+        )
         for name, plan in _DATA.items()
     }
 )

@@ -386,6 +386,23 @@ def test_the_mark_of_a_compromise_is_kept(store: Store) -> None:
     assert store.keys.get(marked.ref) == inserted
 
 
+def test_a_commit_for_a_tenant_reads_the_keys_of_the_service(store: Store) -> None:
+    """The record that names the key encryption key in use is one of them."""
+    tenant = add_tenant(store)
+    service = new_record(uuid.UUID(int=0), name="kek", algorithm="AES-256-GCM")
+    store.commit(lambda w: w.service_keys.insert(service), tenant_id=service.key.ref.tenant_id)
+
+    def work(writer: StoreWriter) -> None:
+        writer.keys.insert(new_record(tenant.id))
+        assert writer.service_keys.active(uuid.UUID(int=0), "kek", "AES-256-GCM") == service
+        assert writer.keys.active(tenant.id, "default", "ML-KEM-768") is not None
+        writer.keys.insert(new_record(tenant.id, name="second"))
+
+    store.commit(work, tenant_id=tenant.id)
+    assert len(store.keys.find(tenant.id)) == 2
+    assert [*store.service_keys.find(service.key.ref.tenant_id)] == [service]
+
+
 def test_racing_replacements_win_once(store: Store) -> None:
     """Of eight threads that swap the same revision, one succeeds."""
     tenant = add_tenant(store)

@@ -95,7 +95,7 @@ class Transaction:
         self._forget()
 
     def _forget(self) -> None:
-        self._at = self._owner  # whose rows statements see now
+        self._at = self._sent = self._owner  # whose rows statements see; as the server knows
         self._locked: set[uuid.UUID] = set()
         self._locked_before: set[uuid.UUID] = set()  # before the job under way wrote
         self._unsent: list[str] = []  # statements without an answer, to go with the next
@@ -173,11 +173,13 @@ class Transaction:
     # --- statements of the work ------------------------------------------------------------------
 
     def _run(self, tenant_id: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
-        self._enter(tenant_id)
-        if not sql.startswith("SELECT"):
+        writes = not sql.startswith("SELECT")
+        if tenant_id is not None and tenant_id != self._at:
+            self._enter(tenant_id, writes=writes)
+        if writes:
             self._save()
         with self._guarded() as connection:
-            if not self._unsent:
+            if not self._unsent and self._at == self._sent:
                 return _rows(run_on(connection, sql, values))
             with connection.pipeline():
                 self._send_unsent(connection)
@@ -186,26 +188,28 @@ class Transaction:
 
     def _run_many(self, tenant_id: uuid.UUID | None, sql: str, rows: Sequence[Row]) -> None:
         """Send, as part of committing; errors come out at the end of the pipeline."""
-        connection = self._lent()
         if tenant_id is not None and tenant_id != self._at:
-            connection.scope(tenant_id)
-            self._at = tenant_id
+            self._enter(tenant_id, writes=True)
+        connection = self._lent()
+        self._send_unsent(connection)
         for row in rows:
             run_on(connection, sql, row)
 
-    def _enter(self, tenant_id: uuid.UUID | None) -> None:
-        """Go on with the rows of a tenant, locking its log when it is the first time."""
-        if tenant_id is None or tenant_id == self._at:
-            return
+    def _enter(self, tenant_id: uuid.UUID, *, writes: bool) -> None:
+        """Go on with the rows of a tenant, locking its log when it is the first time.
+
+        Work for one tenant reads what belongs to the service, without a lock, and nothing else.
+        """
         if self._tenant_id is not None:
-            raise RuntimeError("work for one tenant touches the data of another")
-        with self._guarded() as connection:
-            if tenant_id in self._locked:
-                connection.scope(tenant_id)
-            else:
+            if tenant_id != self._tenant_id and (writes or tenant_id != SERVICE):
+                raise RuntimeError("work for one tenant touches the data of another")
+        elif tenant_id not in self._locked:
+            with self._guarded() as connection:
+                self._send_unsent(connection)
                 state = _lock(connection, tenant_id)
-                self._locked.add(tenant_id)
-                self._writer.audit.know(tenant_id, state)
+            self._locked.add(tenant_id)
+            self._sent = tenant_id
+            self._writer.audit.know(tenant_id, state)
         self._at = tenant_id
 
     def _save(self) -> None:
@@ -224,13 +228,16 @@ class Transaction:
             connection.execute("ROLLBACK TO SAVEPOINT job")
             connection.execute("RELEASE SAVEPOINT job")
             connection.scope(self._owner)
-        self._at = self._owner
+        self._at = self._sent = self._owner
         self._locked = self._locked_before  # locks of rows are undone as well
 
     def _send_unsent(self, connection: Connection) -> None:
         for statement in self._unsent:
             connection.execute(statement)
         self._unsent.clear()
+        if self._at != self._sent:
+            connection.scope(self._at)
+            self._sent = self._at
 
     # --- what became of it -----------------------------------------------------------------------
 
@@ -243,8 +250,8 @@ class Transaction:
 
     def _leave_mark(self, connection: Connection, witness: _Witness) -> None:
         owner = str(self._owner)
-        if self._at != self._owner:
-            connection.scope(self._owner)
+        self._at = self._owner
+        self._send_unsent(connection)
         run_on(connection, _MARK, (owner, *witness[2]))
         run_on(connection, _TIDY, (owner,))
 

@@ -5,6 +5,7 @@ An API key is looked for by its id alone, among all tenants: that is how a reque
 becomes known.
 """
 
+import functools
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +16,8 @@ from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.models import ApiKey, ApiKeyRecord, IdempotencyRecord, rfc3339
 
 __all__ = ["ApiKeyTable", "IdempotencyTable"]
+
+_PARSED_ROWS: Final = 1024
 
 _COLUMNS: Final = (
     "key_id, tenant_id, name, scopes, version, created_at, expires_at, revoked_at,"
@@ -137,7 +140,9 @@ def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+@functools.lru_cache(_PARSED_ROWS)
 def _record(row: Row) -> ApiKeyRecord:
+    """Parse a row; equal rows are parsed once."""
     key_id, tenant_id, name, scopes, version, created, expires, revoked, used, secret_hash = row
     try:
         key = ApiKey(

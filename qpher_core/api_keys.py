@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``kms.api_keys``: the credentials by which remote callers are known.
+
+    qph_<id, 12 characters>_<secret, 43 characters><checksum, 6 characters>
+
+Characters are digits and letters (base 62). The secret is 256 random bits; the store has its
+SHA-256 under the id, which is indexed and no secret. The checksum, CRC-32 of all that precedes
+it, lets scanners and people tell a key from a random string; it protects nothing.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from attrs import evolve, field, frozen
+
+from qpher_core.calls import Effect
+from qpher_core.errors import (
+    AuthenticationError,
+    NotFound,
+    PermissionDenied,
+    StoreUnavailable,
+    ValidationError,
+)
+from qpher_core.models import (
+    ApiKey,
+    ApiKeyRecord,
+    RequestContext,
+    Tenant,
+    TenantStatus,
+    canonical_json,
+    rfc3339,
+)
+from qpher_core.operations import OPERATIONS
+from qpher_core.pipeline import Pipeline
+from qpher_core.policy.plans import LIMITS, PLANS
+from qpher_core.protocols import Store, StoreWriter
+from qpher_core.validation import check_name
+
+__all__ = ["DEFAULT_SCOPES", "SCOPES", "ApiKeys", "Authenticated", "make_secret", "parse_secret"]
+
+_log: Final = logging.getLogger("qpher_core.api_keys")
+
+#: Every scope; ``admin`` is for the service itself and for other tenants.
+SCOPES: Final = ("kem", "signatures", "keys", "audit", "api_keys", "admin")
+
+#: Scopes of a key that is made without naming any.
+DEFAULT_SCOPES: Final = ("kem", "signatures", "keys", "audit")
+
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID_CHARACTERS: Final = 12
+_SECRET_CHARACTERS: Final = 43  # 62^43 > 2^256
+_CHECK_CHARACTERS: Final = 6
+_FORM: Final = re.compile(r"qph_([0-9A-Za-z]{12})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
+
+_OPERATOR: Final = "operator"
+_USE_SECONDS: Final = 60.0  # how exactly last use is kept
+_MOST_SECONDS: Final = 10 * 366 * 86_400
+
+#: Compared with when an id is unknown, so that it takes as long as a wrong secret.
+_DUMMY_HASH: Final = secrets.token_bytes(32)
+
+
+class _Tenants(Protocol):
+    def get(self, tenant: str | uuid.UUID) -> Tenant: ...
+
+
+@frozen
+class Authenticated:
+    """Who a request comes from."""
+
+    key: ApiKey
+    tenant: Tenant
+
+
+@frozen
+class _Parts:
+    id: str
+    secret_hash: bytes = field(repr=False)
+
+
+#: What does not have the form of a key is compared too.
+_NOBODY: Final = _Parts("", bytes(32))
+
+
+def make_secret() -> tuple[str, str]:
+    """Return (id, API key) of a new API key."""
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARACTERS))
+    body = f"qph_{key_id}_{_base62(secrets.randbits(256), _SECRET_CHARACTERS)}"
+    return key_id, body + _checksum(body)
+
+
+def parse_secret(text: str) -> _Parts | None:
+    """Return id and secret hash of an API key, or None if it does not have the form of one."""
+    found = _FORM.fullmatch(text)
+    if found is None or _checksum(text[:-_CHECK_CHARACTERS]) != found[3]:
+        return None
+    return _Parts(found[1], hashlib.sha256(found[2].encode()).digest())
+
+
+def _base62(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+def _checksum(body: str) -> str:
+    return _base62(zlib.crc32(body.encode()), _CHECK_CHARACTERS)
+
+
+class ApiKeys:
+    """API keys of every tenant. Each change is recorded in the tenant's log. Thread-safe.
+
+    ``actor`` is a name, for the holder of the service; for a remote caller it is the context of
+    the request, and scope and policy are asked first.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        pipeline: Pipeline,
+        tenants: _Tenants,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._tenants = tenants
+        self._clock = clock
+        self._uses: dict[str, float] = {}  # when each was last noted, to within a minute
+        self._lock = threading.Lock()
+
+    def create(
+        self,
+        tenant: str | uuid.UUID,
+        *,
+        name: str = "default",
+        scopes: Iterable[str] = DEFAULT_SCOPES,
+        expires_in: timedelta | None = None,
+        actor: str | RequestContext = _OPERATOR,
+    ) -> tuple[ApiKey, str]:
+        """Create an API key and return it with its secret, which is shown this once.
+
+        Args:
+            tenant: name or id.
+            name: what it is for; a name may have several keys, told apart by version.
+            scopes: what it may do, some of :data:`SCOPES`.
+            expires_in: how long it is accepted; without end where none is given.
+            actor: who does it.
+
+        Raises:
+            ValidationError: a parameter is wrong.
+            NotFound: there is no such tenant.
+            PermissionDenied: the tenant's plan has no more API keys.
+        """
+        owner, now = self._tenants.get(tenant), self._clock()
+        checked, granted = check_name(name, "name"), _check_scopes(scopes)
+        expires = None if expires_in is None else now + _check_span(expires_in, "expires_in")
+        key_id, secret = make_secret()
+
+        def change(writer: StoreWriter) -> Effect[ApiKey]:
+            others = writer.api_keys.find(owner.id)
+            _check_limit(owner, sum(record.key.valid(now) for record in others))
+            version = 1 + max((r.key.version for r in others if r.key.name == checked), default=0)
+            key = ApiKey(key_id, owner.id, checked, granted, version, now, expires)
+            writer.api_keys.insert(_record(key, secret))
+            return Effect(key, _document(key))
+
+        row = OPERATIONS["api_keys.create"]
+        return self._pipeline.administer(row, owner.id, actor, change), secret
+
+    def list(self, tenant: str | uuid.UUID) -> Sequence[ApiKey]:
+        """Return all API keys of a tenant, valid or not, ordered by name and version."""
+        return [record.key for record in self._store.api_keys.find(self._tenants.get(tenant).id)]
+
+    def rotate(
+        self,
+        tenant: str | uuid.UUID,
+        key_id: str,
+        *,
+        overlap: timedelta = timedelta(0),
+        actor: str | RequestContext = _OPERATOR,
+    ) -> tuple[ApiKey, str]:
+        """Replace a valid API key by one of the next version; return it with its secret.
+
+        Args:
+            tenant: name or id.
+            key_id: the key to replace.
+            overlap: how long the old one is still accepted; it is revoked at once by default.
+            actor: who does it.
+
+        Raises:
+            NotFound: the tenant has no such valid key.
+            PermissionDenied: the tenant's plan has no rotation.
+        """
+        owner, now = self._tenants.get(tenant), self._clock()
+        span = _check_span(overlap, "overlap", least=0)
+        if owner.plan is not None and "rotation" not in PLANS[owner.plan]:
+            raise PermissionDenied(
+                f"plan {owner.plan!r} does not include: rotation",
+                rule="plan",
+                code="ERR_FORBIDDEN_001",
+            )
+        new_id, secret = make_secret()
+
+        def change(writer: StoreWriter) -> Effect[ApiKey]:
+            record = _valid(writer, owner.id, key_id, now)
+            old = record.key
+            ends = min(now + span, old.expires_at or now + span)
+            ended = evolve(old, expires_at=ends) if span else evolve(old, revoked_at=now)
+            writer.api_keys.replace(evolve(record, key=ended))
+            versions = [r.key.version for r in writer.api_keys.find(owner.id) if _same(r.key, old)]
+            lifetime = None if old.expires_at is None else old.expires_at - old.created_at
+            key = ApiKey(
+                new_id,
+                owner.id,
+                old.name,
+                old.scopes,
+                max(versions) + 1,
+                now,
+                None if lifetime is None else now + lifetime,
+            )
+            writer.api_keys.insert(_record(key, secret))
+            return Effect(key, _document(key))
+
+        row = OPERATIONS["api_keys.rotate"]
+        return self._pipeline.administer(row, owner.id, actor, change), secret
+
+    def revoke(
+        self, tenant: str | uuid.UUID, key_id: str, *, actor: str | RequestContext = _OPERATOR
+    ) -> ApiKey:
+        """Refuse an API key from the next request on.
+
+        Raises:
+            NotFound: the tenant has no such key that is not revoked yet.
+        """
+        owner, now = self._tenants.get(tenant), self._clock()
+
+        def change(writer: StoreWriter) -> Effect[ApiKey]:
+            record = writer.api_keys.get(key_id)
+            if record is None or record.key.tenant_id != owner.id or record.key.revoked_at:
+                raise NotFound("no such API key", parameter="key_id")
+            key = evolve(record.key, revoked_at=now)
+            writer.api_keys.replace(evolve(record, key=key))
+            return Effect(key, _document(key))
+
+        return self._pipeline.administer(OPERATIONS["api_keys.revoke"], owner.id, actor, change)
+
+    def authenticate(self, api_key: str) -> Authenticated:
+        """Return who an API key belongs to, and note its use.
+
+        Raises:
+            AuthenticationError: it is unknown, wrong, expired or revoked, or its tenant is
+                suspended; all look alike.
+            StoreUnavailable: the store cannot be read.
+        """
+        parts = parse_secret(api_key) or _NOBODY
+        record = self._store.api_keys.get(parts.id) if parts.id else None
+        expected = _DUMMY_HASH if record is None else record.secret_hash
+        same = hmac.compare_digest(expected, parts.secret_hash)
+        tenant = None if record is None else self._store.tenants.get(record.key.tenant_id)
+        if (
+            record is None
+            or tenant is None
+            or not same
+            or not record.key.valid(self._clock())
+            or tenant.status is not TenantStatus.ACTIVE
+        ):
+            raise AuthenticationError("the API key is missing or not accepted")
+        self._note_use(record.key)
+        return Authenticated(record.key, tenant)
+
+    def _note_use(self, key: ApiKey) -> None:
+        """Write down at most once a minute that a key is used."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._uses.get(key.id, -_USE_SECONDS) < _USE_SECONDS:
+                return
+            self._uses[key.id] = now
+        moment = self._clock()
+
+        def work(writer: StoreWriter) -> None:
+            record = writer.api_keys.get(key.id)
+            if record is not None:
+                writer.api_keys.replace(evolve(record, key=evolve(record.key, last_used_at=moment)))
+
+        try:
+            self._store.commit(work, tenant_id=key.tenant_id)
+        except StoreUnavailable as error:
+            # Whoever is authenticated may still be refused by what follows; this is no reason.
+            _log.warning("last use of API key %s could not be noted: %s", key.id, error)
+
+
+def _valid(writer: StoreWriter, tenant_id: uuid.UUID, key_id: str, now: datetime) -> ApiKeyRecord:
+    record = writer.api_keys.get(key_id)
+    if record is None or record.key.tenant_id != tenant_id or not record.key.valid(now):
+        raise NotFound("no such valid API key", parameter="key_id")
+    return record
+
+
+def _same(one: ApiKey, other: ApiKey) -> bool:
+    return one.name == other.name
+
+
+def _record(key: ApiKey, secret: str) -> ApiKeyRecord:
+    parts = parse_secret(secret)
+    if parts is None:
+        raise AssertionError("a fresh API key has the form of one")
+    return ApiKeyRecord(key, parts.secret_hash)
+
+
+def _check_scopes(scopes: Iterable[str]) -> frozenset[str]:
+    granted = frozenset([scopes] if isinstance(scopes, str) else scopes)
+    if not granted or not granted <= set(SCOPES):
+        raise ValidationError(
+            f"scopes must be one or more of: {', '.join(SCOPES)}", parameter="scopes"
+        )
+    return granted
+
+
+def _check_span(span: object, parameter: str, *, least: int = 1) -> timedelta:
+    if not isinstance(span, timedelta) or not least <= span.total_seconds() <= _MOST_SECONDS:
+        raise ValidationError(
+            f"{parameter} must be from {least} s to ten years", parameter=parameter
+        )
+    return span
+
+
+def _check_limit(tenant: Tenant, valid: int) -> None:
+    limit = None if tenant.plan is None else LIMITS[tenant.plan].api_keys
+    if limit is not None and valid >= limit:
+        raise PermissionDenied(
+            f"plan {tenant.plan!r} has {limit} valid API keys at most",
+            rule="quota",
+            code="ERR_FORBIDDEN_001",
+        )
+
+
+def _document(key: ApiKey) -> bytes:
+    """Return what the audit entry's content digest covers."""
+    return canonical_json(
+        {
+            "id": key.id,
+            "tenant": str(key.tenant_id),
+            "name": key.name,
+            "scopes": sorted(key.scopes),
+            "version": key.version,
+            "created_at": rfc3339(key.created_at),
+            "expires_at": key.expires_at and rfc3339(key.expires_at),
+            "revoked_at": key.revoked_at and rfc3339(key.revoked_at),
+        }
+    )

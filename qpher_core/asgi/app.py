@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application: the table of endpoints behind the gateway, and what needs no API key."""
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from qpher_core.asgi.envelope import error_answer
+from qpher_core.asgi.gateway import Gateway, Parts, Workers, log_unexpected
+from qpher_core.asgi.headers import Proxies, read_head, secured
+from qpher_core.asgi.limits import RateLimits
+from qpher_core.asgi.metrics import Metrics
+from qpher_core.asgi.public import public_routes
+from qpher_core.asgi.settings import Settings
+from qpher_core.asgi.table import BASE, ENDPOINTS
+from qpher_core.errors import NotFound, QpherError
+from qpher_core.service import Qpher
+
+__all__ = ["create_app"]
+
+
+def create_app(kms: Qpher, settings: Settings | None = None) -> Starlette:
+    """Return the HTTP API of a service, to be served alone or mounted in another application.
+
+    The service stays open when the application ends: whoever opened it closes it.
+
+    Args:
+        kms: an open service.
+        settings: what the operator sets; strict defaults where none are given.
+
+    Raises:
+        ValidationError: a setting is not one.
+    """
+    chosen = settings or Settings()
+    parts = Parts(
+        kms,
+        chosen,
+        Workers(chosen),
+        RateLimits(chosen),
+        Proxies(chosen.trusted_proxies),
+        Metrics(),
+    )
+    routes = [
+        Route(BASE + endpoint.path, Gateway(endpoint, parts), methods=[endpoint.method])
+        for endpoint in ENDPOINTS
+    ]
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        parts.workers.close()
+
+    app = Starlette(
+        routes=[*routes, *public_routes(parts)],
+        middleware=_cors(chosen),
+        exception_handlers={HTTPException: _no_route, Exception: _unexpected},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    if not settings.cors_origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PATCH", "PUT"],
+            allow_headers=["x-api-key", "content-type", "x-request-id", "idempotency-key"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    ]
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Answer what no route matches."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    if status == 405:
+        refusal = QpherError("the method is not one of this path", code="ERR_METHOD_001")
+    else:
+        refusal = NotFound("no such path")
+    headers = error.headers if isinstance(error, HTTPException) else None
+    return _response(request, refusal, headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log_unexpected(error, str(read_head(request.scope).request_id))
+    return _response(request, error, None)
+
+
+def _response(request: Request, error: Exception, more: Mapping[str, str] | None) -> Response:
+    request_id: uuid.UUID = read_head(request.scope).request_id
+    answer = error_answer(error, str(request_id))
+    headers: dict[str, Any] = {
+        name.decode(): value.decode() for name, value in secured(request.url.scheme)
+    }
+    headers["x-request-id"] = str(request_id)
+    return Response(
+        answer.body,
+        answer.status,
+        {**headers, **(more or {})},
+        media_type="application/json",
+    )

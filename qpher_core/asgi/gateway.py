@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of every request with an API key, stage by stage.
+
+    extract → resolve → context → rate limit → (body) → policy → route
+
+The event loop reads and writes; everything else, from looking up the key to the audit entry, runs
+in a thread. Policy is asked by the pipeline, once the body says about which key. A body of more
+than 64 KiB is not read before its sender is known.
+"""
+
+import asyncio
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+
+from qpher_core.api_keys import Authenticated
+from qpher_core.asgi.endpoint import Ask, Endpoint, Raw
+from qpher_core.asgi.envelope import Rendered, error_answer, success_answer
+from qpher_core.asgi.headers import Head, Proxies, read_head, secured
+from qpher_core.asgi.limits import RateLimits, RateVerdict
+from qpher_core.asgi.metrics import Metrics
+from qpher_core.asgi.remembered import Remembered
+from qpher_core.asgi.settings import Settings
+from qpher_core.asgi.strict_json import decode_body, decode_params
+from qpher_core.errors import AuthenticationError, QpherError, Unavailable, ValidationError
+from qpher_core.models import RequestContext
+from qpher_core.service import Qpher
+
+__all__ = ["Gateway", "Parts", "Workers", "send_answer"]
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("qpher_core.http")
+
+_READ_FIRST: Final = 1 << 16  # bytes of a body that may come before its sender is known
+_BATCH_FACTOR: Final = 8
+_API_SCOPES: Final = frozenset({"usage"})  # what every key may see of its own tenant
+
+
+class _Disconnected(Exception):  # noqa: N818 - a signal, not an error
+    """The client went away."""
+
+
+class Workers:
+    """The threads that do the work, and how many requests wait for them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="qpher-http")
+        self._most = settings.threads + settings.waiting
+        self._deadline = settings.deadline
+        self.busy = 0
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return what a function gives, in a thread, within the deadline.
+
+        Work that still waits for a thread when the deadline passes is never begun.
+
+        Raises:
+            Unavailable: too many requests wait already.
+            QpherError: ``ERR_TIMEOUT_001``, the deadline passed.
+        """
+        if self.busy >= self._most:
+            raise Unavailable("too many requests wait already; try again later")
+        loop = asyncio.get_running_loop()
+        self.busy += 1
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await loop.run_in_executor(self._pool, function, *arguments)
+        except TimeoutError:
+            raise QpherError(
+                "the deadline passed; the audit log tells whether it was done",
+                code="ERR_TIMEOUT_001",
+            ) from None
+        finally:
+            self.busy -= 1
+
+    def close(self) -> None:
+        """Finish what was begun."""
+        self._pool.shutdown(wait=True)
+
+
+@frozen
+class Parts:
+    """What all endpoints of an application share."""
+
+    kms: Qpher
+    settings: Settings
+    workers: Workers
+    rates: RateLimits
+    proxies: Proxies
+    metrics: Metrics
+
+
+@frozen
+class _Asked:
+    """One request on its way through the stages."""
+
+    head: Head
+    source: str | None
+    method: str
+    path: str
+    values: dict[str, str] | None
+    query: bytes
+
+
+class Gateway:
+    """One endpoint as an ASGI application."""
+
+    def __init__(self, endpoint: Endpoint, parts: Parts) -> None:
+        self._endpoint = endpoint
+        self._parts = parts
+        self._remembered = Remembered(parts.kms)
+        factor = _BATCH_FACTOR if endpoint.items > 1 else 1
+        self._largest = parts.settings.largest_body * factor
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        begun = time.perf_counter()
+        head = read_head(scope)
+        try:
+            answer = await self._answer(scope, receive, head)
+        except _Disconnected:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it gets an answer
+            answer = self._refusal(error, head)
+        status = await send_answer(scope, send, answer, head, self._parts.workers)
+        self._parts.metrics.observe(
+            self._endpoint.path, self._endpoint.method, status, time.perf_counter() - begun
+        )
+
+    # --- on the event loop ---------------------------------------------------------------------
+
+    async def _answer(self, scope: Any, receive: Any, head: Head) -> Rendered | Raw:
+        if head.api_key is None:
+            raise AuthenticationError("the API key is missing or not accepted")
+        asked = self._asked(scope, head)
+        run = self._parts.workers.run
+        if head.length is not None and head.length <= _READ_FIRST:
+            body = await self._read(receive, _READ_FIRST)
+            return await run(self._serve, asked, body, None)
+        who = await run(self._resolve, asked)
+        if isinstance(who, Rendered):
+            return who
+        if head.length is not None and head.length > self._largest:
+            raise self._too_large()
+        body = await self._read(receive, self._largest)
+        return await run(self._serve, asked, body, who)
+
+    def _asked(self, scope: Any, head: Head) -> _Asked:
+        client = scope.get("client")
+        source = self._parts.proxies.source(client[0] if client else None, head.forwarded)
+        query: bytes = scope.get("query_string", b"")
+        return _Asked(
+            head,
+            source,
+            scope["method"],
+            scope["path"],
+            _values(scope.get("path_params") or {}, query),
+            query,
+        )
+
+    async def _read(self, receive: Any, most: int) -> bytes:
+        """Return the whole body. Raises ``ValidationError`` beyond ``most`` bytes."""
+        message = await self._receive(receive)
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if len(body) > most:
+                raise self._too_large()
+            return body
+        pieces, size = [body], len(body)
+        try:
+            async with asyncio.timeout(self._parts.settings.body_deadline):
+                while message.get("more_body"):
+                    message = await self._receive(receive)
+                    pieces.append(message.get("body", b""))
+                    size += len(pieces[-1])
+                    if size > most:
+                        raise self._too_large()
+        except TimeoutError:
+            raise QpherError("the body did not arrive in time", code="ERR_TIMEOUT_001") from None
+        return b"".join(pieces)
+
+    async def _receive(self, receive: Any) -> Any:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        return message
+
+    def _too_large(self) -> ValidationError:
+        return ValidationError(
+            f"the body must have at most {self._largest} bytes", code="ERR_INVALID_004"
+        )
+
+    # --- in a thread ---------------------------------------------------------------------------
+
+    def _resolve(self, asked: _Asked) -> tuple[Authenticated, RateVerdict] | Rendered:
+        """Find out who asks, and whether not too often."""
+        who = self._parts.kms.api_keys.authenticate(asked.head.api_key or "")
+        verdict = self._parts.rates.check(who.tenant, who.key)
+        if verdict.refusal is not None:
+            return self._refusal(verdict.refusal, asked.head, verdict.headers)
+        return who, verdict
+
+    def _serve(
+        self, asked: _Asked, body: bytes, known: tuple[Authenticated, RateVerdict] | None
+    ) -> Rendered | Raw:
+        """Do the stages from resolving on; from the route on if the sender is known."""
+        resolved = known or self._resolve(asked)
+        if isinstance(resolved, Rendered):
+            return resolved
+        who, verdict = resolved
+        try:
+            answer = self._route(asked, body, who)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it gets an answer
+            return self._refusal(error, asked.head, verdict.headers)
+        if isinstance(answer, Raw) or not verdict.headers:
+            return answer
+        return Rendered(answer.status, answer.body, (*answer.headers, *verdict.headers))
+
+    def _route(self, asked: _Asked, body: bytes, who: Authenticated) -> Rendered | Raw:
+        endpoint, head = self._endpoint, asked.head
+        if head.problem is not None:
+            raise ValidationError(head.problem, code="ERR_INVALID_001")
+        context = RequestContext(
+            who.tenant.id,
+            f"key:{who.key.id}",
+            who.key.scopes | _API_SCOPES,
+            asked.source,
+            head.request_id,
+        )
+        if asked.values is None:
+            raise ValidationError("a query parameter is malformed or given more than once")
+        params = decode_params(asked.values, endpoint.params)
+        ask = Ask(
+            self._parts.kms,
+            self._parts.settings,
+            context,
+            who.key,
+            who.tenant,
+            self._decoded(head, body),
+            params,
+        )
+        if endpoint.changes and head.idempotency_key is not None:
+            request = b"\0".join(
+                (
+                    context.actor.encode(),
+                    asked.method.encode(),
+                    asked.path.encode("utf-8", "surrogateescape"),
+                    asked.query,
+                    body,
+                )
+            )
+            return self._remembered.once(
+                context, head.idempotency_key, request, lambda: self._handle(ask)
+            )
+        return self._handle(ask)
+
+    def _decoded(self, head: Head, body: bytes) -> Any:
+        model = self._endpoint.body
+        if model is None:
+            return None
+        if not body and self._endpoint.accepts_nothing:
+            return model()
+        media_type = head.content_type.partition(b";")[0].strip().lower()
+        if media_type != b"application/json" or head.encoded:
+            raise ValidationError(
+                "the body must be application/json, without content-encoding",
+                code="ERR_INVALID_005",
+            )
+        return decode_body(body, model)
+
+    def _handle(self, ask: Ask) -> Rendered | Raw:
+        try:
+            value = self._endpoint.handler(ask)
+        except QpherError as error:
+            raise self._endpoint.translate(error) from None
+        if isinstance(value, Raw):
+            return value
+        return success_answer(value, str(ask.context.request_id), self._endpoint.status)
+
+    def _refusal(
+        self, error: Exception, head: Head, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> Rendered:
+        request_id = str(head.request_id)
+        if not isinstance(error, QpherError):
+            log_unexpected(error, request_id)
+        elif isinstance(error, Unavailable):
+            _log.warning("request %s: %s", request_id, error)
+        return error_answer(error, request_id, sdk=self._endpoint.sdk, headers=headers)
+
+
+def log_unexpected(error: Exception, request_id: str) -> None:
+    """Log where an unexpected error came from, without its text, which could hold anything."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = ", ".join(f"{frame.filename}:{frame.lineno}" for frame in frames[-3:])
+    _log.error("request %s: unexpected %s at %s", request_id, type(error).__name__, where)
+
+
+def _values(path: dict[str, Any], query: bytes) -> dict[str, str] | None:
+    """Return path and query parameters by name, or None if one is malformed or repeated."""
+    values = {name: str(value) for name, value in path.items()}
+    if not query:
+        return values
+    for name, value in parse_query(query):
+        if name is None or value is None or name in values:
+            return None
+        values[name] = value
+    return values
+
+
+def parse_query(query: bytes) -> list[tuple[str | None, str | None]]:
+    """Return names and values of a query, decoded strictly; None for what is not UTF-8."""
+    return [
+        (_unquoted(name), _unquoted(value))
+        for name, _, value in (part.partition(b"=") for part in query.split(b"&") if part)
+    ]
+
+
+def _unquoted(text: bytes) -> str | None:
+    try:
+        return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+async def send_answer(
+    scope: Any, send: Any, answer: Rendered | Raw, head: Head, workers: Workers
+) -> int:
+    """Send an answer and return its status."""
+    headers = secured(scope.get("scheme", "http"))
+    headers.append((b"x-request-id", str(head.request_id).encode()))
+    if isinstance(answer, Raw):
+        await _stream(send, answer, headers, workers)
+        return 200
+    headers.append((b"content-type", b"application/json"))
+    headers.append((b"content-length", str(len(answer.body)).encode()))
+    headers += answer.headers
+    if answer.status in {413, 415, 504}:
+        headers.append((b"connection", b"close"))  # the rest of the body is not read
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+    return answer.status
+
+
+async def _stream(
+    send: Any, answer: Raw, headers: list[tuple[bytes, bytes]], workers: Workers
+) -> None:
+    """Send a stream. One that fails is cut, so that nobody takes it for whole."""
+    headers.append((b"content-type", answer.media_type.encode()))
+    piece = await workers.run(next, answer.pieces, None)
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    while piece is not None:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        piece = await workers.run(next, answer.pieces, None)
+    await send({"type": "http.response.body", "body": b""})

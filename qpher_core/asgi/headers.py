@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the gateway takes from a request's head, and the headers that every answer has."""
+
+import ipaddress
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from qpher_core.errors import ValidationError
+
+__all__ = ["Head", "Proxies", "read_head", "secured"]
+
+Headers = Iterable[tuple[bytes, bytes]]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_HARDENED: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+_HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+#: Headers that mean something only once; a request that repeats one is refused.
+_SINGLE: Final = frozenset(
+    {b"x-api-key", b"content-length", b"content-type", b"content-encoding", b"idempotency-key"}
+)
+
+
+@frozen
+class Head:
+    """The part of a request's head that matters.
+
+    Attributes:
+        length: of the body in bytes; None where it is not announced.
+        problem: why the head itself is refused, or None.
+    """
+
+    api_key: str | None = field(repr=False)
+    request_id: uuid.UUID
+    length: int | None
+    content_type: bytes
+    encoded: bool
+    idempotency_key: str | None
+    forwarded: str
+    problem: str | None = None
+
+
+def read_head(scope: Any) -> Head:
+    """Read a request's head. It never fails: what is wrong is told by :attr:`Head.problem`."""
+    found: dict[bytes, bytes] = {}
+    repeated = None
+    for name, value in scope["headers"]:
+        if name in found and name in _SINGLE:
+            repeated = name
+        found[name] = value
+    problem = None if repeated is None else f"{repeated.decode()} is given more than once"
+    length, chunked = found.get(b"content-length"), b"transfer-encoding" in found
+    if length is not None and not (length.isdigit() and len(length) < 19):
+        problem = "content-length is not a number"
+    return Head(
+        _text(found.get(b"x-api-key")),
+        _uuid(found.get(b"x-request-id")),
+        _length(length, chunked=chunked, bad=problem is not None),
+        found.get(b"content-type", b""),
+        found.get(b"content-encoding", b"identity").lower() != b"identity",
+        _text(found.get(b"idempotency-key")),
+        found.get(b"x-forwarded-for", b"").decode("latin-1"),
+        problem,
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _length(value: bytes | None, *, chunked: bool, bad: bool) -> int | None:
+    if bad or chunked:
+        return None
+    return 0 if value is None else int(value)
+
+
+def _uuid(value: bytes | None) -> uuid.UUID:
+    """Return the request's id: the caller's, if it is a UUID in its usual form."""
+    if value is not None and len(value) == 36:
+        try:
+            return uuid.UUID(value.decode("ascii"))
+        except ValueError:
+            return uuid.uuid4()
+    return uuid.uuid4()
+
+
+def secured(scheme: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers that every answer has."""
+    return [*_HARDENED, _HTTPS_ONLY] if scheme == "https" else list(_HARDENED)
+
+
+class Proxies:
+    """The proxies whose word about a request's source is taken."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        try:
+            self._networks: list[Network] = [ipaddress.ip_network(text) for text in networks]
+        except ValueError as error:
+            raise ValidationError(
+                f"trusted_proxies must be networks: {error}", parameter="trusted_proxies"
+            ) from None
+
+    def source(self, peer: str | None, forwarded: str) -> str | None:
+        """Return where a request comes from: the last address that no trusted proxy has."""
+        source = peer
+        for claimed in reversed(forwarded.split(",") if forwarded else []):
+            if not self._trusts(source):
+                break
+            source = claimed.strip()
+        return source
+
+    def _trusts(self, address: str | None) -> bool:
+        if not self._networks or address is None:
+            return False
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._networks)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rate limits per tenant and per API key, with the headers of the IETF's RateLimit draft.
+
+A request must pass both; one that is refused counts for neither.
+"""
+
+import functools
+import math
+import time
+from typing import Final
+
+from attrs import frozen
+from limits import RateLimitItem, parse
+from limits.storage import Storage, storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+
+from qpher_core.asgi.settings import Settings
+from qpher_core.errors import RateLimited, StoreUnavailable, ValidationError
+from qpher_core.models import ApiKey, Tenant
+from qpher_core.policy.plans import LIMITS
+
+__all__ = ["RateLimits", "RateVerdict"]
+
+_NO_RATE: Final = ()
+
+
+@frozen
+class RateVerdict:
+    """What the limits say of one request: headers to send, and why it is refused, if it is."""
+
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    refusal: RateLimited | None = None
+
+
+_PASSED: Final = RateVerdict()
+
+
+class RateLimits:
+    """Counts requests. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tenant_rate = _rate(settings.tenant_rate, "tenant_rate")
+        self._key_rate = _rate(settings.key_rate, "key_rate")
+        try:
+            self._storage: Storage = storage_from_string(settings.rate_storage)  # type: ignore[assignment]
+        except Exception as error:
+            raise ValidationError(
+                f"rate_storage cannot be used: {error}", parameter="rate_storage"
+            ) from error
+        self._limiter = MovingWindowRateLimiter(self._storage)
+
+    def check(self, tenant: Tenant, key: ApiKey) -> RateVerdict:
+        """Count one request.
+
+        Raises:
+            StoreUnavailable: the place where requests are counted does not answer.
+        """
+        rates = self._rates(tenant, key)
+        if not rates:
+            return _PASSED
+        try:
+            return self._check(rates)
+        except Exception as error:
+            raise StoreUnavailable(
+                f"the rate limits cannot be counted ({type(error).__name__})"
+            ) from error
+
+    def _rates(self, tenant: Tenant, key: ApiKey) -> list[tuple[str, RateLimitItem, str]]:
+        planned = LIMITS[tenant.plan].rate if tenant.plan is not None else None
+        of_tenant = self._tenant_rate or (parsed_rate(planned) if planned else None)
+        found = []
+        if of_tenant is not None:
+            found.append(("tenant", of_tenant, str(tenant.id)))
+        if self._key_rate is not None:
+            found.append(("key", self._key_rate, key.id))
+        return found
+
+    def _check(self, rates: list[tuple[str, RateLimitItem, str]]) -> RateVerdict:
+        refused = [row for row in rates if not self._limiter.test(row[1], row[0], row[2])]
+        if not refused:
+            refused = [row for row in rates if not self._limiter.hit(row[1], row[0], row[2])]
+        policies, states, waits = [], [], []
+        for name, item, identity in rates:
+            left = self._limiter.get_window_stats(item, name, identity)
+            wait = max(1, math.ceil(left.reset_time - time.time()))
+            policies.append(f'"{name}";q={item.amount};w={item.get_expiry()}')
+            states.append(f'"{name}";r={max(0, left.remaining)};t={wait}')
+            if any(row[0] == name for row in refused):
+                waits.append(wait)
+        headers = [
+            (b"ratelimit-policy", ", ".join(policies).encode()),
+            (b"ratelimit", ", ".join(states).encode()),
+        ]
+        if not refused:
+            return RateVerdict(tuple(headers))
+        wait = max(waits)
+        headers.append((b"retry-after", str(wait).encode()))
+        names = " and ".join(row[0] for row in refused)
+        return RateVerdict(
+            tuple(headers),
+            RateLimited(f"too many requests of this {names}; try again in {wait} s"),
+        )
+
+
+@functools.lru_cache(64)
+def parsed_rate(text: str) -> RateLimitItem:
+    """Return a rate such as ``100/second``. Raises ``ValueError``."""
+    return parse(text)
+
+
+def _rate(text: str | None, parameter: str) -> RateLimitItem | None:
+    if text is None:
+        return None
+    try:
+        return parsed_rate(text)
+    except ValueError as error:
+        raise ValidationError(f"{parameter} must be like '100/second'", parameter=parameter) from (
+            error
+        )

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Key versions and their states."""
+
+from collections.abc import Callable
+from typing import Final
+
+from qpher_core.asgi import models
+from qpher_core.asgi.endpoint import Ask, Endpoint
+from qpher_core.asgi.names import key_info, wire
+from qpher_core.models import rfc3339
+
+__all__ = ["ENDPOINTS"]
+
+_TAG: Final = "Keys"
+
+
+def generate(ask: Ask) -> models.KeyInfo:
+    """Generate a key version."""
+    body: models.Generate = ask.body
+    return key_info(ask.session.keys.generate(body.algorithm, name=body.name))
+
+
+def rotate(ask: Ask) -> models.Rotated:
+    """Replace the active key version."""
+    body: models.Rotate = ask.body
+    done = ask.session.keys.rotate(body.algorithm, name=body.name)
+    return models.Rotated(
+        done.key_version,
+        wire(done.algorithm),
+        done.public_key,
+        done.old_key_version,
+        done.key.name,
+        rfc3339(done.key.created_at),
+    )
+
+
+def _move(action: str) -> Callable[[Ask], models.KeyInfo]:
+    def handler(ask: Ask) -> models.KeyInfo:
+        body: models.Transition = ask.body
+        method = getattr(ask.session.keys, action)
+        return key_info(
+            method(body.algorithm, body.key_version, name=body.name, reason=body.reason)
+        )
+
+    return handler
+
+
+def active(ask: Ask) -> models.KeyInfo:
+    """Return the active key version."""
+    params: models.ActiveParams = ask.params
+    return key_info(ask.session.keys.active(params.algorithm, name=params.name))
+
+
+def get(ask: Ask) -> models.KeyInfo:
+    """Return a key version."""
+    params: models.KeyParams = ask.params
+    return key_info(ask.session.keys.get(params.algorithm, params.key_version, name=params.name))
+
+
+def list_keys(ask: Ask) -> models.KeyList:
+    """Return the key versions that match."""
+    params: models.ListParams = ask.params
+    found = ask.session.keys.list(params.algorithm, name=params.name, state=params.status)
+    return models.KeyList([key_info(key) for key in found], len(found))
+
+
+_TRANSITIONS: Final = (
+    ("retire", "Stop protecting with a key for good; processing goes on"),
+    ("suspend", "Stop protecting with an active key for now"),
+    ("resume", "Make a suspended key active again"),
+    ("archive", "Stop every use of a key"),
+    ("restore", "Make an archived key usable again"),
+    ("compromise", "Mark a key as compromised"),
+    ("destroy", "Erase a private key for good"),
+)
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/kms/keys/generate",
+        handler=generate,
+        body=models.Generate,
+        answer=models.GeneratedKey,
+        summary="Generate a key version; one that was active is retired",
+        tag=_TAG,
+        operations=("keys.generate",),
+        status=201,
+        sdk=True,
+        changes=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/kms/keys/rotate",
+        handler=rotate,
+        body=models.Rotate,
+        answer=models.Rotated,
+        summary="Replace the active key version",
+        tag=_TAG,
+        operations=("keys.rotate",),
+        sdk=True,
+        changes=True,
+    ),
+    *(
+        Endpoint(
+            method="POST",
+            path=f"/kms/keys/{action}",
+            handler=_move(action),
+            body=models.Transition,
+            answer=models.KeyInfo,
+            summary=summary,
+            tag=_TAG,
+            operations=(f"keys.{action}",),
+            sdk=action == "retire",
+            changes=True,
+        )
+        for action, summary in _TRANSITIONS
+    ),
+    Endpoint(
+        method="GET",
+        path="/kms/keys/active",
+        handler=active,
+        params=models.ActiveParams,
+        answer=models.KeyInfo,
+        summary="The active key version",
+        tag=_TAG,
+        operations=("keys.get",),
+        sdk=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/kms/keys",
+        handler=list_keys,
+        params=models.ListParams,
+        answer=models.KeyList,
+        summary="The key versions that match",
+        tag=_TAG,
+        operations=("keys.list",),
+        sdk=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/kms/keys/{key_version}",
+        handler=get,
+        params=models.KeyParams,
+        answer=models.KeyInfo,
+        summary="One key version",
+        tag=_TAG,
+        operations=("keys.get",),
+        sdk=True,
+    ),
+)

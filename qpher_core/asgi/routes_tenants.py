@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tenants and their API keys: the caller's own, and those of others for an administrator."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from qpher_core.api_keys import DEFAULT_SCOPES
+from qpher_core.asgi import models_admin as models
+from qpher_core.asgi.endpoint import Ask, Endpoint
+from qpher_core.asgi.names import optional_time
+from qpher_core.errors import NotFound, PermissionDenied, StateConflict
+from qpher_core.models import ApiKey, Tenant, rfc3339
+from qpher_core.session_usage import UsageReport
+
+__all__ = ["ENDPOINTS", "usage_info"]
+
+_TAG: Final = "Tenants"
+_UNLIMITED: Final = -1
+
+
+def own_status(ask: Ask) -> models.TenantStatuses:
+    """Return the caller's tenant, its usage and limits."""
+    return models.TenantStatuses([usage_info(ask.session.usage.current())])
+
+
+def usage_info(report: UsageReport) -> models.TenantStatusInfo:
+    """Return usage as answers have it."""
+    limits = report.limits
+    keys = _limit(limits.key_versions)
+    return models.TenantStatusInfo(
+        str(report.tenant.id),
+        report.tenant.name,
+        models.Plan(report.tenant.plan or "unlimited", ""),
+        models.Amounts(report.calls, report.kem_keys, report.signature_keys, report.api_keys),
+        models.Amounts(_limit(limits.calls), keys, keys, _limit(limits.api_keys)),
+        rfc3339(report.renews_at),
+    )
+
+
+def _limit(value: int | None) -> int:
+    return _UNLIMITED if value is None else value
+
+
+def tenant_info(tenant: Tenant) -> models.TenantInfo:
+    """Return a tenant as answers have it."""
+    return models.TenantInfo(
+        str(tenant.id),
+        tenant.name,
+        tenant.plan,
+        str(tenant.status),
+        rfc3339(tenant.created_at),
+        rfc3339(tenant.updated_at),
+    )
+
+
+def create(ask: Ask) -> models.TenantInfo:
+    """Create a tenant."""
+    body: models.CreateTenant = ask.body
+    return tenant_info(ask.kms.tenants.create(body.name, plan=body.plan, actor=ask.context))
+
+
+def get(ask: Ask) -> models.TenantInfo:
+    """Return the caller's tenant, or any for an administrator."""
+    tenant_id: uuid.UUID = ask.params.tenant_id
+    if tenant_id == ask.tenant.id:
+        return tenant_info(ask.session.usage.current().tenant)
+    ask.kms.permit(ask.context, "tenants.read", tenant_id)
+    return tenant_info(ask.kms.tenants.get(tenant_id))
+
+
+def list_tenants(ask: Ask) -> models.TenantList:
+    """Return all tenants."""
+    ask.kms.permit(ask.context, "tenants.read")
+    found = ask.kms.tenants.list()
+    return models.TenantList([tenant_info(tenant) for tenant in found], len(found))
+
+
+def update(ask: Ask) -> models.TenantInfo:
+    """Change a tenant's plan or status."""
+    body: models.UpdateTenant = ask.body
+    tenant_id: uuid.UUID = ask.params.tenant_id
+    tenants, changed = ask.kms.tenants, None
+    if body.plan is None or isinstance(body.plan, str):
+        changed = tenants.set_plan(tenant_id, body.plan, actor=ask.context)
+    if isinstance(body.status, str):
+        change = tenants.suspend if body.status == "suspended" else tenants.resume
+        changed = change(tenant_id, actor=ask.context)
+    if changed is None:
+        ask.kms.permit(ask.context, "tenants.read", tenant_id)
+        changed = tenants.get(tenant_id)
+    return tenant_info(changed)
+
+
+def create_api_key(ask: Ask) -> models.NewApiKey:
+    """Create an API key; one that is no administrator's has no more than its maker."""
+    body: models.CreateApiKey = ask.body
+    seconds = body.expires_in_seconds
+    expires = None if seconds is None else timedelta(seconds=seconds)
+    mine = None if "admin" in ask.key.scopes else ask.key.scopes
+    wanted = frozenset(body.scopes or DEFAULT_SCOPES)
+    scopes = wanted if mine is None or body.scopes else wanted & mine
+    if mine is not None:
+        if not scopes <= mine:
+            _refuse_more(ask, "scopes")
+        ends = ask.key.expires_at
+        left = None if ends is None else ends - datetime.now(UTC)
+        spans = [span for span in (expires, left) if span is not None]
+        expires = min(spans, default=None)
+    made = ask.kms.api_keys.create(
+        ask.params.tenant_id,
+        name=body.name,
+        scopes=scopes,
+        expires_in=expires,
+        actor=ask.context,
+    )
+    return _new_key(*made)
+
+
+def _refuse_more(ask: Ask, parameter: str) -> None:
+    ask.kms.permit(ask.context, "api_keys.read", ask.params.tenant_id)  # lacks it: said first
+    raise PermissionDenied(
+        f"{parameter} must not go beyond those of the caller's own API key",
+        rule="scope",
+        parameter=parameter,
+        code="ERR_FORBIDDEN_001",
+    )
+
+
+def list_api_keys(ask: Ask) -> models.ApiKeyList:
+    """Return a tenant's API keys."""
+    tenant_id: uuid.UUID = ask.params.tenant_id
+    ask.kms.permit(ask.context, "api_keys.read", tenant_id)
+    found = ask.kms.api_keys.list(tenant_id)
+    return models.ApiKeyList([_key_info(key) for key in found], len(found))
+
+
+def rotate_api_key(ask: Ask) -> models.NewApiKey:
+    """Replace the newest valid API key of a name."""
+    body: models.RotateApiKey = ask.body
+    tenant_id: uuid.UUID = ask.params.tenant_id
+    ask.kms.permit(ask.context, "api_keys.read", tenant_id)
+    moment = datetime.now(UTC)
+    valid = [key for key in ask.kms.api_keys.list(tenant_id) if key.valid(moment)]
+    named = [key for key in valid if body.name in {None, key.name}]
+    if not named:
+        raise NotFound("no such valid API key", parameter="name")
+    if body.name is None and len({key.name for key in named}) > 1:
+        raise StateConflict(
+            "name is needed: the tenant has API keys of several names", code="ERR_CONFLICT_001"
+        )
+    return _rotate(ask, max(named, key=lambda key: key.version).id, body.overlap_seconds)
+
+
+def rotate_one(ask: Ask) -> models.NewApiKey:
+    """Replace an API key."""
+    body: models.RotateOneApiKey = ask.body
+    return _rotate(ask, ask.params.key_id, body.overlap_seconds)
+
+
+def _rotate(ask: Ask, key_id: str, overlap: int) -> models.NewApiKey:
+    made = ask.kms.api_keys.rotate(
+        ask.params.tenant_id, key_id, overlap=timedelta(seconds=overlap), actor=ask.context
+    )
+    return _new_key(*made)
+
+
+def revoke(ask: Ask) -> models.ApiKeyInfo:
+    """Revoke an API key."""
+    params: models.ApiKeyParams = ask.params
+    return _key_info(ask.kms.api_keys.revoke(params.tenant_id, params.key_id, actor=ask.context))
+
+
+def _key_info(key: ApiKey) -> models.ApiKeyInfo:
+    return models.ApiKeyInfo(*_members(key))
+
+
+def _new_key(key: ApiKey, secret: str) -> models.NewApiKey:
+    return models.NewApiKey(*_members(key), api_key=secret)
+
+
+def _members(
+    key: ApiKey,
+) -> tuple[str, str, str, list[str], int, bool, str, str | None, str | None, str | None]:
+    return (
+        key.id,
+        str(key.tenant_id),
+        key.name,
+        sorted(key.scopes),
+        key.version,
+        key.valid(datetime.now(UTC)),
+        rfc3339(key.created_at),
+        optional_time(key.expires_at),
+        optional_time(key.revoked_at),
+        optional_time(key.last_used_at),
+    )
+
+
+def _of_tenants(base: str, tag: str) -> tuple[Endpoint, ...]:
+    """Return the endpoints that the public API and the administrator's share."""
+    return (
+        Endpoint(
+            method="POST",
+            path=base,
+            handler=create,
+            body=models.CreateTenant,
+            answer=models.TenantInfo,
+            summary="Create a tenant",
+            tag=tag,
+            operations=("tenants.create",),
+            status=201,
+            changes=True,
+        ),
+        Endpoint(
+            method="GET",
+            path=base + "/{tenant_id}",
+            handler=get,
+            params=models.TenantParams,
+            answer=models.TenantInfo,
+            summary="One tenant",
+            tag=tag,
+            operations=("tenants.read", "usage.read"),
+        ),
+        Endpoint(
+            method="POST",
+            path=base + "/{tenant_id}/api-keys",
+            handler=create_api_key,
+            params=models.TenantParams,
+            body=models.CreateApiKey,
+            answer=models.NewApiKey,
+            summary="Create an API key, which is shown once",
+            tag=tag,
+            operations=("api_keys.create", "api_keys.read"),
+            status=201,
+            changes=True,
+        ),
+        Endpoint(
+            method="POST",
+            path=base + "/{tenant_id}/api-keys/rotate",
+            handler=rotate_api_key,
+            params=models.TenantParams,
+            body=models.RotateApiKey,
+            answer=models.NewApiKey,
+            summary="Replace an API key by its name",
+            tag=tag,
+            operations=("api_keys.rotate", "api_keys.read"),
+            changes=True,
+            accepts_nothing=True,
+        ),
+    )
+
+
+def own_status_flat(ask: Ask) -> models.TenantStatusInfo:
+    """Return the caller's tenant, as version 1.0.0 of the SDK's CLI asks for it."""
+    return usage_info(ask.session.usage.current())
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/tenants/me",
+        handler=own_status_flat,
+        answer=models.TenantStatusInfo,
+        summary="The caller's tenant, its usage and limits",
+        tag=_TAG,
+        operations=("usage.read",),
+        sdk=True,
+    ),
+    *(
+        Endpoint(
+            method="GET",
+            path=path,
+            handler=own_status,
+            answer=models.TenantStatuses,
+            summary="The caller's tenant, its usage and limits",
+            tag=_TAG,
+            operations=("usage.read",),
+            sdk=True,
+        )
+        for path in ("/tenants/", "/tenants")
+    ),
+    *_of_tenants("/tenants", _TAG),
+    *_of_tenants("/admin/tenants", "Administration"),
+    Endpoint(
+        method="GET",
+        path="/admin/tenants",
+        handler=list_tenants,
+        answer=models.TenantList,
+        summary="All tenants",
+        tag="Administration",
+        operations=("tenants.read",),
+    ),
+    Endpoint(
+        method="PATCH",
+        path="/admin/tenants/{tenant_id}",
+        handler=update,
+        params=models.TenantParams,
+        body=models.UpdateTenant,
+        answer=models.TenantInfo,
+        summary="Change a tenant's plan or status",
+        tag="Administration",
+        operations=("tenants.update", "tenants.read"),
+    ),
+    Endpoint(
+        method="GET",
+        path="/admin/tenants/{tenant_id}/api-keys",
+        handler=list_api_keys,
+        params=models.TenantParams,
+        answer=models.ApiKeyList,
+        summary="A tenant's API keys, without secrets",
+        tag="Administration",
+        operations=("api_keys.read",),
+    ),
+    Endpoint(
+        method="POST",
+        path="/admin/tenants/{tenant_id}/api-keys/{key_id}/rotate",
+        handler=rotate_one,
+        params=models.ApiKeyParams,
+        body=models.RotateOneApiKey,
+        answer=models.NewApiKey,
+        summary="Replace an API key",
+        tag="Administration",
+        operations=("api_keys.rotate",),
+        changes=True,
+        accepts_nothing=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/admin/tenants/{tenant_id}/api-keys/{key_id}/revoke",
+        handler=revoke,
+        params=models.ApiKeyParams,
+        answer=models.ApiKeyInfo,
+        summary="Revoke an API key",
+        tag="Administration",
+        operations=("api_keys.revoke",),
+        changes=True,
+    ),
+)

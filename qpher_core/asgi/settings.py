@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator may set about the HTTP API."""
+
+from typing import Final
+
+from attrs import field, frozen, validators
+
+__all__ = ["MIB", "Settings"]
+
+MIB: Final = 1 << 20
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Settings of the application. The defaults are strict; sizes are in bytes.
+
+    Attributes:
+        largest_payload: of a plaintext or message, decoded.
+        largest_body: of a request that carries one item; a batch may have eight times as much.
+        deadline: seconds from which on a request is answered with 504; what it did is in the
+            audit log.
+        body_deadline: seconds within which a body must have arrived.
+        threads: that do the work; the event loop does none of it.
+        waiting: requests that may wait for a thread before further ones are refused.
+        tenant_rate, key_rate: requests of one tenant and of one API key, as ``limits`` writes
+            them (``100/second``); a tenant's plan may set its own. None is without limit.
+        rate_storage: where ``limits`` counts: ``memory://``, or ``redis://…`` for several
+            processes or nodes (extra ``redis``).
+        trusted_proxies: networks of proxies whose ``X-Forwarded-For`` is believed.
+        cors_origins: origins that browsers may call from; none by default.
+        docs: whether ``/docs`` and ``/openapi.json`` are served.
+    """
+
+    largest_payload: int = field(default=MIB, validator=validators.ge(1))
+    largest_body: int = field(default=3 * MIB, validator=validators.ge(1024))
+    deadline: float = field(default=30.0, validator=validators.gt(0))
+    body_deadline: float = field(default=15.0, validator=validators.gt(0))
+    threads: int = field(default=32, validator=validators.ge(1))
+    waiting: int = field(default=512, validator=validators.ge(1))
+    tenant_rate: str | None = None
+    key_rate: str | None = None
+    rate_storage: str = "memory://"
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    docs: bool = True

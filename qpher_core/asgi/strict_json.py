@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Request bodies: JSON without duplicate members, NaN or lone surrogates; canonical base64."""
+
+import binascii
+import json
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from qpher_core.errors import ValidationError
+
+__all__ = ["Base64", "decode_body", "decode_hook", "decode_params", "schema_hook"]
+
+T = TypeVar("T")
+
+MALFORMED: Final = "ERR_INVALID_001"
+
+
+class Base64(bytes):
+    """Bytes that arrive as standard base64 with padding, in the one canonical spelling."""
+
+    __slots__ = ()
+
+
+def decode_hook(kind: type, value: Any) -> Any:
+    """Decode what msgspec does not know."""
+    if kind is not Base64:
+        raise NotImplementedError(f"no decoder for {kind}")
+    if not isinstance(value, str):
+        raise TypeError("Expected `str` of base64")
+    try:
+        data = binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:  # also for text beyond ASCII
+        raise ValueError("Expected standard base64 with padding") from None
+    if binascii.b2a_base64(data, newline=False) != value.encode():
+        raise ValueError("Expected canonical base64: the last digit has bits to spare")
+    return Base64(data)
+
+
+def schema_hook(kind: type) -> dict[str, Any]:
+    """Return the JSON schema of what msgspec does not know."""
+    if kind is not Base64:
+        raise NotImplementedError(f"no schema for {kind}")
+    return {
+        "type": "string",
+        "contentEncoding": "base64",
+        "pattern": "^(?:[A-Za-z0-9+/]{4})*"
+        "(?:[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?$",
+    }
+
+
+def decode_body(body: bytes, kind: type[T]) -> T:
+    """Return a request body as its model.
+
+    Raises:
+        ValidationError: ``ERR_INVALID_001`` if it is not JSON, ``ERR_INVALID_003`` if a member is
+            missing, unknown or of another type; the message names it.
+    """
+    try:
+        _UNIQUE.decode(body.decode())
+        return msgspec.json.decode(body, type=kind, dec_hook=decode_hook)
+    except msgspec.ValidationError as error:
+        raise ValidationError(str(error)) from None
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
+        raise ValidationError(f"the body is not JSON: {_reason(error)}", code=MALFORMED) from None
+
+
+def decode_params(values: dict[str, str], kind: type[T]) -> T:
+    """Return path and query parameters as their model. Raises ``ValidationError``."""
+    try:
+        return msgspec.convert(values, type=kind, strict=False, dec_hook=decode_hook)
+    except msgspec.ValidationError as error:
+        raise ValidationError(str(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object has the same member twice")
+    return members
+
+
+_UNIQUE: Final = json.JSONDecoder(object_pairs_hook=_unique)

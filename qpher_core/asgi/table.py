@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every endpoint that needs an API key, most frequent first: routes are tried in this order."""
+
+from typing import Final
+
+from qpher_core.asgi import routes_kem, routes_keys, routes_signatures, routes_tenants
+from qpher_core.asgi.endpoint import Endpoint
+
+__all__ = ["BASE", "ENDPOINTS"]
+
+BASE: Final = "/api/v1"
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *routes_signatures.ENDPOINTS,
+    *routes_kem.ENDPOINTS,
+    *routes_keys.ENDPOINTS,
+    *routes_tenants.ENDPOINTS,
+)
