@@ -168,7 +168,7 @@ def test_public_reads_go_on(path: Path) -> None:
             assert session.audit.verify().ok
 
 
-@pytest.mark.parametrize("backend", backends(durable=True))
+@pytest.mark.parametrize("backend", backends(durable=True, local=True))
 def test_a_disk_that_fills_up_and_is_emptied(tmp_path: Path, backend: str) -> None:
     """With no file able to grow every operation is refused and undone; with room, all work."""
     url = BACKENDS[backend].url(tmp_path)
