@@ -16,6 +16,7 @@
         ├── PolicyUnavailable
         ├── ProtectorUnavailable
         └── StoreUnavailable
+            └── OutcomeUnknown
 
 Each carries a stable ``code``, which the HTTP layer uses too, and a message that names the
 parameter and what was expected, never a secret value.
@@ -30,6 +31,7 @@ __all__ = [
     "DecryptionFailed",
     "IntegrityError",
     "NotFound",
+    "OutcomeUnknown",
     "PermissionDenied",
     "PolicyUnavailable",
     "ProtectorUnavailable",
@@ -152,3 +154,7 @@ class ProtectorUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The store cannot be read or written."""
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The store was lost during a commit: nobody here knows whether it counts."""

@@ -35,6 +35,7 @@ from qpher_core.errors import (
     AuditUnavailable,
     AuthenticationError,
     NotFound,
+    OutcomeUnknown,
     PermissionDenied,
     PolicyUnavailable,
     QpherError,
@@ -401,6 +402,10 @@ class _Recording:
         traceback: TracebackType | None,
     ) -> None:
         """Translate."""
+        if isinstance(error, OutcomeUnknown):
+            raise AuditUnavailable(
+                f"nothing was released, but what was asked may have been done: {error}"
+            ) from error
         if isinstance(error, StoreUnavailable):
             raise AuditUnavailable(
                 f"the audit log cannot record, so nothing was released or changed: {error}"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The application: the table of endpoints behind the gateway, and what needs no API key."""
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -28,14 +29,15 @@ from qpher_core.service import Qpher
 __all__ = ["create_app"]
 
 
-def create_app(kms: Qpher, settings: Settings | None = None) -> Starlette:
+def create_app(kms: Qpher, settings: Settings | None = None, *, closes: bool = False) -> Starlette:
     """Return the HTTP API of a service, to be served alone or mounted in another application.
 
-    The service stays open when the application ends: whoever opened it closes it.
+    It ends with what it has begun.
 
     Args:
         kms: an open service.
         settings: what the operator sets; strict defaults where none are given.
+        closes: close the service when the application ends.
 
     Raises:
         ValidationError: a setting is not one.
@@ -57,7 +59,9 @@ def create_app(kms: Qpher, settings: Settings | None = None) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        parts.workers.close()
+        await asyncio.to_thread(parts.workers.close)
+        if closes:
+            await asyncio.to_thread(kms.close)
 
     app = Starlette(
         routes=[*routes, *public_routes(parts)],

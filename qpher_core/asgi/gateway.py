@@ -279,7 +279,7 @@ class Gateway:
         try:
             value = self._endpoint.handler(ask)
         except QpherError as error:
-            raise self._endpoint.translate(error) from None
+            raise self._endpoint.translate(error)  # noqa: B904 - it is the same error
         if isinstance(value, Raw):
             return value
         return success_answer(value, str(ask.context.request_id), self._endpoint.status)

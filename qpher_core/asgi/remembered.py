@@ -7,7 +7,7 @@ from typing import Final
 
 from qpher_core.asgi.endpoint import Raw
 from qpher_core.asgi.envelope import Rendered
-from qpher_core.errors import QpherError
+from qpher_core.errors import OutcomeUnknown, QpherError
 from qpher_core.models import RequestContext
 from qpher_core.service import Qpher
 
@@ -32,8 +32,9 @@ class Remembered:
     ) -> Rendered | Raw:
         """Return the answer of a call: made now, or as it was given before.
 
-        A call that raises one of the library's errors did nothing and is forgotten. Of one that
-        fails in an unexpected way, or is cut short, nobody knows: it is not made again.
+        A call that raises one of the library's errors did nothing and is forgotten. Of one whose
+        commit was lost, that fails in an unexpected way or is cut short, nobody knows: it is not
+        made again.
         """
         if context.request_id is None:
             raise AssertionError("a request has an id")
@@ -42,8 +43,9 @@ class Remembered:
             return Rendered(int.from_bytes(begun[:2], "big"), begun[2:], (_REPLAYED,))
         try:
             answer = make()
-        except QpherError:
-            self._kms.idempotency.abandon(begun)
+        except QpherError as error:
+            if not isinstance(error.__cause__, OutcomeUnknown):
+                self._kms.idempotency.abandon(begun)
             raise
         if isinstance(answer, Rendered):
             try:

@@ -8,9 +8,13 @@ try:
 except ImportError:  # pragma: no cover - an installation without the extra
     sys.exit("qpher-core needs packages that are missing: pip install 'qpher-core[cli]'")
 
+from qpher_core.cli.api_key import api_key
 from qpher_core.cli.audit import audit
 from qpher_core.cli.bench import bench
+from qpher_core.cli.init import init
 from qpher_core.cli.protector import protector
+from qpher_core.cli.serve import serve
+from qpher_core.cli.tenant import tenant
 
 __all__ = ["main"]
 
@@ -21,6 +25,5 @@ def main() -> None:
     """Post-quantum key infrastructure."""
 
 
-main.add_command(audit)
-main.add_command(bench)
-main.add_command(protector)
+for command in (api_key, audit, bench, init, protector, serve, tenant):
+    main.add_command(command)

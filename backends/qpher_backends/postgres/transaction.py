@@ -33,7 +33,7 @@ from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_backends.sql.tables import IntentTable, PolicyTable, TenantTable
 from qpher_core.audit.entry import EMPTY_HEAD
 from qpher_core.audit.records import LogState
-from qpher_core.errors import StoreUnavailable
+from qpher_core.errors import OutcomeUnknown, StoreUnavailable
 
 __all__ = ["SERVICE", "Transaction", "Writer"]
 
@@ -328,7 +328,7 @@ def _rows(cursor: psycopg.Cursor[Row]) -> list[Row]:
     return cursor.fetchall() if cursor.description else []
 
 
-def _unknown(why: str) -> StoreUnavailable:
-    return StoreUnavailable(
+def _unknown(why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
         f"the connection was lost during a commit, whose outcome is not known: {why}"
     )

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``qpher-core serve`` hands to its workers, which are processes of their own."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.applications import Starlette
+
+import qpher_core
+from qpher_core.asgi.app import create_app
+from qpher_core.asgi.settings import Settings
+
+__all__ = ["app_of_process", "export_options"]
+
+_OPTIONS: Final = "QPHER_SERVE_OPTIONS"
+
+#: Seconds after which a thread that computes lets another one run: the event loop answers sooner.
+_SWITCH_INTERVAL: Final = 0.0005
+
+
+def export_options(options: Mapping[str, Any]) -> None:
+    """Leave the options where the workers find them."""
+    os.environ[_OPTIONS] = json.dumps(options)
+
+
+def app_of_process() -> Starlette:
+    """Open the service and return its application, which closes it in the end."""
+    options = json.loads(os.environ[_OPTIONS])
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    kms = qpher_core.open(
+        options["url"],
+        protector=options["protectors"] or None,
+        policy=options["policies"] or "rules:",
+    )
+    settings = Settings(
+        threads=options["threads"],
+        deadline=options["deadline"],
+        tenant_rate=options["tenant_rate"],
+        key_rate=options["key_rate"],
+        rate_storage=options["rate_storage"],
+        trusted_proxies=tuple(options["proxies"]),
+        cors_origins=tuple(options["origins"]),
+        docs=options["docs"],
+    )
+    try:
+        return create_app(kms, settings, closes=True)
+    except BaseException:
+        kms.close()
+        raise

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``qpher-core serve``: the HTTP API under uvicorn."""
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qpher_core.cli._service import PROTECTORS, URL
+
+__all__ = ["serve"]
+
+
+@click.command()
+@URL
+@PROTECTORS
+@click.option(
+    "--policy", "policies", multiple=True, metavar="URL", help="Policy engines; rules: if none."
+)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--uds", type=click.Path(), help="A Unix socket instead of host and port.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
+@click.option("--threads", default=32, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--deadline", default=30.0, show_default=True, help="Seconds for one request.")
+@click.option("--stop-deadline", default=30, show_default=True, help="Seconds to finish in.")
+@click.option("--tenant-rate", help="Requests of one tenant, such as 100/second.")
+@click.option("--key-rate", help="Requests of one API key, such as 100/second.")
+@click.option("--rate-storage", default="memory://", show_default=True, help="Or redis://…")
+@click.option("--trusted-proxy", "proxies", multiple=True, help="Networks of proxies.")
+@click.option("--cors-origin", "origins", multiple=True, help="Origins of browsers.")
+@click.option("--docs/--no-docs", default=True, help="Serve /docs and /openapi.json.")
+@click.option("--ssl-certfile", type=click.Path(exists=True), help="For TLS.")
+@click.option("--ssl-keyfile", type=click.Path(exists=True), help="For TLS.")
+@click.option("--ssl-ca-certs", type=click.Path(exists=True), help="To ask clients for theirs.")
+def serve(**options: Any) -> None:
+    """Serve the store at URL over HTTP until it is told to stop (SIGTERM or Ctrl-C).
+
+    It then takes no further requests and finishes those that it has.
+    """
+    try:
+        import uvicorn  # noqa: PLC0415 - of an extra
+
+        from qpher_core.asgi import serving  # noqa: PLC0415
+    except ImportError as error:
+        sys.exit(
+            f"serve needs a package that is missing ({error.name}): pip install 'qpher-core[asgi]'"
+        )
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    workers = options["workers"]
+    if workers > 1 and options["rate_storage"].startswith("memory:"):
+        for rate in ("tenant_rate", "key_rate"):
+            if options[rate]:
+                raise click.UsageError("rates of several workers need --rate-storage redis://…")
+    serving.export_options(options)
+    with tempfile.TemporaryDirectory(prefix="qpher-metrics-") as folder:
+        if workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        uvicorn.run(
+            "qpher_core.asgi.serving:app_of_process",
+            factory=True,
+            host=options["host"],
+            port=options["port"],
+            uds=options["uds"],
+            workers=workers if workers > 1 else None,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=options["stop_deadline"],
+            limit_concurrency=None,
+            ssl_certfile=options["ssl_certfile"],
+            ssl_keyfile=options["ssl_keyfile"],
+            ssl_ca_certs=options["ssl_ca_certs"],
+            ssl_cert_reqs=2 if options["ssl_ca_certs"] else 0,
+            app_dir=str(Path.cwd()),
+        )
