@@ -110,8 +110,10 @@ def _wait(url: str) -> None:
 
 def _wrk(url: str, body: Path, key: str, chosen: argparse.Namespace) -> dict[str, Any]:
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{chosen.connections}", f"-d{chosen.seconds}s", "--latency"]
-        + ["--timeout", "30s", "-s", str(HERE / "post.lua"), url],
+        [
+            *("wrk", "-t1", f"-c{chosen.connections}", f"-d{chosen.seconds}s", "--latency"),
+            *("--timeout", "30s", "-s", str(HERE / "post.lua"), url),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "LOAD_BODY": str(body), "LOAD_KEY": key},

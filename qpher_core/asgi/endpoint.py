@@ -90,6 +90,11 @@ class Endpoint:
     items: int = 1
     accepts_nothing: bool = False
 
+    @property
+    def administrative(self) -> bool:
+        """Whether it needs the scope ``admin``, whoever's data it is about."""
+        return self.path.startswith("/admin/")
+
     def translate(self, error: QpherError) -> QpherError:
         """Give an error that the library found in the input the code of this endpoint."""
         if (

@@ -9,6 +9,7 @@ than 64 KiB is not read before its sender is known.
 """
 
 import asyncio
+import itertools
 import logging
 import time
 import traceback
@@ -28,6 +29,7 @@ from qpher_core.asgi.metrics import Metrics
 from qpher_core.asgi.remembered import Remembered
 from qpher_core.asgi.settings import Settings
 from qpher_core.asgi.strict_json import decode_body, decode_params
+from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.errors import AuthenticationError, QpherError, Unavailable, ValidationError
 from qpher_core.models import RequestContext
 from qpher_core.service import Qpher
@@ -277,11 +279,14 @@ class Gateway:
 
     def _handle(self, ask: Ask) -> Rendered | Raw:
         try:
+            if self._endpoint.administrative:
+                ask.kms.permit(ask.context, self._endpoint.operations[0], SERVICE)
             value = self._endpoint.handler(ask)
+            if isinstance(value, Raw):
+                first = next(value.pieces, b"")  # what goes wrong at once is still an answer
+                return Raw(value.media_type, itertools.chain((first,), value.pieces))
         except QpherError as error:
             raise self._endpoint.translate(error)  # noqa: B904 - it is the same error
-        if isinstance(value, Raw):
-            return value
         return success_answer(value, str(ask.context.request_id), self._endpoint.status)
 
     def _refusal(
