@@ -93,6 +93,7 @@ _STATUSES: Final = (
     (IntegrityError, 500),
 )
 
+_RETRY: Final = (b"retry-after", b"1")
 _INTERNAL: Final = QpherError("an unexpected error; nothing more is said here")
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -126,6 +127,8 @@ def error_answer(
     status = _status(known)
     if sdk and status == 422:
         status = 400
+    if status == 503 and not isinstance(known, AlgorithmUnavailable):
+        headers = (*headers, _RETRY)
     body = ErrorEnvelope(ErrorBody(known.code, str(known)), request_id, now())
     return Rendered(status, _encode(body), headers)
 
