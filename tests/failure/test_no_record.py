@@ -91,9 +91,17 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "q.db"
 
 
-def _all_refused(kms: Qpher, session: Session, goods: Goods) -> None:
+#: What rewrites a key's record may give a page back, and then find room for its entry.
+REWRITING = {
+    f"keys.{name}"
+    for name in ("suspend", "resume", "retire", "archive", "restore", "compromise", "destroy")
+}
+
+
+def _all_refused(kms: Qpher, session: Session, goods: Goods, how: str) -> None:
     before = snapshot(kms)
-    for action in RECORDED:
+    left_out = REWRITING if how == "no more pages" else set()
+    for action in (a for a in RECORDED if a not in left_out):
         with pytest.raises(AuditUnavailable, match="the audit log cannot record"):
             CALLS[action](session, goods)
     changes: list[Callable[[], object]] = [
@@ -118,7 +126,7 @@ def test_nothing_happens_without_its_record(path: Path, how: str) -> None:
         session = kms.session("acme", actor="tester")
         goods = make_goods(session)
         with BREAKS[how](store, path):
-            _all_refused(kms, session, goods)
+            _all_refused(kms, session, goods, how)
         for call in CALLS.values():
             call(session, goods)
         assert kms.audit.verify("acme").ok
