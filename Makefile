@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: demo test lint types unit crash differential accumulated audit-long bench clean help
+.PHONY: openapi demo test lint types unit crash differential accumulated audit-long bench clean help postgresql
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make crash-all          500 kills spread over all stores and pairs of them"
 	@echo "make bench              providers side by side, and the cost of the pipeline"
 	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
+	@echo "make openapi            write docs/openapi.json anew"
 	@echo "make clean              remove what the targets made"
 
 demo: $(READY)
@@ -34,10 +35,10 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: $(READY)
+unit: $(READY) postgresql
 	$(BIN)/python -m pytest -q -m "not long" tests
 
-crash: $(READY)
+crash: $(READY) postgresql
 	QPHER_CRASH_KILLS=200 $(BIN)/python -m pytest -q tests/crash
 
 differential: $(READY)
@@ -54,8 +55,12 @@ audit-long: $(READY)
 bench-growth: $(READY)
 	$(BIN)/python -m benchmarks.key_growth
 
-crash-all: $(READY)
+crash-all: $(READY) postgresql
 	QPHER_CRASH_KILLS=500 $(BIN)/python -m pytest -q tests/crash
+
+openapi: $(READY)
+	$(BIN)/python -c 'import sys; from qpher_core.asgi.openapi import document_bytes; \
+	  sys.stdout.buffer.write(document_bytes())' > docs/openapi.json
 
 bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -79,6 +84,16 @@ $(READY): pyproject.toml setup.py $(wildcard bindings/csrc/* bindings/build_nati
 	$(HEADERS) 2>/dev/null || export QPHER_NO_NATIVE=1; \
 	  $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[all,test]'
 	touch $@
+
+# The tests of the PostgreSQL backend start a server of their own. Where none is installed and we
+# may not, or cannot, install it, they are skipped and say so.
+SERVER = ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null
+APT = apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=30
+
+postgresql:
+	@$(SERVER) || { test "$$(id -u)" = 0 && $(APT) update && \
+	  $(APT) install -y --no-install-recommends postgresql-15 >/dev/null; } || \
+	  echo "PostgreSQL is missing (Debian: postgresql-15): its tests are skipped"
 
 include bindings/native.mk
 

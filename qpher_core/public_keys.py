@@ -8,13 +8,15 @@ as it is, with an algorithm identifier that has no parameters. JWK: RFC 9964, fo
 
 import base64
 import binascii
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Final
 
 from qpher_core.algorithms import ALGORITHMS, find
 from qpher_core.errors import ValidationError
 
-__all__ = ["parse_jwk", "parse_pem", "parse_spki", "to_jwk", "to_pem", "to_spki"]
+__all__ = ["has_jwk", "parse_jwk", "parse_pem", "parse_spki", "to_jwk", "to_pem", "to_spki"]
 
 _SEQUENCE: Final = 0x30
 _OBJECT_IDENTIFIER: Final = 0x06
@@ -50,13 +52,16 @@ def to_pem(algorithm: str, public_key: bytes) -> str:
 def to_jwk(algorithm: str, public_key: bytes) -> dict[str, str]:
     """Return the JSON Web Key of a raw ML-DSA public key (RFC 9964 section 3).
 
+    ``kid`` is its thumbprint (RFC 7638).
+
     Raises:
         ValidationError: no JWK is defined for the algorithm.
     """
     name = _jwk_algorithm(find(algorithm).name)
     _check_length(name, public_key)
     pub = base64.urlsafe_b64encode(public_key).decode().rstrip("=")
-    return {"kty": _JWK_KTY, "alg": name, "pub": pub}
+    required = {"alg": name, "kty": _JWK_KTY, "pub": pub}
+    return {**required, "kid": _thumbprint(required)}
 
 
 def parse_spki(data: bytes) -> tuple[str, bytes]:
@@ -109,6 +114,16 @@ def _jwk_algorithm(name: str) -> str:
         choice = ", ".join(sorted(_JWK_ALGORITHMS))
         raise ValidationError(f"a JWK is defined for: {choice}", parameter="algorithm")
     return name
+
+
+def has_jwk(algorithm: str) -> bool:
+    """Return whether a JWK is defined for an algorithm."""
+    return algorithm in _JWK_ALGORITHMS
+
+
+def _thumbprint(required: Mapping[str, str]) -> str:
+    text = json.dumps(required, separators=(",", ":"), sort_keys=True)
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
 def _check_length(algorithm: str, public_key: bytes) -> None:

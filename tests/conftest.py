@@ -8,6 +8,16 @@ import pytest
 import qpher_core
 from qpher_core.service import Qpher
 from qpher_core.session import Session
+from tests import postgres
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a server that is not installed, saying so."""
+    if postgres.MISSING is None:
+        return
+    for item in items:
+        if "postgres" in item.nodeid:
+            item.add_marker(pytest.mark.skip(reason=postgres.MISSING))
 
 
 @pytest.fixture

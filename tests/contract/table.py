@@ -11,6 +11,7 @@ from attrs import frozen
 from qpher_core.algorithms import Kind
 from qpher_core.discovery import open_primitives
 from qpher_core.errors import ValidationError
+from tests.postgres import database_url
 
 __all__ = ["BACKENDS", "PROVIDERS", "Backend", "Provider", "backends", "cases", "services"]
 
@@ -24,18 +25,21 @@ class Backend:
         durable: what was committed is there when the same URL is opened later.
         shared: openings of the same URL at the same time, in any process, are one store.
         mixes: it can be one of the two stores of a mixed set-up.
+        local: its log is in files that the process which uses it writes itself.
     """
 
     url: Callable[[Path], str]
     durable: bool
     shared: bool
     mixes: bool = True
+    local: bool = True
 
 
 _STORES: Final[Mapping[str, Backend]] = MappingProxyType(
     {
         "memory": Backend(lambda _: "memory:", durable=False, shared=False),
         "sqlite": Backend(lambda folder: f"sqlite:///{folder}/q.db", durable=True, shared=True),
+        "postgresql": Backend(database_url, durable=True, shared=True, local=False),
         "file": Backend(lambda folder: f"file://{folder}/store", durable=True, shared=True),
     }
 )
@@ -48,7 +52,7 @@ def _mixed(keys: Backend, audit: Backend) -> Backend:
         return f"mixed:keys={keys.url(folder / 'keys')} audit={audit.url(folder / 'audit')}"
 
     durable, shared = keys.durable and audit.durable, keys.shared and audit.shared
-    return Backend(url, durable=durable, shared=shared, mixes=False)
+    return Backend(url, durable=durable, shared=shared, mixes=False, local=audit.local)
 
 
 #: Keys in one store and the log in another, both ways round, for every durable store and files.
@@ -102,12 +106,17 @@ PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType(
 )
 
 
-def backends(*, durable: bool = False, shared: bool = False, mixes: bool = False) -> list[str]:
+def backends(
+    *, durable: bool = False, shared: bool = False, mixes: bool = False, local: bool = False
+) -> list[str]:
     """Return the names of the backends that have at least these capabilities."""
     return [
         name
         for name, backend in BACKENDS.items()
-        if backend.durable >= durable and backend.shared >= shared and backend.mixes >= mixes
+        if backend.durable >= durable
+        and backend.shared >= shared
+        and backend.mixes >= mixes
+        and backend.local >= local
     ]
 
 

@@ -308,7 +308,11 @@ def test_public_keys_are_encoded(session: Session, algorithm: str) -> None:
         assert pem.decode() == key.to_pem()
     if algorithm.startswith("ML-DSA"):
         jwk = key.to_jwk()
-        assert (jwk["kty"], jwk["alg"], set(jwk)) == ("AKP", algorithm, {"kty", "alg", "pub"})
+        assert (jwk["kty"], jwk["alg"], set(jwk)) == (
+            "AKP",
+            algorithm,
+            {"kty", "alg", "pub", "kid"},
+        )
         assert parse_jwk(jwk) == expected
         with pytest.raises(ValidationError, match="private"):
             parse_jwk({**jwk, "priv": "AAAA"})

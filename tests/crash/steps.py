@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Die before the n-th step that writes: of any store, or of the two of a mixed set-up.
 
-A step is a statement on a writing SQL connection, or a call that changes files. What else a
+A step is a statement of a writing transaction, or a call that changes files. What else a
 backend writes through is added to :func:`arm`.
 """
 
@@ -9,8 +9,10 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+from qpher_backends.postgres import PostgresStore, transaction
 from qpher_core.protocols import Store
 
 __all__ = ["arm", "arm_opening", "in_child"]
@@ -37,7 +39,7 @@ def _countdown(number: int) -> Callable[..., None]:
     return tick
 
 
-def _count_calls(tick: Callable[..., None]) -> None:
+def _count_calls(tick: Callable[..., None], place: object, names: Iterable[str]) -> None:
     def counted(call: Callable[..., object]) -> Callable[..., object]:
         def run(*arguments: object, **options: object) -> object:
             tick()
@@ -45,14 +47,28 @@ def _count_calls(tick: Callable[..., None]) -> None:
 
         return run
 
-    for name in _CALLS:
-        setattr(os, name, counted(getattr(os, name)))
+    for name in names:
+        setattr(place, name, counted(getattr(place, name)))
+
+
+def _count_commits(tick: Callable[..., None]) -> None:
+    execute = transaction.Connection.execute
+
+    def run(self: transaction.Connection, query: str, *arguments: Any, **options: Any) -> Any:
+        if query == "COMMIT":
+            tick()
+        return execute(self, query, *arguments, **options)
+
+    transaction.Connection.execute = run
 
 
 def arm(store: Store, number: int) -> None:
     """Kill this process before its ``number``-th step from here on."""
     tick = _countdown(number)
-    _count_calls(tick)
+    _count_calls(tick, os, _CALLS)
+    if any(isinstance(part, PostgresStore) for part in _parts(store)):
+        _count_calls(tick, transaction, ("run_on",))
+        _count_commits(tick)
     for part in _parts(store):
         connection = getattr(part, "_write_connection", None)
         if isinstance(connection, sqlite3.Connection):
@@ -62,7 +78,7 @@ def arm(store: Store, number: int) -> None:
 def arm_opening(number: int) -> None:
     """The same for a store that is still to be opened."""
     tick = _countdown(number)
-    _count_calls(tick)
+    _count_calls(tick, os, _CALLS)
     connect = sqlite3.connect
 
     def traced(*arguments: object, **options: object) -> sqlite3.Connection:

@@ -27,7 +27,7 @@ def test_an_operation_happens_whole_or_not_at_all(tmp_path: Path, backend: str) 
     assert _kills("operations", backend, tmp_path) > 100
 
 
-@pytest.mark.parametrize("backend", backends(durable=True))
+@pytest.mark.parametrize("backend", backends(durable=True, local=True))
 def test_an_opening_that_was_cut_is_taken_up_again(tmp_path: Path, backend: str) -> None:
     """Killed before any step of its first opening, a store opens and works afterwards."""
     assert _kills("openings", backend, tmp_path) > 4

@@ -91,26 +91,19 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "q.db"
 
 
-#: What rewrites a key's record may give a page back, and then find room for its entry.
-REWRITING = {
-    f"keys.{name}"
-    for name in ("suspend", "resume", "retire", "archive", "restore", "compromise", "destroy")
-}
-
-
 def _all_refused(kms: Qpher, session: Session, goods: Goods, how: str) -> None:
     before = snapshot(kms)
-    left_out = REWRITING if how == "no more pages" else set()
-    for action in (a for a in RECORDED if a not in left_out):
+    for action in RECORDED:
         with pytest.raises(AuditUnavailable, match="the audit log cannot record"):
             CALLS[action](session, goods)
     changes: list[Callable[[], object]] = [
-        lambda: kms.tenants.create("another"),
         lambda: kms.tenants.set_plan("acme", "enterprise"),
         lambda: kms.tenants.suspend("acme"),
         lambda: kms.policies.set('[{"rule":"plan"}]', tenant="acme"),
         lambda: kms.policies.set('[{"rule":"plan"}]'),
     ]
+    if how != "no more pages":  # the first entry of a new log may still fit between the others
+        changes.append(lambda: kms.tenants.create("another"))
     for change in changes:
         with pytest.raises(AuditUnavailable, match="the audit log cannot record"):
             change()
@@ -176,7 +169,7 @@ def test_public_reads_go_on(path: Path) -> None:
             assert session.audit.verify().ok
 
 
-@pytest.mark.parametrize("backend", backends(durable=True))
+@pytest.mark.parametrize("backend", backends(durable=True, local=True))
 def test_a_disk_that_fills_up_and_is_emptied(tmp_path: Path, backend: str) -> None:
     """With no file able to grow every operation is refused and undone; with room, all work."""
     url = BACKENDS[backend].url(tmp_path)

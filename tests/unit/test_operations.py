@@ -14,6 +14,7 @@ import qpher_core
 from qpher_core.algorithms import ALGORITHMS, Kind
 from qpher_core.calls import Call, Effect, KeyCall, KeySelector
 from qpher_core.errors import PermissionDenied
+from qpher_core.files import read_recipients
 from qpher_core.lifecycle import PROCESS, PROTECT, KeyState
 from qpher_core.models import ApiKey, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS, Operation, Recording
@@ -47,6 +48,7 @@ HOLDER_READS = {
     "tenants.list",
     "policies.get",
     "audit.export",
+    "audit.lines",
     "audit.verify",
     "audit.has",
 }
@@ -138,6 +140,11 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "kem.decrypt_file": (
         "kem.decrypt_file",
         lambda w: w.acme.kem.decrypt_file(io.BytesIO(w.file), io.BytesIO(), 1),
+    ),
+    "kem.wrap_file_key": ("kem.encrypt_file", lambda w: w.acme.kem.wrap_file_key(bytes(32))),
+    "kem.unwrap_file_key": (
+        "kem.decrypt_file",
+        lambda w: w.acme.kem.unwrap_file_key(read_recipients(io.BytesIO(w.file)), 1),
     ),
     "signatures.sign": (
         "signatures.sign",

@@ -9,7 +9,7 @@ import functools
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from qpher_backends.sql.run import Row, Run
 from qpher_core.errors import IntegrityError, StateConflict
@@ -19,28 +19,31 @@ __all__ = ["ApiKeyTable", "IdempotencyTable"]
 
 _PARSED_ROWS: Final = 1024
 
-_SELECT_KEY: Final = (
-    "SELECT key_id, tenant_id, name, scopes, version, created_at, expires_at, revoked_at,"
-    " last_used_at, secret_hash FROM api_keys"
+_COLUMNS: Final = (
+    "key_id, tenant_id, name, scopes, version, created_at, expires_at, revoked_at,"
+    " last_used_at, secret_hash"
 )
 
 
 class ApiKeyTable:
     """Implements ``ApiKeyRecords`` and ``ApiKeyRecordsWriter``."""
 
+    #: Where one of any tenant is found by its id.
+    by_id: ClassVar[str] = "api_keys WHERE key_id = ?"
+
     def __init__(self, run: Run) -> None:
         self._run = run
 
     def get(self, key_id: str) -> ApiKeyRecord | None:
         """Return one API key."""
-        rows = self._run(None, _SELECT_KEY + " WHERE key_id = ?", (key_id,))
+        rows = self._run(None, f"SELECT {_COLUMNS} FROM {self.by_id}", (key_id,))
         return _record(rows[0]) if rows else None
 
     def find(self, tenant_id: uuid.UUID) -> Sequence[ApiKeyRecord]:
         """Return all API keys of a tenant."""
         rows = self._run(
             tenant_id,
-            _SELECT_KEY + " WHERE tenant_id = ? ORDER BY name, version",
+            f"SELECT {_COLUMNS} FROM api_keys WHERE tenant_id = ? ORDER BY name, version",
             (str(tenant_id),),
         )
         return [_record(row) for row in rows]
