@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: demo test lint types unit crash differential accumulated audit-long bench clean help postgresql
+.PHONY: openapi demo test lint types unit crash differential accumulated audit-long bench clean help postgresql
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make crash-all          500 kills spread over all stores and pairs of them"
 	@echo "make bench              providers side by side, and the cost of the pipeline"
 	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
+	@echo "make openapi            write docs/openapi.json anew"
 	@echo "make clean              remove what the targets made"
 
 demo: $(READY)
@@ -56,6 +57,10 @@ bench-growth: $(READY)
 
 crash-all: $(READY) postgresql
 	QPHER_CRASH_KILLS=500 $(BIN)/python -m pytest -q tests/crash
+
+openapi: $(READY)
+	$(BIN)/python -c 'import sys; from qpher_core.asgi.openapi import document_bytes; \
+	  sys.stdout.buffer.write(document_bytes())' > docs/openapi.json
 
 bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from attrs import evolve
 
@@ -39,6 +39,8 @@ from qpher_core.protocols import (
 from qpher_core.sealing import Sealer, Seed
 
 __all__ = ["SealedKeyStore"]
+
+T = TypeVar("T")
 
 _OPENED_KEYS: Final = 256
 
@@ -140,19 +142,21 @@ class SealedKeyStore:
 
         return self._verification.get(_slot(key), make)
 
-    def prepare(self, tenant_id: uuid.UUID, algorithm: str) -> PreparedKey:
-        """Generate a private key; nothing is stored yet."""
+    def prepare(
+        self, tenant_id: uuid.UUID, algorithm: str, seed: bytes | None = None
+    ) -> PreparedKey:
+        """Generate a private key, or take one that exists; nothing is stored yet."""
         self._sealer.warm(tenant_id, self._keks.ready())
         if algorithm in self._primitives.kems:
             kem = self._kem(algorithm)
-            seed = kem.generate_seed()
-            decapsulation = kem.open_seed(seed)
+            seed = kem.generate_seed() if seed is None else seed
+            decapsulation = _opened(kem.open_seed, seed)
             public_key = decapsulation.encapsulation_key
             decapsulation.close()
         else:
             scheme = self._signature(algorithm)
-            seed = scheme.generate_seed()
-            signing = scheme.open_seed(seed)
+            seed = scheme.generate_seed() if seed is None else seed
+            signing = _opened(scheme.open_seed, seed)
             public_key = signing.public_key
             signing.close()
         return Seed(seed, algorithm, public_key)
@@ -266,6 +270,15 @@ class SealedKeyStore:
         raise AlgorithmUnavailable(
             f"the primitives provider {self._primitives.name!r} lacks {algorithm}; {hint}"
         )
+
+
+def _opened(open_seed: Callable[[bytes], T], seed: bytes) -> T:
+    try:
+        return open_seed(seed)
+    except ValueError:
+        raise ValidationError(
+            "seed does not have the length or form of the algorithm's seeds", parameter="seed"
+        ) from None
 
 
 def _slot(key: KeyVersion) -> _Slot:

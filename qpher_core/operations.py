@@ -107,6 +107,7 @@ def _own(action: str, content: str) -> Operation:
 
 _ROWS: Final = (
     Operation("keys.generate", "keys", frozenset(), content="public key"),
+    Operation("keys.import", "keys", frozenset(), content="public key"),
     Operation("keys.rotate", "keys", frozenset({"rotation"}), states=PROTECT, content="public key"),
     _transition("suspend", KeyState.SUSPENDED),
     _transition("resume", KeyState.ACTIVE),

@@ -497,10 +497,13 @@ class KeyStore(Protocol):
     def open_verification(self, key: KeyVersion) -> "VerificationKey":
         """Open the public side of a signature key."""
 
-    def prepare(self, tenant_id: uuid.UUID, algorithm: str) -> PreparedKey:
-        """Generate a private key that :meth:`add` can store for this tenant.
+    def prepare(
+        self, tenant_id: uuid.UUID, algorithm: str, seed: bytes | None = None
+    ) -> PreparedKey:
+        """Generate a private key that :meth:`add` can store for this tenant, or take ``seed``.
 
         Raises:
+            ValidationError: the seed has the wrong length or form.
             AlgorithmUnavailable: the primitives provider lacks the algorithm.
             ProtectorUnavailable: it could not be sealed.
         """

@@ -2,7 +2,7 @@
 """``Qpher``: what :func:`qpher_core.open` returns to the holder of the service."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -185,8 +185,12 @@ class ServiceAudit:
             AuditIntegrityError: the log does not continue what was anchored before.
             OSError: the file cannot be written.
         """
+        write_export(self.lines(tenant), Path(target))
+
+    def lines(self, tenant: str | uuid.UUID | None = None) -> Iterator[bytes]:
+        """Yield the lines of an export; see :meth:`export`."""
         tenant_id = SERVICE_LOG if tenant is None else self._tenants.get(tenant).id
-        write_export(export_lines(self._store, self._anchorer, tenant_id), Path(target))
+        return export_lines(self._store, self._anchorer, tenant_id)
 
     def has(self, receipt: Receipt) -> bool:
         """Return whether the log holds the entry of a receipt, unaltered, at its place."""

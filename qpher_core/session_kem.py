@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``session.kem``: encrypting messages and files, encapsulating, wrapping keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from qpher_core import algorithms, chunked, files, messages
-from qpher_core.calls import Effect, KeyCall, KeySelector
+from qpher_core.calls import Done, Effect, KeyCall, KeySelector
 from qpher_core.errors import DecryptionFailed, ValidationError
 from qpher_core.files import FileSource
 from qpher_core.models import (
@@ -31,6 +31,7 @@ __all__ = ["Kem", "kem_selector"]
 _DEFAULT: Final = "ML-KEM-768"
 _WRAPPABLE: Final = (16, 24, 32, 48, 64)
 _LEAST_SALT: Final = 32
+_FILE_KEY_BYTES: Final = 32
 _WRAPPING_METHOD: Final = "HPKE"
 
 Context = Mapping[str, str] | None
@@ -234,10 +235,7 @@ class Kem:
         bound = check_context(context)
         with files.open_source(source) as reading, files.open_target(target) as writing:
             file_key = files.new_file_key()
-            call = self._wrapping(
-                "kem.encrypt_file", messages.Kind.FILE_KEY, file_key, selector, bound
-            )
-            done = self._pipeline.run(self._context, call)
+            done = self._wrap_file_key(file_key, selector, bound)
             header = files.pack_header(done.value)
             writing.write(header)
             total = chunked.encrypt_stream(
@@ -277,7 +275,50 @@ class Kem:
         size = files.header_bytes(recipients) + chunked.encrypted_bytes(total)
         return FileResult(plaintext_bytes=total, ciphertext_bytes=size, **done.common)
 
+    def wrap_file_key(
+        self,
+        file_key: bytes,
+        key_version: int | None = None,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+    ) -> KeyWrapResult:
+        """Wrap the 32-byte key of a file that someone else encrypts (docs/formats.md, File)."""
+        data = check_bytes(file_key, "file_key", sizes=(_FILE_KEY_BYTES,))
+        selector = kem_selector(name, algorithm, key_version)
+        done = self._wrap_file_key(data, selector, check_context(context))
+        return KeyWrapResult(
+            wrapped_key=done.value, wrapping_method=_WRAPPING_METHOD, **done.common
+        )
+
+    def unwrap_file_key(
+        self,
+        recipients: Sequence[bytes],
+        key_version: int,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        accept_compromised: bool = False,
+    ) -> KeyUnwrapResult:
+        """Return the 32-byte key of a file from the recipients in its header."""
+        selector = kem_selector(name, algorithm, check_version(key_version))
+        data = [check_bytes(recipient, "recipients") for recipient in recipients]
+        call = self._opening_file(
+            data, selector, check_context(context), accept_compromised=accept_compromised
+        )
+        done = self._pipeline.run(self._context, call)
+        return KeyUnwrapResult(symmetric_key=done.value, **done.common)
+
     # --- how -----------------------------------------------------------------------------------
+
+    def _wrap_file_key(
+        self, file_key: bytes, selector: KeySelector, bound: dict[str, str]
+    ) -> Done[bytes]:
+        kind = messages.Kind.FILE_KEY
+        call = self._wrapping("kem.encrypt_file", kind, file_key, selector, bound)
+        return self._pipeline.run(self._context, call)
 
     def _wrapping(
         self,
@@ -326,7 +367,7 @@ class Kem:
 
     def _opening_file(
         self,
-        recipients: list[bytes],
+        recipients: Sequence[bytes],
         selector: KeySelector,
         bound: dict[str, str],
         *,

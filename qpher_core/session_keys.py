@@ -14,7 +14,7 @@ from qpher_core.models import KeyVersion, RequestContext, RotateResult
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
-from qpher_core.validation import check_count, check_name, check_text, check_version
+from qpher_core.validation import check_bytes, check_count, check_name, check_text, check_version
 
 __all__ = ["Keys"]
 
@@ -36,35 +36,19 @@ class Keys:
 
     def generate(self, algorithm: str, *, name: str = "default") -> KeyVersion:
         """Generate a key version and make it active; one that was active is retired."""
+        return self._make("keys.generate", _selector(name, algorithm), None)
+
+    def import_key(self, algorithm: str, seed: bytes, *, name: str = "default") -> KeyVersion:
+        """Store a private key that exists elsewhere and make it active, as :meth:`generate` does.
+
+        Args:
+            algorithm: its algorithm.
+            seed: its private seed (docs/formats.md, Seeds); 64 bytes for ML-KEM, 32 for ML-DSA.
+            name: key name.
+        """
         selector = _selector(name, algorithm)
-        address = (self._context.tenant_id, selector.name, selector.algorithm.name)
-        rotates = False
-
-        def features() -> frozenset[str]:
-            # Where one is active this is a rotation, and needs what a rotation needs.
-            nonlocal rotates
-            rotates = self._keys.active(*address) is not None
-            return frozenset({"rotation"}) if rotates else frozenset()
-
-        def execute() -> Change[KeyVersion]:
-            prepared = self._keys.prepare(self._context.tenant_id, selector.algorithm.name)
-
-            def change(writer: StoreWriter) -> Effect[KeyVersion]:
-                active = writer.keys.active(*address)
-                if active is not None and not rotates:
-                    raise KeyChanged
-                old = active.key if active else None
-                return self._succeed(writer, selector.name, prepared, old)
-
-            return change
-
-        call = Call(
-            operation=OPERATIONS["keys.generate"],
-            selector=selector,
-            features=features,
-            execute=execute,
-        )
-        return self._pipeline.run(self._context, call).value
+        data = check_bytes(seed, "seed")
+        return self._make("keys.import", selector, data)
 
     def rotate(self, algorithm: str, *, name: str = "default") -> RotateResult:
         """Replace the active key version by a new one; the old one is retired."""
@@ -183,6 +167,37 @@ class Keys:
         return self._pipeline.read(self._context, call)
 
     # --- how -----------------------------------------------------------------------------------
+
+    def _make(self, action: str, selector: KeySelector, seed: bytes | None) -> KeyVersion:
+        """Store a new key version, of a fresh seed where none is given, and make it active."""
+        address = (self._context.tenant_id, selector.name, selector.algorithm.name)
+        rotates = False
+
+        def features() -> frozenset[str]:
+            # Where one is active this is a rotation, and needs what a rotation needs.
+            nonlocal rotates
+            rotates = self._keys.active(*address) is not None
+            return frozenset({"rotation"}) if rotates else frozenset()
+
+        def execute() -> Change[KeyVersion]:
+            prepared = self._keys.prepare(self._context.tenant_id, selector.algorithm.name, seed)
+
+            def change(writer: StoreWriter) -> Effect[KeyVersion]:
+                active = writer.keys.active(*address)
+                if active is not None and not rotates:
+                    raise KeyChanged
+                old = active.key if active else None
+                return self._succeed(writer, selector.name, prepared, old)
+
+            return change
+
+        call = Call(
+            operation=OPERATIONS[action],
+            selector=selector,
+            features=features,
+            execute=execute,
+        )
+        return self._pipeline.run(self._context, call).value
 
     def _succeed(
         self, writer: StoreWriter, name: str, prepared: PreparedKey, old: KeyVersion | None

@@ -117,6 +117,7 @@ CALLS: Final[Mapping[str, Callable[[Session, Goods], object]]] = MappingProxyTyp
             bytes(32), "SHA-256", g.hash_signature, 1, SIGNATURE, name=g.prefix + "main"
         ),
         "keys.generate": lambda s, g: s.keys.generate(KEM, name=g.prefix + "new"),
+        "keys.import": lambda s, g: s.keys.import_key(KEM, bytes(64), name=g.prefix + "brought"),
         "keys.rotate": lambda s, g: s.keys.rotate(KEM, name=g.prefix + "turn"),
         "keys.suspend": _transition("suspend", "suspend"),
         "keys.resume": _transition("resume", "suspended"),

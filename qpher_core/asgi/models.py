@@ -8,41 +8,6 @@ from msgspec import Meta
 
 from qpher_core.asgi.strict_json import Base64
 
-__all__ = [
-    "ActiveParams",
-    "Decapsulate",
-    "Decapsulated",
-    "Decrypt",
-    "Decrypted",
-    "Encapsulate",
-    "Encapsulated",
-    "Encrypt",
-    "Encrypted",
-    "Generate",
-    "GeneratedKey",
-    "KeyInfo",
-    "KeyList",
-    "KeyParams",
-    "ListParams",
-    "Model",
-    "Rotate",
-    "Rotated",
-    "Sign",
-    "SignHash",
-    "Signed",
-    "SignedHash",
-    "Transition",
-    "Unwrap",
-    "Unwrapped",
-    "Verified",
-    "VerifiedHash",
-    "Verify",
-    "VerifyHash",
-    "Version",
-    "Wrap",
-    "Wrapped",
-]
-
 Version = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 AlgorithmName = Annotated[
@@ -50,12 +15,31 @@ AlgorithmName = Annotated[
 ]
 Context = Annotated[dict[str, str], Meta(description="Bound into the result.", max_length=64)]
 
+ContextString = Annotated[
+    Base64, Meta(description="FIPS 204's context string itself, instead of context.")
+]
+
 KEM = "Kyber768"
 SIGNATURE = "Dilithium3"
 
 
 class Model(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A request: unknown members are refused."""
+
+
+class ReceiptInfo(msgspec.Struct):
+    """Where the operation stands in the tenant's audit log; ``hash`` is hexadecimal."""
+
+    seq: int
+    hash: str
+
+
+class Done(msgspec.Struct, kw_only=True):
+    """What every answer of an operation on a key has."""
+
+    key_version: int
+    algorithm: str
+    receipt: ReceiptInfo
 
 
 class Encrypt(Model):
@@ -70,12 +54,10 @@ class Encrypt(Model):
     name: Name = "default"
 
 
-class Encrypted(msgspec.Struct):
+class Encrypted(Done, kw_only=True):
     """An encrypted message."""
 
     ciphertext: bytes
-    key_version: int
-    algorithm: str
 
 
 class Decrypt(Model):
@@ -89,12 +71,10 @@ class Decrypt(Model):
     accept_compromised: bool = False
 
 
-class Decrypted(msgspec.Struct):
+class Decrypted(Done, kw_only=True):
     """A decrypted message."""
 
     plaintext: bytes
-    key_version: int
-    algorithm: str
 
 
 class Encapsulate(Model):
@@ -105,13 +85,11 @@ class Encapsulate(Model):
     name: Name = "default"
 
 
-class Encapsulated(msgspec.Struct):
+class Encapsulated(Done, kw_only=True):
     """A shared secret of 32 bytes, and what carries it."""
 
     kem_ciphertext: bytes
     shared_secret: bytes
-    key_version: int
-    algorithm: str
 
 
 class Decapsulate(Model):
@@ -124,12 +102,10 @@ class Decapsulate(Model):
     accept_compromised: bool = False
 
 
-class Decapsulated(msgspec.Struct):
+class Decapsulated(Done, kw_only=True):
     """A shared secret of 32 bytes."""
 
     shared_secret: bytes
-    key_version: int
-    algorithm: str
 
 
 class Wrap(Model):
@@ -142,12 +118,10 @@ class Wrap(Model):
     name: Name = "default"
 
 
-class Wrapped(msgspec.Struct):
+class Wrapped(Done, kw_only=True):
     """A wrapped symmetric key."""
 
     wrapped_key: bytes
-    key_version: int
-    algorithm: str
     wrapping_method: str
 
 
@@ -162,12 +136,10 @@ class Unwrap(Model):
     accept_compromised: bool = False
 
 
-class Unwrapped(msgspec.Struct):
+class Unwrapped(Done, kw_only=True):
     """A symmetric key."""
 
     symmetric_key: bytes
-    key_version: int
-    algorithm: str
 
 
 class Sign(Model):
@@ -177,16 +149,15 @@ class Sign(Model):
     key_version: Version | None = None
     algorithm: AlgorithmName | None = None
     context: Context | None = None
+    context_string: ContextString | None = None
     name: Name = "default"
     deterministic: bool = False
 
 
-class Signed(msgspec.Struct):
+class Signed(Done, kw_only=True):
     """A signature."""
 
     signature: bytes
-    key_version: int
-    algorithm: str
 
 
 class Verify(Model):
@@ -197,16 +168,15 @@ class Verify(Model):
     key_version: Version
     algorithm: AlgorithmName | None = None
     context: Context | None = None
+    context_string: ContextString | None = None
     name: Name = "default"
     accept_compromised: bool = False
 
 
-class Verified(msgspec.Struct):
+class Verified(Done, kw_only=True):
     """Whether a signature is valid."""
 
     valid: bool
-    key_version: int
-    algorithm: str
 
 
 class SignHash(Model):
@@ -217,15 +187,14 @@ class SignHash(Model):
     key_version: Version | None = None
     algorithm: AlgorithmName | None = None
     context: Context | None = None
+    context_string: ContextString | None = None
     name: Name = "default"
 
 
-class SignedHash(msgspec.Struct):
+class SignedHash(Done, kw_only=True):
     """A signature over a digest."""
 
     signature: bytes
-    key_version: int
-    algorithm: str
     hash_algorithm: str
     signature_type: str
 
@@ -239,16 +208,15 @@ class VerifyHash(Model):
     key_version: Version
     algorithm: AlgorithmName | None = None
     context: Context | None = None
+    context_string: ContextString | None = None
     name: Name = "default"
     accept_compromised: bool = False
 
 
-class VerifiedHash(msgspec.Struct):
+class VerifiedHash(Done, kw_only=True):
     """Whether a signature over a digest is valid."""
 
     valid: bool
-    key_version: int
-    algorithm: str
     hash_algorithm: str
 
 
@@ -263,6 +231,14 @@ class Rotate(Model):
     """Replace the active key version."""
 
     algorithm: AlgorithmName
+    name: Name = "default"
+
+
+class Import(Model):
+    """Store a private key that exists elsewhere, by its seed (docs/formats.md)."""
+
+    algorithm: AlgorithmName
+    seed: Base64
     name: Name = "default"
 
 
@@ -286,21 +262,20 @@ class KeyInfo(msgspec.Struct):
     name: str
     changed_at: str
     reason: str
+    revision: int
+    compromised_at: str | None
 
 
 class GeneratedKey(KeyInfo):
     """A new key version, which is active."""
 
 
-class Rotated(msgspec.Struct):
+class Rotated(Done, kw_only=True):
     """A new active key version; the old one is retired."""
 
-    key_version: int
-    algorithm: str
     public_key: bytes
     old_key_version: int
-    name: str
-    created_at: str
+    key: KeyInfo
 
 
 class ActiveParams(Model):
@@ -319,11 +294,74 @@ class KeyParams(Model):
 
 
 class ListParams(Model):
-    """Which key versions."""
+    """Which key versions; ``after_*`` name the last one of the page before, all three of them."""
 
     algorithm: AlgorithmName | None = None
     status: str | None = None
     name: Name | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    after_name: Name | None = None
+    after_algorithm: AlgorithmName | None = None
+    after_version: Version | None = None
+
+
+class Jwk(msgspec.Struct):
+    """A public key as a JWK of type AKP; ``kid`` is its thumbprint."""
+
+    alg: str
+    kty: str
+    pub: str
+    kid: str
+
+
+class PublicKey(msgspec.Struct):
+    """A public key as others read it."""
+
+    key_version: int
+    algorithm: str
+    name: str
+    pem: str
+    jwk: Jwk
+
+
+class WrapFileKey(Model):
+    """Wrap the 32-byte key of a file that the caller encrypts."""
+
+    file_key: Base64
+    key_version: Version | None = None
+    algorithm: AlgorithmName | None = None
+    context: Context | None = None
+    name: Name = "default"
+
+
+class UnwrapFileKey(Model):
+    """Return the key of a file from the recipients in its header."""
+
+    recipients: Annotated[list[Base64], Meta(max_length=64)]
+    key_version: Version
+    algorithm: AlgorithmName | None = None
+    context: Context | None = None
+    name: Name = "default"
+    accept_compromised: bool = False
+
+
+class UnwrappedFileKey(Done, kw_only=True):
+    """The key of a file."""
+
+    file_key: bytes
+
+
+class Rewrap(Model):
+    """Wrap a wrapped key anew, by default under the active version of the same key."""
+
+    wrapped_key: Base64
+    key_version: Version
+    algorithm: AlgorithmName | None = None
+    new_key_version: Version | None = None
+    new_algorithm: AlgorithmName | None = None
+    context: Context | None = None
+    name: Name = "default"
+    accept_compromised: bool = False
 
 
 class KeyList(msgspec.Struct):

@@ -11,6 +11,10 @@ from qpher_core.asgi.models import Model, Name
 
 Scope = Literal["kem", "signatures", "keys", "audit", "api_keys", "admin"]
 KeyId = Annotated[str, Meta(pattern="^[0-9A-Za-z]{12}$")]
+Owner = Annotated[
+    str,
+    Meta(pattern="^(service|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"),
+]
 Seconds = Annotated[int, Meta(ge=0, le=10 * 366 * 86_400)]
 
 
@@ -140,10 +144,26 @@ class ApiKeyList(msgspec.Struct):
     total: int
 
 
-class PolicyParams(Model):
+class OwnerParams(Model):
     """Whose policy: a tenant's id, or ``service``."""
 
-    tenant_id: UUID | Literal["service"]
+    tenant_id: Owner
+
+
+class PolicyParams(Model):
+    """Whose policy: a tenant's id, or ``service``; and which revision, if not the current one."""
+
+    tenant_id: Owner
+    revision: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+
+
+class Rewrapped(msgspec.Struct):
+    """What was sealed anew: the KEK, how many records, which did not open, KEKs not needed now."""
+
+    kek_id: str
+    moved: int
+    damaged: list[str]
+    replaced: list[str]
 
 
 class SetPolicy(Model):

@@ -2,12 +2,13 @@
 """Names and times as answers write them."""
 
 from datetime import datetime
+from typing import Protocol, TypedDict
 
 from qpher_core.algorithms import ALGORITHMS
 from qpher_core.asgi import models
-from qpher_core.models import KeyVersion, rfc3339
+from qpher_core.models import KeyVersion, Receipt, rfc3339
 
-__all__ = ["key_info", "optional_time", "wire"]
+__all__ = ["common", "key_info", "optional_time", "receipt_info", "wire"]
 
 
 def wire(algorithm: str) -> str:
@@ -18,6 +19,35 @@ def wire(algorithm: str) -> str:
 def optional_time(moment: datetime | None) -> str | None:
     """Return a time in RFC 3339, or None."""
     return None if moment is None else rfc3339(moment)
+
+
+class _Common(TypedDict):
+    key_version: int
+    algorithm: str
+    receipt: models.ReceiptInfo
+
+
+class _Result(Protocol):
+    @property
+    def key_version(self) -> int: ...
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def receipt(self) -> Receipt: ...
+
+
+def receipt_info(receipt: Receipt) -> models.ReceiptInfo:
+    """Return a receipt as answers have it."""
+    return models.ReceiptInfo(receipt.seq, receipt.hash.hex())
+
+
+def common(done: _Result) -> _Common:
+    """Return what every answer of an operation on a key has."""
+    return {
+        "key_version": done.key_version,
+        "algorithm": wire(done.algorithm),
+        "receipt": receipt_info(done.receipt),
+    }
 
 
 def key_info(key: KeyVersion) -> models.KeyInfo:
@@ -31,4 +61,6 @@ def key_info(key: KeyVersion) -> models.KeyInfo:
         key.name,
         rfc3339(key.changed_at),
         key.reason,
+        key.revision,
+        optional_time(key.compromised_at),
     )

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OpenAPI 3.1 document, from the same table and models that the gateway uses.
 
-``python -m qpher_core.asgi.openapi`` prints it; ``docs/openapi.json`` is kept equal to it.
+``docs/openapi.json`` is kept equal to it: ``make openapi`` writes it.
 """
 
 import functools
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -88,6 +87,7 @@ def build_document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": used,
+            "responses": _error_responses(schemas["ErrorEnvelope"]),
             "securitySchemes": {"apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"}},
         },
     }
@@ -178,9 +178,7 @@ def _responses(endpoint: Endpoint, schemas: Mapping[str, Any]) -> dict[str, Any]
     statuses = [*_ALWAYS, *(_WITH_BODY if endpoint.body else ())]
     if not endpoint.sdk:
         statuses.append(422)
-    for status in sorted(statuses):
-        answers[str(status)] = _error(status, schemas)
-    return answers
+    return {**answers, **_errors(statuses)}
 
 
 def _wrapped(data: Any) -> dict[str, Any]:
@@ -195,11 +193,21 @@ def _wrapped(data: Any) -> dict[str, Any]:
     }
 
 
-def _error(status: int, schemas: Mapping[str, Any]) -> dict[str, Any]:
+def _errors(statuses: Iterable[int]) -> dict[str, Any]:
     return {
-        "description": _REASONS[status],
-        "headers": _ANSWER_HEADERS,
-        "content": {_JSON: {"schema": schemas["ErrorEnvelope"]}},
+        str(status): {"$ref": f"#/components/responses/Error{status}"}
+        for status in sorted(statuses)
+    }
+
+
+def _error_responses(schema: Any) -> dict[str, Any]:
+    return {
+        f"Error{status}": {
+            "description": reason,
+            "headers": _ANSWER_HEADERS,
+            "content": {_JSON: {"schema": schema}},
+        }
+        for status, reason in _REASONS.items()
     }
 
 
@@ -247,7 +255,7 @@ def _add_public(paths: dict[str, dict[str, Any]], schemas: Mapping[str, Any]) ->
                     "description": "The keys.",
                     "content": {_JSON: {"schema": _wrapped(schemas["AnchorKeys"])}},
                 },
-                **{str(status): _error(status, schemas) for status in (500, 503, 504)},
+                **_errors((500, 503, 504)),
             },
         }
     }
@@ -285,7 +293,3 @@ def _add_public(paths: dict[str, dict[str, Any]], schemas: Mapping[str, Any]) ->
             },
         }
     }
-
-
-if __name__ == "__main__":
-    sys.stdout.buffer.write(document_bytes())

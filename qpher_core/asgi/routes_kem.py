@@ -7,7 +7,7 @@ import msgspec
 
 from qpher_core.asgi import models
 from qpher_core.asgi.endpoint import Ask, Endpoint, Handler, limited
-from qpher_core.asgi.names import wire
+from qpher_core.asgi.names import common
 
 __all__ = ["ENDPOINTS"]
 
@@ -26,7 +26,7 @@ def encrypt(ask: Ask) -> models.Encrypted:
         name=body.name,
         context=body.context,
     )
-    return models.Encrypted(done.ciphertext, done.key_version, wire(done.algorithm))
+    return models.Encrypted(ciphertext=done.ciphertext, **common(done))
 
 
 def decrypt(ask: Ask) -> models.Decrypted:
@@ -40,7 +40,7 @@ def decrypt(ask: Ask) -> models.Decrypted:
         context=body.context,
         accept_compromised=body.accept_compromised,
     )
-    return models.Decrypted(done.plaintext, done.key_version, wire(done.algorithm))
+    return models.Decrypted(plaintext=done.plaintext, **common(done))
 
 
 def encapsulate(ask: Ask) -> models.Encapsulated:
@@ -50,7 +50,7 @@ def encapsulate(ask: Ask) -> models.Encapsulated:
         body.key_version, body.algorithm or models.KEM, name=body.name
     )
     return models.Encapsulated(
-        done.kem_ciphertext, done.shared_secret, done.key_version, wire(done.algorithm)
+        kem_ciphertext=done.kem_ciphertext, shared_secret=done.shared_secret, **common(done)
     )
 
 
@@ -64,7 +64,7 @@ def decapsulate(ask: Ask) -> models.Decapsulated:
         name=body.name,
         accept_compromised=body.accept_compromised,
     )
-    return models.Decapsulated(done.shared_secret, done.key_version, wire(done.algorithm))
+    return models.Decapsulated(shared_secret=done.shared_secret, **common(done))
 
 
 def wrap(ask: Ask) -> models.Wrapped:
@@ -78,7 +78,7 @@ def wrap(ask: Ask) -> models.Wrapped:
         context=body.context,
     )
     return models.Wrapped(
-        done.wrapped_key, done.key_version, wire(done.algorithm), done.wrapping_method
+        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
     )
 
 
@@ -93,7 +93,60 @@ def unwrap(ask: Ask) -> models.Unwrapped:
         context=body.context,
         accept_compromised=body.accept_compromised,
     )
-    return models.Unwrapped(done.symmetric_key, done.key_version, wire(done.algorithm))
+    return models.Unwrapped(symmetric_key=done.symmetric_key, **common(done))
+
+
+def rewrap(ask: Ask) -> models.Wrapped:
+    """Wrap a wrapped key anew; the key itself is not released."""
+    body: models.Rewrap = ask.body
+    algorithm = body.algorithm or models.KEM
+    opened = ask.session.kem.unwrap(
+        body.wrapped_key,
+        body.key_version,
+        algorithm,
+        name=body.name,
+        context=body.context,
+        accept_compromised=body.accept_compromised,
+    )
+    done = ask.session.kem.wrap(
+        opened.symmetric_key,
+        body.new_key_version,
+        body.new_algorithm or algorithm,
+        name=body.name,
+        context=body.context,
+    )
+    return models.Wrapped(
+        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
+    )
+
+
+def wrap_file_key(ask: Ask) -> models.Wrapped:
+    """Wrap the key of a file."""
+    body: models.WrapFileKey = ask.body
+    done = ask.session.kem.wrap_file_key(
+        body.file_key,
+        body.key_version,
+        body.algorithm or models.KEM,
+        name=body.name,
+        context=body.context,
+    )
+    return models.Wrapped(
+        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
+    )
+
+
+def unwrap_file_key(ask: Ask) -> models.UnwrappedFileKey:
+    """Return the key of a file."""
+    body: models.UnwrapFileKey = ask.body
+    done = ask.session.kem.unwrap_file_key(
+        body.recipients,
+        body.key_version,
+        body.algorithm or models.KEM,
+        name=body.name,
+        context=body.context,
+        accept_compromised=body.accept_compromised,
+    )
+    return models.UnwrappedFileKey(file_key=done.symmetric_key, **common(done))
 
 
 def _endpoint(
@@ -102,7 +155,8 @@ def _endpoint(
     body: type[msgspec.Struct],
     answer: type[msgspec.Struct],
     summary: str,
-    action: str,
+    *actions: str,
+    sdk: bool = True,
 ) -> Endpoint:
     return Endpoint(
         method="POST",
@@ -112,8 +166,8 @@ def _endpoint(
         answer=answer,
         summary=summary,
         tag="KEM",
-        operations=(action,),
-        sdk=True,
+        operations=actions,
+        sdk=sdk,
         input_code=_INPUT,
     )
 
@@ -160,5 +214,33 @@ ENDPOINTS: Final = (
             path, unwrap, models.Unwrap, models.Unwrapped, "Unwrap a symmetric key", "kem.unwrap"
         )
         for path in ("/kem/key/unwrap", "/kem/unwrap")
+    ),
+    _endpoint(
+        "/kem/rewrap",
+        rewrap,
+        models.Rewrap,
+        models.Wrapped,
+        "Wrap a wrapped key anew",
+        "kem.unwrap",
+        "kem.wrap",
+        sdk=False,
+    ),
+    _endpoint(
+        "/kem/file-key/wrap",
+        wrap_file_key,
+        models.WrapFileKey,
+        models.Wrapped,
+        "Wrap the key of a file that the caller encrypts",
+        "kem.encrypt_file",
+        sdk=False,
+    ),
+    _endpoint(
+        "/kem/file-key/unwrap",
+        unwrap_file_key,
+        models.UnwrapFileKey,
+        models.UnwrappedFileKey,
+        "The key of a file, from the recipients in its header",
+        "kem.decrypt_file",
+        sdk=False,
     ),
 )

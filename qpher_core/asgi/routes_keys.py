@@ -6,8 +6,10 @@ from typing import Final
 
 from qpher_core.asgi import models
 from qpher_core.asgi.endpoint import Ask, Endpoint
-from qpher_core.asgi.names import key_info, wire
-from qpher_core.models import rfc3339
+from qpher_core.asgi.names import common, key_info, wire
+from qpher_core.errors import ValidationError
+from qpher_core.models import KeyVersion
+from qpher_core.public_keys import to_jwk, to_pem
 
 __all__ = ["ENDPOINTS"]
 
@@ -25,12 +27,10 @@ def rotate(ask: Ask) -> models.Rotated:
     body: models.Rotate = ask.body
     done = ask.session.keys.rotate(body.algorithm, name=body.name)
     return models.Rotated(
-        done.key_version,
-        wire(done.algorithm),
-        done.public_key,
-        done.old_key_version,
-        done.key.name,
-        rfc3339(done.key.created_at),
+        public_key=done.public_key,
+        old_key_version=done.old_key_version,
+        key=key_info(done.key),
+        **common(done),
     )
 
 
@@ -60,8 +60,45 @@ def get(ask: Ask) -> models.KeyInfo:
 def list_keys(ask: Ask) -> models.KeyList:
     """Return the key versions that match."""
     params: models.ListParams = ask.params
-    found = ask.session.keys.list(params.algorithm, name=params.name, state=params.status)
+    found = ask.session.keys.list(
+        params.algorithm,
+        name=params.name,
+        state=params.status,
+        after=_after(ask, params),
+        limit=params.limit,
+    )
     return models.KeyList([key_info(key) for key in found], len(found))
+
+
+def _after(ask: Ask, params: models.ListParams) -> KeyVersion | None:
+    """Return the last key version of the page before."""
+    name, algorithm, version = params.after_name, params.after_algorithm, params.after_version
+    if name is None and algorithm is None and version is None:
+        return None
+    if name is None or algorithm is None or version is None:
+        raise ValidationError(
+            "after_name, after_algorithm and after_version go together", parameter="after_name"
+        )
+    return ask.session.keys.get(algorithm, version, name=name)
+
+
+def import_key(ask: Ask) -> models.KeyInfo:
+    """Store a private key that exists elsewhere."""
+    body: models.Import = ask.body
+    return key_info(ask.session.keys.import_key(body.algorithm, body.seed, name=body.name))
+
+
+def public(ask: Ask) -> models.PublicKey:
+    """Return a public key in PEM and as a JWK."""
+    params: models.KeyParams = ask.params
+    key = ask.session.keys.get(params.algorithm, params.key_version, name=params.name)
+    return models.PublicKey(
+        key.version,
+        wire(key.algorithm),
+        key.name,
+        to_pem(key.algorithm, key.public_key),
+        models.Jwk(**to_jwk(key.algorithm, key.public_key)),
+    )
 
 
 _TRANSITIONS: Final = (
@@ -136,6 +173,28 @@ ENDPOINTS: Final = (
         tag=_TAG,
         operations=("keys.list",),
         sdk=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/kms/keys/import",
+        handler=import_key,
+        body=models.Import,
+        answer=models.KeyInfo,
+        summary="Store a private key that exists elsewhere, by its seed",
+        tag=_TAG,
+        operations=("keys.import",),
+        status=201,
+        changes=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/kms/keys/{key_version}/public",
+        handler=public,
+        params=models.KeyParams,
+        answer=models.PublicKey,
+        summary="A public key in PEM and as a JWK",
+        tag=_TAG,
+        operations=("keys.get",),
     ),
     Endpoint(
         method="GET",

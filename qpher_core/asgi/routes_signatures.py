@@ -1,15 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signing and verifying."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from qpher_core.asgi import models
 from qpher_core.asgi.endpoint import Ask, Endpoint, limited
-from qpher_core.asgi.names import wire
+from qpher_core.asgi.names import common
+from qpher_core.asgi.strict_json import Base64
+from qpher_core.errors import ValidationError
 
 __all__ = ["ENDPOINTS"]
 
+Bound = Mapping[str, str] | bytes | None
+
 _INPUT: Final = "ERR_SIG_001"
+
+
+class _Bound(Protocol):
+    context: dict[str, str] | None
+    context_string: Base64 | None
+
+
+def bound(body: _Bound) -> Bound:
+    """Return the context of a request: a mapping, or the context string itself."""
+    if body.context_string is None:
+        return body.context
+    if body.context is not None:
+        raise ValidationError("context_string goes without context", parameter="context_string")
+    return body.context_string
 
 
 def sign(ask: Ask) -> models.Signed:
@@ -20,10 +39,10 @@ def sign(ask: Ask) -> models.Signed:
         body.key_version,
         body.algorithm or models.SIGNATURE,
         name=body.name,
-        context=body.context,
+        context=bound(body),
         deterministic=body.deterministic,
     )
-    return models.Signed(done.signature, done.key_version, wire(done.algorithm))
+    return models.Signed(signature=done.signature, **common(done))
 
 
 def verify(ask: Ask) -> models.Verified:
@@ -35,10 +54,10 @@ def verify(ask: Ask) -> models.Verified:
         body.key_version,
         body.algorithm or models.SIGNATURE,
         name=body.name,
-        context=body.context,
+        context=bound(body),
         accept_compromised=body.accept_compromised,
     )
-    return models.Verified(done.valid, done.key_version, wire(done.algorithm))
+    return models.Verified(valid=done.valid, **common(done))
 
 
 def sign_hash(ask: Ask) -> models.SignedHash:
@@ -50,14 +69,13 @@ def sign_hash(ask: Ask) -> models.SignedHash:
         body.key_version,
         body.algorithm or models.SIGNATURE,
         name=body.name,
-        context=body.context,
+        context=bound(body),
     )
     return models.SignedHash(
-        done.signature,
-        done.key_version,
-        wire(done.algorithm),
-        done.hash_algorithm,
-        done.signature_type,
+        signature=done.signature,
+        hash_algorithm=done.hash_algorithm,
+        signature_type=done.signature_type,
+        **common(done),
     )
 
 
@@ -71,12 +89,10 @@ def verify_hash(ask: Ask) -> models.VerifiedHash:
         body.key_version,
         body.algorithm or models.SIGNATURE,
         name=body.name,
-        context=body.context,
+        context=bound(body),
         accept_compromised=body.accept_compromised,
     )
-    return models.VerifiedHash(
-        done.valid, done.key_version, wire(done.algorithm), done.hash_algorithm
-    )
+    return models.VerifiedHash(valid=done.valid, hash_algorithm=done.hash_algorithm, **common(done))
 
 
 ENDPOINTS: Final = tuple(

@@ -3,7 +3,15 @@
 
 from typing import Final
 
-from qpher_core.asgi import routes_kem, routes_keys, routes_signatures, routes_tenants
+from qpher_core.asgi import (
+    routes_admin,
+    routes_audit,
+    routes_batch,
+    routes_kem,
+    routes_keys,
+    routes_signatures,
+    routes_tenants,
+)
 from qpher_core.asgi.endpoint import Endpoint
 
 __all__ = ["BASE", "ENDPOINTS"]
@@ -14,5 +22,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *routes_signatures.ENDPOINTS,
     *routes_kem.ENDPOINTS,
     *routes_keys.ENDPOINTS,
+    *routes_batch.ENDPOINTS,
+    *routes_audit.ENDPOINTS,
     *routes_tenants.ENDPOINTS,
+    *routes_admin.ENDPOINTS,
 )

@@ -13,6 +13,7 @@ from attrs import frozen
 from qpher_core.algorithms import ALGORITHMS, Kind
 from qpher_core.calls import Call, Effect, KeyCall, KeySelector
 from qpher_core.errors import PermissionDenied
+from qpher_core.files import read_recipients
 from qpher_core.lifecycle import PROCESS, PROTECT, KeyState
 from qpher_core.models import ApiKey, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS, Operation, Recording
@@ -46,6 +47,7 @@ HOLDER_READS = {
     "tenants.list",
     "policies.get",
     "audit.export",
+    "audit.lines",
     "audit.verify",
     "audit.has",
 }
@@ -101,6 +103,7 @@ def world(kms: Qpher, acme: Session) -> World:
 #: Public method to a call of it and the row that it must go through.
 SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "keys.generate": ("keys.generate", lambda w: w.acme.keys.generate(KEM)),
+    "keys.import_key": ("keys.import", lambda w: w.acme.keys.import_key(KEM, bytes(range(64)))),
     "keys.rotate": ("keys.rotate", lambda w: w.acme.keys.rotate(KEM)),
     "keys.suspend": ("keys.suspend", lambda w: w.acme.keys.suspend(KEM, 1)),
     "keys.resume": ("keys.resume", lambda w: w.acme.keys.resume(KEM, 1, name="suspended")),
@@ -125,6 +128,11 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "kem.decrypt_file": (
         "kem.decrypt_file",
         lambda w: w.acme.kem.decrypt_file(io.BytesIO(w.file), io.BytesIO(), 1),
+    ),
+    "kem.wrap_file_key": ("kem.encrypt_file", lambda w: w.acme.kem.wrap_file_key(bytes(32))),
+    "kem.unwrap_file_key": (
+        "kem.decrypt_file",
+        lambda w: w.acme.kem.unwrap_file_key(read_recipients(io.BytesIO(w.file)), 1),
     ),
     "signatures.sign": (
         "signatures.sign",
