@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Databases on the server of the test run, and a server of its own for those that stop it."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,13 +43,15 @@ def superuser(database: str) -> Iterator[Prompt]:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def own() -> Iterator[Server]:
     """Start a server that a test may stop and start."""
     server()  # which says what a node's protector is
-    folder = tmp_path_factory.mktemp("own")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    made = Server(folder / "s")
-    made.create()
-    yield made
-    made.stop()
+    place = Path(tempfile.mkdtemp(prefix="qpher-pg-"))
+    place.chmod(0o755)  # pytest's own directories are closed to the server's user
+    made = Server(place / "server")
+    try:
+        made.create()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(place)

@@ -65,6 +65,7 @@ class Load:
     def _operate(self, session: qpher_core.Session, *, rotates: bool) -> None:
         try:
             if rotates:
+                time.sleep(0.01)  # or nobody would find a key that stays for a moment
                 receipt = session.keys.rotate(SIGNATURE).receipt
             else:
                 receipt = session.signatures.sign(b"m", algorithm=SIGNATURE).receipt

@@ -32,7 +32,10 @@ def test_eight_processes_migrate_one_database(empty: str) -> None:
     """All succeed, the schema is made once, and a node works on it."""
     url = server().url(empty, _OWNER)
     processes = [
-        subprocess.Popen([*MIGRATE, url], stdout=subprocess.PIPE, text=True) for _ in range(8)
+        subprocess.Popen(
+            [*MIGRATE, url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(8)
     ]
     answers = [process.communicate(timeout=120)[0] for process in processes]
     assert {process.returncode for process in processes} == {0}, answers
