@@ -3,9 +3,9 @@
 
 The difference between ``bare`` and ``memory`` is policy, state check and audit entry; between
 ``memory`` and ``sqlite`` it is reading the records and one durable commit; with ``postgresql``,
-whose server is on the same machine, the ways to it and back come in addition. The goals of the audit
-log are ratios within one group: 32 threads on SQLite beside bare signing by one thread, and
-batches of 64 beside a bare batch.
+whose server is on the same machine, it is the ways to it and back as well. The goals of the
+audit log are ratios within one group: 32 threads on SQLite beside bare signing by one thread,
+and batches of 64 beside a bare batch.
 """
 
 import itertools
