@@ -2,13 +2,16 @@
 """What the pipeline adds to a bare operation, on each backend.
 
 The difference between ``bare`` and ``memory`` is policy, state check and audit entry; between
-``memory`` and ``sqlite`` it is reading the records and one durable commit. The goals of the audit
-log are ratios within one group: 32 threads on SQLite beside bare signing by one thread, and
-batches of 64 beside a bare batch.
+``memory`` and ``sqlite`` it is reading the records and one durable commit; with ``postgresql``,
+whose server is on the same machine, it is the ways to it and back as well. The goals of the
+audit log are ratios within one group: 32 threads on SQLite beside bare signing by one thread,
+and batches of 64 beside a bare batch.
 """
 
 import itertools
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +23,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import qpher_core
 from qpher_core.discovery import open_primitives
 from qpher_core.protocols import SigningKey
+from tests import postgres
 
 SIGNATURE = "ML-DSA-65"
 MESSAGE = bytes(32)
@@ -30,11 +34,30 @@ MESSAGES = [number.to_bytes(32, "big") for number in range(CALLS)]
 BATCHES = [MESSAGES[first : first + 64] for first in range(0, CALLS, 64)]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[postgres.Server]:
+    """Start a server that waits for its disk."""
+    if postgres.MISSING is not None:
+        pytest.skip(postgres.MISSING)
+    place = Path(tempfile.mkdtemp(prefix="qpher-pg-"))
+    place.chmod(0o755)
+    server = postgres.Server(place / "server", settings={"fsync": "on", "full_page_writes": "on"})
+    try:
+        server.create()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(place)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[qpher_core.Session]:
     """Open a session with keys on each backend."""
-    url = "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/q.db"
-    with qpher_core.open(url) as kms:
+    urls = {"memory": "memory:", "sqlite": f"sqlite:///{tmp_path}/q.db"}
+    url = urls.get(request.param) or request.getfixturevalue("postgresql").fresh(
+        f"b_{tmp_path.name}".lower()[-60:]
+    )
+    with qpher_core.open(url, protector="memory:") as kms:
         kms.tenants.create("acme")
         opened = kms.session("acme", actor="bench")
         opened.keys.generate(SIGNATURE)

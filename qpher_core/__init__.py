@@ -38,11 +38,13 @@ from qpher_core.errors import (
     Unavailable,
     ValidationError,
 )
+from qpher_core.importing import wrap_private_key
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
     AuditEntry,
     AuditReport,
     Decision,
+    ImportParameters,
     KeyRef,
     KeyVersion,
     PolicyDocument,
@@ -80,6 +82,7 @@ __all__ = [
     "EntryFilter",
     "EntryPage",
     "ExportReport",
+    "ImportParameters",
     "IntegrityError",
     "KeyProtector",
     "KeyRef",
@@ -117,4 +120,5 @@ __all__ = [
     "open",
     "verify_export",
     "verify_proof",
+    "wrap_private_key",
 ]

@@ -37,6 +37,8 @@ class Algorithm:
         hybrid: whether a classical algorithm is composed in.
         hpke_kem_id: HPKE KEM identifier, for KEMs.
         oid: object identifier, where one is assigned.
+        expanded_bytes: length of the expanded private key of FIPS 203 or 204, which can be
+            imported instead of a seed.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Algorithm:
     hybrid: bool = False
     hpke_kem_id: int | None = None
     oid: str | None = None
+    expanded_bytes: int | None = None
 
     @property
     def aliases(self) -> frozenset[str]:
@@ -99,9 +102,10 @@ def _kem(
     final: bool = True,
     hybrid: bool = False,
     oid: str | None = None,
+    expanded: int | None = None,
 ) -> Algorithm:
     return Algorithm(
-        name, Kind.KEM, wire, ek, ct, seed, category, source, final, hybrid, kem_id, oid
+        name, Kind.KEM, wire, ek, ct, seed, category, source, final, hybrid, kem_id, oid, expanded
     )
 
 
@@ -117,9 +121,22 @@ def _sig(
     *,
     final: bool = True,
     hybrid: bool = False,
+    expanded: int | None = None,
 ) -> Algorithm:
     return Algorithm(
-        name, Kind.SIGNATURE, wire, pk, sig, seed, category, source, final, hybrid, None, oid
+        name,
+        Kind.SIGNATURE,
+        wire,
+        pk,
+        sig,
+        seed,
+        category,
+        source,
+        final,
+        hybrid,
+        None,
+        oid,
+        expanded,
     )
 
 
@@ -127,9 +144,9 @@ def _sig(
 # ML-DSA's followed by a DER Ecdsa-Sig-Value, at most 72 bytes for P-256 and 104 for P-384; its
 # seed is ML-DSA's 32 bytes followed by a DER ECPrivateKey (RFC 5915), 51 and 64 bytes.
 _ROWS: Final = (
-    _kem("ML-KEM-512", "ML-KEM-512", 800, 768, 1, 0x0040, oid=f"{_NIST_KEM}.1"),
-    _kem("ML-KEM-768", "Kyber768", 1184, 1088, 3, 0x0041, oid=f"{_NIST_KEM}.2"),
-    _kem("ML-KEM-1024", "ML-KEM-1024", 1568, 1568, 5, 0x0042, oid=f"{_NIST_KEM}.3"),
+    _kem("ML-KEM-512", "ML-KEM-512", 800, 768, 1, 0x0040, oid=f"{_NIST_KEM}.1", expanded=1632),
+    _kem("ML-KEM-768", "Kyber768", 1184, 1088, 3, 0x0041, oid=f"{_NIST_KEM}.2", expanded=2400),
+    _kem("ML-KEM-1024", "ML-KEM-1024", 1568, 1568, 5, 0x0042, oid=f"{_NIST_KEM}.3", expanded=3168),
     _kem(
         "X-Wing",
         "X-Wing",
@@ -143,9 +160,9 @@ _ROWS: Final = (
         hybrid=True,
         oid="1.3.6.1.4.1.62253.25722",
     ),
-    _sig("ML-DSA-44", "ML-DSA-44", 1312, 2420, 32, 2, _FIPS204, f"{_NIST_SIG}.17"),
-    _sig("ML-DSA-65", "Dilithium3", 1952, 3309, 32, 3, _FIPS204, f"{_NIST_SIG}.18"),
-    _sig("ML-DSA-87", "ML-DSA-87", 2592, 4627, 32, 5, _FIPS204, f"{_NIST_SIG}.19"),
+    _sig("ML-DSA-44", "ML-DSA-44", 1312, 2420, 32, 2, _FIPS204, f"{_NIST_SIG}.17", expanded=2560),
+    _sig("ML-DSA-65", "Dilithium3", 1952, 3309, 32, 3, _FIPS204, f"{_NIST_SIG}.18", expanded=4032),
+    _sig("ML-DSA-87", "ML-DSA-87", 2592, 4627, 32, 5, _FIPS204, f"{_NIST_SIG}.19", expanded=4896),
     _sig(
         "MLDSA65-ECDSA-P256",
         "Composite-ML-DSA",

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A key store over plain records: seeds are sealed at rest and opened into provider objects."""
 
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, Protocol, overload
 
 from attrs import evolve
 
 from qpher_core._cache import BoundedCache
-from qpher_core.algorithms import find
+from qpher_core.algorithms import ALGORITHMS, find
 from qpher_core.calls import KeyChanged
 from qpher_core.discovery import providers_of
 from qpher_core.errors import (
@@ -21,7 +22,7 @@ from qpher_core.errors import (
 )
 from qpher_core.keks import Keks
 from qpher_core.lifecycle import KeyState, check_transition
-from qpher_core.models import KeyRecord, KeyRef, KeyVersion
+from qpher_core.models import ImportParameters, KeyRecord, KeyRef, KeyVersion
 from qpher_core.protocols import (
     DecapsulationKey,
     EncapsulationKey,
@@ -40,13 +41,22 @@ from qpher_core.sealing import Sealer, Seed
 
 __all__ = ["SealedKeyStore"]
 
-T = TypeVar("T")
-
 _OPENED_KEYS: Final = 256
+_PROBE: Final = b"qpher-core pairwise consistency"
 
 # Opened keys are cached under all of their record that its seal covers: whatever changes it, in
 # this process or another, with or without right, makes the next operation miss the cache.
 _Slot = tuple[KeyRef, int, KeyState, bytes, datetime | None]
+
+
+class Importing(Protocol):
+    """What unwraps private keys (``qpher_core.importing``)."""
+
+    def parameters(self, tenant_id: uuid.UUID) -> ImportParameters:
+        """Return what a tenant wraps private keys with."""
+
+    def unwrap(self, tenant_id: uuid.UUID, name: str, algorithm: str, wrapped: bytes) -> bytes:
+        """Return a private key, or raise ``DecryptionFailed``."""
 
 
 class SealedKeyStore:
@@ -58,6 +68,7 @@ class SealedKeyStore:
         keks: tells which KEK seals.
         primitives: what computes with opened keys.
         service: whether these are the keys of the service itself.
+        importer: unwraps private keys that callers bring.
     """
 
     def __init__(
@@ -68,6 +79,7 @@ class SealedKeyStore:
         primitives: Primitives,
         *,
         service: bool = False,
+        importer: Importing | None = None,
     ) -> None:
         self._records: KeyRecords = store.service_keys if service else store.keys
         self._writer: Callable[[StoreWriter], KeyRecordsWriter] = attrgetter(
@@ -76,6 +88,7 @@ class SealedKeyStore:
         self._sealer = sealer
         self._keks = keks
         self._primitives = primitives
+        self._importer = importer
         self._decapsulation: BoundedCache[_Slot, DecapsulationKey] = BoundedCache(_OPENED_KEYS)
         self._signing: BoundedCache[_Slot, SigningKey] = BoundedCache(_OPENED_KEYS)
         self._encapsulation: BoundedCache[_Slot, EncapsulationKey] = BoundedCache(_OPENED_KEYS)
@@ -109,18 +122,15 @@ class SealedKeyStore:
 
     def open_decapsulation(self, key: KeyVersion) -> DecapsulationKey:
         """Open a KEM key for use."""
-        scheme = self._kem(key.algorithm)
-
+        expand = _opener(self._kem(key.algorithm), key.algorithm)
         return self._decapsulation.get(
-            _slot(key), lambda: self._sealer.open(self._record(key), scheme.open_seed)
+            _slot(key), lambda: self._sealer.open(self._record(key), expand)
         )
 
     def open_signing(self, key: KeyVersion) -> SigningKey:
         """Open a signature key for use."""
-        scheme = self._signature(key.algorithm)
-        return self._signing.get(
-            _slot(key), lambda: self._sealer.open(self._record(key), scheme.open_seed)
-        )
+        expand = _opener(self._signature(key.algorithm), key.algorithm)
+        return self._signing.get(_slot(key), lambda: self._sealer.open(self._record(key), expand))
 
     def open_encapsulation(self, key: KeyVersion) -> EncapsulationKey:
         """Open the public side of a KEM key, once its record authenticates."""
@@ -142,24 +152,33 @@ class SealedKeyStore:
 
         return self._verification.get(_slot(key), make)
 
-    def prepare(
-        self, tenant_id: uuid.UUID, algorithm: str, seed: bytes | None = None
-    ) -> PreparedKey:
-        """Generate a private key, or take one that exists; nothing is stored yet."""
+    def prepare(self, tenant_id: uuid.UUID, algorithm: str) -> PreparedKey:
+        """Generate a private key; nothing is stored yet."""
         self._sealer.warm(tenant_id, self._keks.ready())
         if algorithm in self._primitives.kems:
-            kem = self._kem(algorithm)
-            seed = kem.generate_seed() if seed is None else seed
-            decapsulation = _opened(kem.open_seed, seed)
-            public_key = decapsulation.encapsulation_key
-            decapsulation.close()
+            seed = self._kem(algorithm).generate_seed()
         else:
-            scheme = self._signature(algorithm)
-            seed = scheme.generate_seed() if seed is None else seed
-            signing = _opened(scheme.open_seed, seed)
-            public_key = signing.public_key
-            signing.close()
-        return Seed(seed, algorithm, public_key)
+            seed = self._signature(algorithm).generate_seed()
+        return Seed(seed, algorithm, self._public_key(algorithm, seed, check=False))
+
+    def import_parameters(self, tenant_id: uuid.UUID) -> ImportParameters:
+        """Return what a tenant wraps its private keys with."""
+        return self._importing().parameters(tenant_id)
+
+    def prepare_import(
+        self, tenant_id: uuid.UUID, name: str, algorithm: str, wrapped: bytes
+    ) -> PreparedKey:
+        """Unwrap and check a private key; nothing is stored yet."""
+        self._sealer.warm(tenant_id, self._keks.ready())
+        private = self._importing().unwrap(tenant_id, name, algorithm, wrapped)
+        public_key: bytes | None = None
+        with contextlib.suppress(ValueError):  # its text could tell something of the key
+            public_key = self._public_key(algorithm, private, check=True)
+        if public_key is None:
+            raise ValidationError(
+                f"wrapped must hold a valid private key of {algorithm}", parameter="wrapped"
+            )
+        return Seed(private, algorithm, public_key)
 
     def add(
         self,
@@ -169,6 +188,7 @@ class SealedKeyStore:
         key: PreparedKey,
         *,
         now: datetime,
+        reason: str = "",
     ) -> KeyVersion:
         """Store a prepared key as the next version, active."""
         if not isinstance(key, Seed):
@@ -176,7 +196,7 @@ class SealedKeyStore:
         records = self._writer(writer)
         version = records.next_version(tenant_id, name, key.algorithm)
         ref = KeyRef(tenant_id, name, key.algorithm, version)
-        added = KeyVersion(ref, KeyState.ACTIVE, key.public_key, now, now, "", 1)
+        added = KeyVersion(ref, KeyState.ACTIVE, key.public_key, now, now, reason, 1)
         records.insert(self._sealer.seal(added, key, self._keks.sealing(writer)))
         return added
 
@@ -233,6 +253,39 @@ class SealedKeyStore:
         self._verification.clear()
         self._sealer.close()
 
+    def _public_key(self, algorithm: str, private: bytes, *, check: bool) -> bytes:
+        """Return the public key of a private one.
+
+        With ``check`` both are used, one against the other (FIPS 140-3 calls it pairwise
+        consistency). Raises ``ValueError`` if the private key is none, or they do not match.
+        """
+        if algorithm in self._primitives.kems:
+            kem = self._kem(algorithm)
+            decapsulation = _opener(kem, algorithm)(private)
+            try:
+                public_key = decapsulation.encapsulation_key
+                if check:
+                    ciphertext, secret = kem.open_encapsulation_key(public_key).encapsulate()
+                    _require(decapsulation.decapsulate(ciphertext) == secret)
+            finally:
+                decapsulation.close()
+            return public_key
+        scheme = self._signature(algorithm)
+        signing = _opener(scheme, algorithm)(private)
+        try:
+            public_key = signing.public_key
+            if check:
+                signature = signing.sign(_PROBE)
+                _require(scheme.open_public_key(public_key).verify(_PROBE, signature))
+        finally:
+            signing.close()
+        return public_key
+
+    def _importing(self) -> Importing:
+        if self._importer is None:
+            raise StateConflict("the service's own keys are not imported")
+        return self._importer
+
     def _changed(self, writer: StoreWriter, record: KeyRecord, key: KeyVersion) -> KeyRecord:
         """Return the record of a key after a change; the seed of a destroyed one is gone."""
         if key.state is KeyState.DESTROYED:
@@ -272,13 +325,34 @@ class SealedKeyStore:
         )
 
 
-def _opened(open_seed: Callable[[bytes], T], seed: bytes) -> T:
-    try:
-        return open_seed(seed)
-    except ValueError:
-        raise ValidationError(
-            "seed does not have the length or form of the algorithm's seeds", parameter="seed"
-        ) from None
+_Open = Callable[[bytes], DecapsulationKey | SigningKey]
+
+
+@overload
+def _opener(scheme: KemScheme, algorithm: str) -> Callable[[bytes], DecapsulationKey]: ...
+@overload
+def _opener(scheme: SignatureScheme, algorithm: str) -> Callable[[bytes], SigningKey]: ...
+def _opener(scheme: KemScheme | SignatureScheme, algorithm: str) -> _Open:
+    """Return what opens a private key: a seed, or an expanded one, which is much longer."""
+    expanded_bytes = ALGORITHMS[algorithm].expanded_bytes
+
+    def expand(private: bytes) -> DecapsulationKey | SigningKey:
+        if len(private) != expanded_bytes:
+            return scheme.open_seed(private)
+        open_expanded: _Open | None = getattr(scheme, "open_expanded", None)
+        if open_expanded is None:
+            raise AlgorithmUnavailable(
+                f"this provider opens {algorithm} keys from seeds only, and this one was imported "
+                "in expanded form; open with primitives='native'"
+            )
+        return open_expanded(private)
+
+    return expand
+
+
+def _require(consistent: bool) -> None:  # noqa: FBT001 - an assertion that stays
+    if not consistent:
+        raise ValueError("the public key does not belong to the private key")
 
 
 def _slot(key: KeyVersion) -> _Slot:

@@ -19,7 +19,7 @@ from qpher_core.errors import DecryptionFailed
 from qpher_core.models import KeyRef, canonical_json
 from qpher_core.protocols import DecapsulationKey, EncapsulationKey
 
-__all__ = ["HEADER_BYTES", "Binding", "Kind", "decrypt", "encrypt"]
+__all__ = ["HEADER_BYTES", "Binding", "Kind", "decrypt", "encrypt", "version_of"]
 
 _MAGIC: Final = b"QPH\x01"
 _HEADER: Final = struct.Struct(">4sBHI")
@@ -35,12 +35,14 @@ class Kind(enum.IntEnum):
     MESSAGE = 1
     WRAPPED_KEY = 2
     FILE_KEY = 3
+    IMPORTED_KEY = 4
 
 
 _INFO_NAMES: Final = {
     Kind.MESSAGE: "qpher-message/1",
     Kind.WRAPPED_KEY: "qpher-wrapped-key/1",
     Kind.FILE_KEY: "qpher-file-key/1",
+    Kind.IMPORTED_KEY: "qpher-imported-key/1",
 }
 
 
@@ -102,6 +104,14 @@ def decrypt(key: DecapsulationKey, binding: Binding, data: bytes) -> bytes:
         raise DecryptionFailed
     shared_secret = key.decapsulate(data[HEADER_BYTES:enc_end])
     return hpke.open_sealed(binding.kem_id, shared_secret, binding.info, data[enc_end:])
+
+
+def version_of(data: bytes) -> int | None:
+    """Return the key version that the header of a ciphertext names, or None if it has none."""
+    if len(data) < HEADER_BYTES:
+        return None
+    magic, _, _, version = _HEADER.unpack_from(data)
+    return int(version) if magic == _MAGIC else None
 
 
 def _randomness(binding: Binding, salt: bytes, plaintext: bytes) -> bytes:

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Value types. All are immutable; those that carry a secret hide it and refuse to be pickled."""
 
+import base64
 import enum
 import json
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Self
 
 from attrs import define, field, frozen
 
+from qpher_core.errors import ValidationError
 from qpher_core.lifecycle import KeyState
+from qpher_core.public_keys import to_jwk, to_pem, to_spki
 
 __all__ = [
     "ApiKey",
@@ -24,6 +27,7 @@ __all__ = [
     "EncryptResult",
     "FileResult",
     "IdempotencyRecord",
+    "ImportParameters",
     "Intent",
     "KeyRecord",
     "KeyRef",
@@ -47,6 +51,7 @@ __all__ = [
     "rfc3339",
 ]
 
+_IMPORT_FORMAT: Final = "qpher-import-parameters/1"
 _SORTING: Final = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
 )
@@ -182,6 +187,70 @@ class KeyVersion:
     def status(self) -> str:
         """As :attr:`state`, as text; the name that the Qpher SDK uses."""
         return str(self.state)
+
+    def to_spki(self) -> bytes:
+        """Return the public key as DER SubjectPublicKeyInfo (RFC 9881, RFC 9935)."""
+        return to_spki(self.algorithm, self.public_key)
+
+    def to_pem(self) -> str:
+        """Return the public key as PEM text."""
+        return to_pem(self.algorithm, self.public_key)
+
+    def to_jwk(self) -> dict[str, str]:
+        """Return the public key as JSON Web Key (RFC 9964); ``ValidationError`` but for ML-DSA."""
+        return to_jwk(self.algorithm, self.public_key)
+
+
+@frozen
+class ImportParameters:
+    """What a caller needs to wrap a private key for a tenant: ``qpher_core.wrap_private_key``.
+
+    Attributes:
+        tenant_id: the tenant that the key is for.
+        algorithm: KEM of the import key.
+        key_version: its version.
+        encapsulation_key: its public part. Check where it comes from: who can exchange it reads
+            the private keys that are wrapped to it.
+    """
+
+    tenant_id: uuid.UUID
+    algorithm: str
+    key_version: int
+    encapsulation_key: bytes = field(repr=lambda b: f"<{len(b)} bytes>")
+
+    def to_json(self) -> str:
+        """Return them as text, for a machine without a connection."""
+        return canonical_json(
+            {
+                "format": _IMPORT_FORMAT,
+                "tenant": str(self.tenant_id),
+                "algorithm": self.algorithm,
+                "key_version": self.key_version,
+                "encapsulation_key": base64.b64encode(self.encapsulation_key).decode(),
+            }
+        ).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the parameters of a text.
+
+        Raises:
+            ValidationError: it holds something else.
+        """
+        try:
+            document = json.loads(text)
+            parameters = cls(
+                uuid.UUID(document["tenant"]),
+                str(document["algorithm"]),
+                int(document["key_version"]),
+                base64.b64decode(document["encapsulation_key"], validate=True),
+            )
+            expected = parameters.to_json()
+        except (ValueError, KeyError, TypeError):
+            expected = None
+        if expected is None or json.loads(expected) != document:
+            raise ValidationError("text must be import parameters", parameter="text")
+        return parameters
 
 
 @frozen

@@ -108,6 +108,7 @@ def _own(action: str, content: str) -> Operation:
 _ROWS: Final = (
     Operation("keys.generate", "keys", frozenset(), content="public key"),
     Operation("keys.import", "keys", frozenset(), content="public key"),
+    _read("keys.import_parameters", "keys"),
     Operation("keys.rotate", "keys", frozenset({"rotation"}), states=PROTECT, content="public key"),
     _transition("suspend", KeyState.SUSPENDED),
     _transition("resume", KeyState.ACTIVE),
@@ -147,6 +148,7 @@ _ROWS: Final = (
     _read("usage.read", "usage"),
     _admin("protector.use", "id of the KEK"),
     _admin("protector.rewrap", "report: KEK, number of records, KEKs no longer needed"),
+    _admin("imports.rotate", "encapsulation key"),
     _admin("anchors.rotate", "rotation statement; of a first key, the public key"),
 )
 

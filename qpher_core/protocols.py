@@ -21,6 +21,7 @@ from qpher_core.models import (
     AuditReport,
     Decision,
     IdempotencyRecord,
+    ImportParameters,
     Intent,
     KeyRecord,
     KeyRef,
@@ -497,15 +498,26 @@ class KeyStore(Protocol):
     def open_verification(self, key: KeyVersion) -> "VerificationKey":
         """Open the public side of a signature key."""
 
-    def prepare(
-        self, tenant_id: uuid.UUID, algorithm: str, seed: bytes | None = None
-    ) -> PreparedKey:
-        """Generate a private key that :meth:`add` can store for this tenant, or take ``seed``.
+    def prepare(self, tenant_id: uuid.UUID, algorithm: str) -> PreparedKey:
+        """Generate a private key that :meth:`add` can store for this tenant.
 
         Raises:
-            ValidationError: the seed has the wrong length or form.
             AlgorithmUnavailable: the primitives provider lacks the algorithm.
             ProtectorUnavailable: it could not be sealed.
+        """
+
+    def import_parameters(self, tenant_id: uuid.UUID) -> ImportParameters:
+        """Return what a tenant wraps its private keys with."""
+
+    def prepare_import(
+        self, tenant_id: uuid.UUID, name: str, algorithm: str, wrapped: bytes
+    ) -> PreparedKey:
+        """Unwrap and check a private key that :meth:`add` can store under this name.
+
+        Raises:
+            DecryptionFailed: it was not wrapped for this tenant, name and algorithm.
+            ValidationError: it is no valid private key (FIPS 203 section 7.3, FIPS 204).
+            AlgorithmUnavailable, ProtectorUnavailable: as :meth:`prepare`.
         """
 
     def add(
@@ -516,6 +528,7 @@ class KeyStore(Protocol):
         key: PreparedKey,
         *,
         now: datetime,
+        reason: str = "",
     ) -> KeyVersion:
         """Store a prepared key as the next version, active since ``now``."""
 
@@ -654,7 +667,11 @@ class SigningKey(Protocol):
 
 
 class KemScheme(Protocol):
-    """One KEM of one provider."""
+    """One KEM of one provider.
+
+    One that also has ``open_expanded(data)``, as :meth:`open_seed` for the decapsulation key of
+    FIPS 203 with the checks of its section 7.3, can be given imported keys in that form.
+    """
 
     def generate_seed(self) -> bytes:
         """Return a fresh private seed."""
@@ -667,7 +684,11 @@ class KemScheme(Protocol):
 
 
 class SignatureScheme(Protocol):
-    """One signature algorithm of one provider."""
+    """One signature algorithm of one provider.
+
+    One that also has ``open_expanded(data)``, as :meth:`open_seed` for the private key of
+    FIPS 204, can be given imported keys in that form.
+    """
 
     def generate_seed(self) -> bytes:
         """Return a fresh private seed."""

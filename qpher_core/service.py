@@ -16,15 +16,17 @@ from qpher_core.audit.anchor_keys import SERVICE, AnchorKeys
 from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
 from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.log import StoredAuditLog
-from qpher_core.calls import Effect
+from qpher_core.calls import Change, Effect
 from qpher_core.discovery import open_policy, open_primitives, open_store
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
 from qpher_core.idempotency import Idempotency
+from qpher_core.importing import Importer
 from qpher_core.keks import Keks
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import (
     AuditReport,
+    KeyVersion,
     PolicyDocument,
     PolicyRequest,
     Receipt,
@@ -33,7 +35,7 @@ from qpher_core.models import (
     TenantStatus,
     canonical_json,
 )
-from qpher_core.operations import OPERATIONS
+from qpher_core.operations import OPERATIONS, Operation
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.all_of import close_engine
 from qpher_core.policy.chain import DEFAULT_RULES
@@ -49,6 +51,7 @@ from qpher_core.protocols import (
 )
 from qpher_core.sealing import Sealer
 from qpher_core.service_anchors import Anchors
+from qpher_core.service_imports import Imports
 from qpher_core.service_policies import Policies
 from qpher_core.service_protector import Protector
 from qpher_core.session import Session
@@ -212,6 +215,7 @@ class Qpher:
         audit: verifying the logs.
         anchors: signed states of the logs.
         protector: the key encryption keys.
+        imports: the keys that private keys are wrapped to when callers bring their own.
     """
 
     def __init__(
@@ -230,9 +234,10 @@ class Qpher:
         self._policy = policy
         sealer = Sealer(protector)
         keks = Keks(store, sealer, first=lambda: protector.kek_id, clock=_now)
-        self._keys = SealedKeyStore(store, sealer, keks, primitives)
-        self._audit = StoredAuditLog(store.audit, _now)
         self._service_keys = SealedKeyStore(store, sealer, keks, primitives, service=True)
+        importer = Importer(self._service_keys, self._administer, clock=_now)
+        self._keys = SealedKeyStore(store, sealer, keks, primitives, importer=importer)
+        self._audit = StoredAuditLog(store.audit, _now)
         settings = anchors or AnchorSettings()
         self._pipeline = Pipeline(
             store,
@@ -249,10 +254,16 @@ class Qpher:
         self.policies = Policies(store, self._pipeline, policy, self.tenants, _now)
         self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
         self.anchors = Anchors(store, self._anchorer)
+        self.imports = Imports(importer)
         self.protector = Protector(store, self._pipeline, protector, sealer, keks)
         self._thread = AnchorThread(store, self._anchorer, settings)
         self._audit.appended = self._thread.appended
         self._thread.start()
+
+    def _administer(
+        self, operation: Operation, tenant_id: uuid.UUID, actor: str, change: Change[KeyVersion]
+    ) -> KeyVersion:
+        return self._pipeline.administer(operation, tenant_id, actor, change)
 
     def _make_anchorer(self, settings: AnchorSettings) -> Anchorer:
         keys = AnchorKeys(

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """``session.keys``: generating key versions and moving them through their states."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from attrs import frozen
 
 from qpher_core.algorithms import Algorithm, find
 from qpher_core.calls import Call, Change, Effect, KeyCall, KeyChanged, KeySelector
-from qpher_core.errors import ValidationError
+from qpher_core.errors import StateConflict, ValidationError
 from qpher_core.lifecycle import KeyState, restored
-from qpher_core.models import KeyVersion, RequestContext, RotateResult
+from qpher_core.models import ImportParameters, KeyVersion, RequestContext, RotateResult
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
@@ -36,19 +36,45 @@ class Keys:
 
     def generate(self, algorithm: str, *, name: str = "default") -> KeyVersion:
         """Generate a key version and make it active; one that was active is retired."""
-        return self._make("keys.generate", _selector(name, algorithm), None)
+        selector = _selector(name, algorithm)
+        tenant_id, row = self._context.tenant_id, selector.algorithm
+        return self._make(
+            "generate", selector, lambda: self._keys.prepare(tenant_id, row.name), reason=""
+        )
 
-    def import_key(self, algorithm: str, seed: bytes, *, name: str = "default") -> KeyVersion:
-        """Store a private key that exists elsewhere and make it active, as :meth:`generate` does.
+    def import_parameters(self) -> ImportParameters:
+        """Return what a private key of one's own is wrapped with.
 
-        Args:
-            algorithm: its algorithm.
-            seed: its private seed (docs/formats.md, Seeds); 64 bytes for ML-KEM, 32 for ML-DSA.
-            name: key name.
+        ``qpher_core.wrap_private_key`` does that, also on a machine without a connection.
+        """
+        call = Call(
+            operation=OPERATIONS["keys.import_parameters"],
+            execute=lambda: Effect(self._keys.import_parameters(self._context.tenant_id)),
+        )
+        return self._pipeline.read(self._context, call)
+
+    def import_key(self, algorithm: str, wrapped: bytes, *, name: str = "default") -> KeyVersion:
+        """Store a private key that the caller brings, as :meth:`generate` stores a fresh one.
+
+        It opens only for the tenant, name and algorithm that it was wrapped for, and is checked:
+        its form (FIPS 203 section 7.3, FIPS 204), and that both its halves belong together.
+
+        Raises:
+            DecryptionFailed: it was wrapped for something else, or to a key that is gone.
+            ValidationError: it is no valid private key of the algorithm.
+            StateConflict: it is there already, as a version of this key.
         """
         selector = _selector(name, algorithm)
-        data = check_bytes(seed, "seed")
-        return self._make("keys.import", selector, data)
+        tenant_id, row = self._context.tenant_id, selector.algorithm
+        data = check_bytes(wrapped, "wrapped")
+
+        def prepare() -> PreparedKey:
+            prepared = self._keys.prepare_import(tenant_id, selector.name, row.name, data)
+            for key in self._keys.find(tenant_id, name=selector.name, algorithm=row.name):
+                _check_new(prepared, key)
+            return prepared
+
+        return self._make("import", selector, prepare, reason="imported", size=len(data))
 
     def rotate(self, algorithm: str, *, name: str = "default") -> RotateResult:
         """Replace the active key version by a new one; the old one is retired."""
@@ -168,39 +194,55 @@ class Keys:
 
     # --- how -----------------------------------------------------------------------------------
 
-    def _make(self, action: str, selector: KeySelector, seed: bytes | None) -> KeyVersion:
-        """Store a new key version, of a fresh seed where none is given, and make it active."""
+    def _make(
+        self,
+        action: str,
+        selector: KeySelector,
+        prepare: Callable[[], PreparedKey],
+        *,
+        reason: str,
+        size: int = 0,
+    ) -> KeyVersion:
+        """Add a key version; where one is active this is a rotation, and needs what one needs."""
         address = (self._context.tenant_id, selector.name, selector.algorithm.name)
         rotates = False
 
         def features() -> frozenset[str]:
-            # Where one is active this is a rotation, and needs what a rotation needs.
             nonlocal rotates
             rotates = self._keys.active(*address) is not None
             return frozenset({"rotation"}) if rotates else frozenset()
 
         def execute() -> Change[KeyVersion]:
-            prepared = self._keys.prepare(self._context.tenant_id, selector.algorithm.name, seed)
+            prepared = prepare()
 
             def change(writer: StoreWriter) -> Effect[KeyVersion]:
                 active = writer.keys.active(*address)
                 if active is not None and not rotates:
                     raise KeyChanged
+                if active is not None:
+                    _check_new(prepared, active.key)
                 old = active.key if active else None
-                return self._succeed(writer, selector.name, prepared, old)
+                return self._succeed(writer, selector.name, prepared, old, reason)
 
             return change
 
         call = Call(
-            operation=OPERATIONS[action],
+            operation=OPERATIONS[f"keys.{action}"],
             selector=selector,
             features=features,
+            payload_bytes=size,
+            reason=reason,
             execute=execute,
         )
         return self._pipeline.run(self._context, call).value
 
     def _succeed(
-        self, writer: StoreWriter, name: str, prepared: PreparedKey, old: KeyVersion | None
+        self,
+        writer: StoreWriter,
+        name: str,
+        prepared: PreparedKey,
+        old: KeyVersion | None,
+        reason: str = "",
     ) -> Effect[KeyVersion]:
         """Retire the old version, if there is one, and add the prepared one."""
         now = datetime.now(UTC)
@@ -208,7 +250,9 @@ class Keys:
             self._keys.transition(
                 writer, old, KeyState.RETIRED, now=now, reason="replaced by a new version"
             )
-        new = self._keys.add(writer, self._context.tenant_id, name, prepared, now=now)
+        new = self._keys.add(
+            writer, self._context.tenant_id, name, prepared, now=now, reason=reason
+        )
         return Effect(new, new.public_key, new)
 
     def _move(
@@ -243,6 +287,12 @@ class Keys:
     def _read(self, selector: KeySelector) -> KeyVersion:
         call = KeyCall(operation=OPERATIONS["keys.get"], selector=selector, execute=Effect)
         return self._pipeline.read(self._context, call)
+
+
+def _check_new(prepared: PreparedKey, key: KeyVersion) -> None:
+    """Refuse a key that is there already: its versions would not stand for anything."""
+    if prepared.public_key == key.public_key:
+        raise StateConflict(f"this private key is there already, as {key.ref}")
 
 
 def _selector(name: str, algorithm: str, version: int | None = None) -> KeySelector:

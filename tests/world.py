@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from qpher_core.importing import wrap_private_key
 from qpher_core.models import AuditEntry, KeyRecord, PolicyDocument, Receipt, Tenant
 from qpher_core.operations import OPERATIONS, Recording
 from qpher_core.service import Qpher
@@ -43,6 +44,7 @@ class Goods:
     signature: bytes
     hash_signature: bytes
     receipt: Receipt
+    brought: bytes  # a private key that is wrapped for a key of this name
 
     def named(self, prefix: str) -> "Goods":
         """Return the same goods under other key names."""
@@ -74,6 +76,9 @@ def make_goods(session: Session, prefix: str = "k-") -> Goods:
             bytes(32), "SHA-256", algorithm=SIGNATURE, name=main
         ).signature,
         signed.receipt,
+        wrap_private_key(
+            session.keys.import_parameters(), bytes(64), algorithm=KEM, name=prefix + "brought"
+        ),
     )
 
 
@@ -117,7 +122,8 @@ CALLS: Final[Mapping[str, Callable[[Session, Goods], object]]] = MappingProxyTyp
             bytes(32), "SHA-256", g.hash_signature, 1, SIGNATURE, name=g.prefix + "main"
         ),
         "keys.generate": lambda s, g: s.keys.generate(KEM, name=g.prefix + "new"),
-        "keys.import": lambda s, g: s.keys.import_key(KEM, bytes(64), name=g.prefix + "brought"),
+        "keys.import": lambda s, g: s.keys.import_key(KEM, g.brought, name=g.prefix + "brought"),
+        "keys.import_parameters": lambda s, _: s.keys.import_parameters(),
         "keys.rotate": lambda s, g: s.keys.rotate(KEM, name=g.prefix + "turn"),
         "keys.suspend": _transition("suspend", "suspend"),
         "keys.resume": _transition("resume", "suspended"),

@@ -235,10 +235,10 @@ class Rotate(Model):
 
 
 class Import(Model):
-    """Store a private key that exists elsewhere, by its seed (docs/formats.md)."""
+    """Store a private key that was wrapped to the import key (docs/formats.md)."""
 
     algorithm: AlgorithmName
-    seed: Base64
+    wrapped: Base64
     name: Name = "default"
 
 
@@ -314,6 +314,15 @@ class Jwk(msgspec.Struct):
     kid: str
 
 
+class ImportKey(msgspec.Struct):
+    """The import key that private keys are wrapped to, and the tenant that they are bound to."""
+
+    tenant_id: str
+    algorithm: str
+    key_version: int
+    encapsulation_key: bytes
+
+
 class PublicKey(msgspec.Struct):
     """A public key as others read it."""
 
@@ -321,7 +330,7 @@ class PublicKey(msgspec.Struct):
     algorithm: str
     name: str
     pem: str
-    jwk: Jwk
+    jwk: Jwk | None
 
 
 class WrapFileKey(Model):

@@ -9,7 +9,7 @@ from qpher_core.asgi.endpoint import Ask, Endpoint
 from qpher_core.asgi.names import common, key_info, wire
 from qpher_core.errors import ValidationError
 from qpher_core.models import KeyVersion
-from qpher_core.public_keys import to_jwk, to_pem
+from qpher_core.public_keys import has_jwk
 
 __all__ = ["ENDPOINTS"]
 
@@ -83,21 +83,29 @@ def _after(ask: Ask, params: models.ListParams) -> KeyVersion | None:
 
 
 def import_key(ask: Ask) -> models.KeyInfo:
-    """Store a private key that exists elsewhere."""
+    """Store a private key that the caller brings, wrapped to the import key."""
     body: models.Import = ask.body
-    return key_info(ask.session.keys.import_key(body.algorithm, body.seed, name=body.name))
+    return key_info(ask.session.keys.import_key(body.algorithm, body.wrapped, name=body.name))
+
+
+def import_parameters(ask: Ask) -> models.ImportKey:
+    """Return what private keys are wrapped with."""
+    found = ask.session.keys.import_parameters()
+    return models.ImportKey(
+        str(found.tenant_id), wire(found.algorithm), found.key_version, found.encapsulation_key
+    )
 
 
 def public(ask: Ask) -> models.PublicKey:
-    """Return a public key in PEM and as a JWK."""
+    """Return a public key in PEM, and as a JWK where one is defined."""
     params: models.KeyParams = ask.params
     key = ask.session.keys.get(params.algorithm, params.key_version, name=params.name)
     return models.PublicKey(
         key.version,
         wire(key.algorithm),
         key.name,
-        to_pem(key.algorithm, key.public_key),
-        models.Jwk(**to_jwk(key.algorithm, key.public_key)),
+        key.to_pem(),
+        models.Jwk(**key.to_jwk()) if has_jwk(key.algorithm) else None,
     )
 
 
@@ -180,7 +188,7 @@ ENDPOINTS: Final = (
         handler=import_key,
         body=models.Import,
         answer=models.KeyInfo,
-        summary="Store a private key that exists elsewhere, by its seed",
+        summary="Store a private key that was wrapped to the import key",
         tag=_TAG,
         operations=("keys.import",),
         status=201,
@@ -188,11 +196,20 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         method="GET",
+        path="/kms/keys/import/parameters",
+        handler=import_parameters,
+        answer=models.ImportKey,
+        summary="What private keys are wrapped with before they are imported",
+        tag=_TAG,
+        operations=("keys.import_parameters",),
+    ),
+    Endpoint(
+        method="GET",
         path="/kms/keys/{key_version}/public",
         handler=public,
         params=models.KeyParams,
         answer=models.PublicKey,
-        summary="A public key in PEM and as a JWK",
+        summary="A public key in PEM, and as a JWK where one is defined",
         tag=_TAG,
         operations=("keys.get",),
     ),

@@ -14,10 +14,9 @@ from qpher_core.service import Qpher
 from qpher_core.session import Session
 from tests.world import CALLS, KEM, SIGNATURE, Goods, make_goods, snapshot
 
-#: Calls that address a key by name.
-ADDRESSED = [a for a in CALLS if a not in {"keys.list", "keys.generate", "audit.read"}]
-ADDRESSED.remove("audit.verify")
-ADDRESSED.remove("audit.proof")
+#: Calls that address an existing key by name.
+_OTHERS = {"keys.list", "keys.generate", "keys.import", "keys.import_parameters", "usage.read"}
+ADDRESSED = [a for a in CALLS if a not in _OTHERS and not a.startswith("audit.")]
 
 
 @pytest.fixture
@@ -52,6 +51,18 @@ def test_what_is_foreign_looks_missing(
     assert foreign == (*missing[:3], str(missing[3]).replace("none!-", "their-"), *missing[4:])
     assert foreign[0] is NotFound
     assert snapshot(kms, "acme") == before
+
+
+def test_a_foreign_private_key_is_not_imported(rival: Session, goods: Goods) -> None:
+    """What was wrapped for another tenant opens no better than junk."""
+    junk = goods.brought[:11] + bytes(len(goods.brought) - 11)
+    attempts = [
+        _seen(lambda b=blob: rival.keys.import_key(KEM, b, name="their-brought"))
+        for blob in (goods.brought, junk, bytes(len(junk)))
+    ]
+    assert attempts[0] == attempts[1] == attempts[2]
+    assert attempts[0][0] is DecryptionFailed
+    assert not rival.keys.list(name="their-brought")
 
 
 def test_random_mixes_give_what_missing_things_give(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+import qpher_core
 from qpher_core.algorithms import ALGORITHMS, Kind
 from qpher_core.calls import Call, Effect, KeyCall, KeySelector
 from qpher_core.errors import PermissionDenied
@@ -67,6 +68,7 @@ class World:
     hashed: bytes
     receipt: Receipt
     api_key: ApiKey
+    brought: bytes
 
 
 @pytest.fixture
@@ -97,13 +99,23 @@ def world(kms: Qpher, acme: Session) -> World:
         acme.signatures.sign_hash(DIGEST, "SHA-256", algorithm=SIGNATURE).signature,
         signed.receipt,
         kms.api_keys.create("acme")[0],
+        qpher_core.wrap_private_key(
+            acme.keys.import_parameters(), bytes(64), algorithm=KEM, name="brought"
+        ),
     )
 
 
 #: Public method to a call of it and the row that it must go through.
 SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "keys.generate": ("keys.generate", lambda w: w.acme.keys.generate(KEM)),
-    "keys.import_key": ("keys.import", lambda w: w.acme.keys.import_key(KEM, bytes(range(64)))),
+    "keys.import_key": (
+        "keys.import",
+        lambda w: w.acme.keys.import_key(KEM, w.brought, name="brought"),
+    ),
+    "keys.import_parameters": (
+        "keys.import_parameters",
+        lambda w: w.acme.keys.import_parameters(),
+    ),
     "keys.rotate": ("keys.rotate", lambda w: w.acme.keys.rotate(KEM)),
     "keys.suspend": ("keys.suspend", lambda w: w.acme.keys.suspend(KEM, 1)),
     "keys.resume": ("keys.resume", lambda w: w.acme.keys.resume(KEM, 1, name="suspended")),
@@ -173,6 +185,7 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "usage.current": ("usage.read", lambda w: w.acme.usage.current()),
 }
 SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
+    "imports.rotate": ("imports.rotate", lambda w: w.kms.imports.rotate()),
     "anchors.rotate": ("anchors.rotate", lambda w: w.kms.anchors.rotate()),
     "tenants.create": ("tenants.create", lambda w: w.kms.tenants.create("other")),
     "tenants.set_plan": ("tenants.update", lambda w: w.kms.tenants.set_plan("acme", "pro")),

@@ -38,8 +38,6 @@ _CREATE: Final = (
         version integer NOT NULL
     )""",
     "INSERT INTO qpher.schema_version VALUES (true, 0) ON CONFLICT DO NOTHING",
-    f"GRANT USAGE ON SCHEMA qpher TO {NODES}",
-    f"GRANT SELECT ON qpher.schema_version TO {NODES}",
 )
 
 _OWN: Final = "tenant_id = current_setting('app.tenant', true)"
@@ -178,6 +176,8 @@ def _guarded(table: str, read: str = _OWN, write: str = _OWN) -> Sequence[str]:
 
 def _first() -> Sequence[str]:
     return (
+        f"GRANT USAGE ON SCHEMA qpher TO {NODES}",
+        f"GRANT SELECT ON qpher.schema_version TO {NODES}",
         """CREATE FUNCTION qpher.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN RAISE EXCEPTION '% of %: never', TG_OP, TG_TABLE_NAME; END $$""",
         # The directory of tenants can be read: a session begins with a name.

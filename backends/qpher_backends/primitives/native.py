@@ -61,6 +61,9 @@ class _Kem:
     def open_seed(self, seed: bytes) -> _DecapsulationKey:
         return _DecapsulationKey(self._scheme.from_seed(seed))
 
+    def open_expanded(self, data: bytes) -> _DecapsulationKey:
+        return _DecapsulationKey(self._scheme.from_expanded(data))
+
     def open_encapsulation_key(self, data: bytes) -> _EncapsulationKey:
         return _EncapsulationKey(self._scheme.load_encapsulation_key(data))
 
@@ -114,6 +117,9 @@ class _Dsa:
 
     def open_seed(self, seed: bytes) -> _SigningKey:
         return _SigningKey(self._scheme.from_seed(seed))
+
+    def open_expanded(self, data: bytes) -> _SigningKey:
+        return _SigningKey(self._scheme.from_expanded(data))
 
     def open_public_key(self, data: bytes) -> _VerificationKey:
         return _VerificationKey(self._scheme.load_public_key(data))
