@@ -25,8 +25,7 @@ from qpher_core import service_protector
 service_protector._PAGE = 2
 url, target, *others = sys.argv[1:]
 with qpher_core.open(url, protector=[target, *others]) as kms:
-    print("open", flush=True)
-    report = kms.protector.rewrap(target)
+    report = kms.protector.rewrap(target, progress=lambda *_: print("page", flush=True))
     print("moved", report.moved, flush=True)
 """
 
@@ -53,8 +52,9 @@ def test_no_key_is_lost(backend: str, tmp_path: Path) -> None:
             text=True,
         )
         assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        time.sleep(choose.uniform(0, 0.05))
+        for _ in range(choose.randint(1, 4)):
+            process.stdout.readline()
+        time.sleep(choose.uniform(0, 0.005))
         process.send_signal(signal.SIGKILL)
         finished = "moved" in process.stdout.read()
         process.wait()

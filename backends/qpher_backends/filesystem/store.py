@@ -144,7 +144,10 @@ def _prepare(root: str) -> None:
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise StoreUnavailable(f"{root} must have mode 0700, not {mode:04o}: others may enter it")
     for entry in Path(root).iterdir():
-        mode = stat.S_IMODE(entry.lstat().st_mode)
+        try:
+            mode = stat.S_IMODE(entry.lstat().st_mode)
+        except FileNotFoundError:
+            continue  # another process has just renamed it
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise StoreUnavailable(f"{entry} must not be open to others (mode {mode:04o})")
 
