@@ -64,6 +64,7 @@ from qpher_core.protocols import (
     Store,
 )
 from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
+from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
 from qpher_core.session import Session
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "AuthenticationError",
     "Decision",
     "DecryptionFailed",
+    "Due",
     "EntryFilter",
     "EntryPage",
     "ExportReport",
@@ -89,6 +91,7 @@ __all__ = [
     "KeyState",
     "KeyStore",
     "KeyVersion",
+    "MaintenanceReport",
     "NotFound",
     "OutcomeUnknown",
     "PermissionDenied",
@@ -105,6 +108,7 @@ __all__ = [
     "RateLimited",
     "Receipt",
     "RewrapReport",
+    "ScheduledKey",
     "Session",
     "StateConflict",
     "Store",

@@ -30,6 +30,7 @@ from qpher_core.calls import (
     KeyChanged,
     KeySelector,
     Outcome,
+    Overtaken,
     Request,
 )
 from qpher_core.errors import (
@@ -166,7 +167,9 @@ class Pipeline:
             try:
                 with (
                     self._reading(context, attempt) as mark,
-                    self._refusals(context, call, request_id, mark, passing=(KeyChanged,)),
+                    self._refusals(
+                        context, call, request_id, mark, passing=(KeyChanged, Overtaken)
+                    ),
                 ):
                     key, outcome = self._execute(context, call)
                 return self._record(context, call, request_id, key, outcome, note, mark)
