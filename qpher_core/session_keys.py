@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from qpher_core.algorithms import Algorithm, find
-from qpher_core.calls import Call, Change, Effect, KeyCall, KeyChanged, KeySelector
+from qpher_core.calls import Call, Change, Effect, KeyCall, KeyChanged, KeySelector, Runner
 from qpher_core.errors import StateConflict, ValidationError
 from qpher_core.lifecycle import KeyState, restored
 from qpher_core.models import ImportParameters, KeyVersion, RequestContext, RotateResult
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
 from qpher_core.validation import check_bytes, check_count, check_name, check_text, check_version
 
@@ -30,7 +29,7 @@ class Keys:
     ``PermissionDenied``, ``PolicyUnavailable``, ``AuditUnavailable`` and ``StoreUnavailable``.
     """
 
-    _pipeline: Pipeline
+    _pipeline: Runner
     _keys: KeyStore
     _context: RequestContext
 
@@ -74,26 +73,26 @@ class Keys:
                 _check_new(prepared, key)
             return prepared
 
-        return self._make("import", selector, prepare, reason="imported", size=len(data))
+        return self._make("import", selector, prepare, reason="imported", wrapped=data)
 
     def rotate(self, algorithm: str, *, name: str = "default") -> RotateResult:
         """Replace the active key version by a new one; the old one is retired."""
         selector = _selector(name, algorithm)
 
-        def execute(old: KeyVersion) -> Change[tuple[KeyVersion, KeyVersion]]:
+        def execute(old: KeyVersion) -> Change[tuple[KeyVersion, int]]:
             prepared = self._keys.prepare(self._context.tenant_id, old.algorithm)
 
-            def change(writer: StoreWriter) -> Effect[tuple[KeyVersion, KeyVersion]]:
+            def change(writer: StoreWriter) -> Effect[tuple[KeyVersion, int]]:
                 added = self._succeed(writer, old.name, prepared, old)
-                return Effect((added.value, old), added.content, added.key)
+                return Effect((added.value, old.version), added.content, added.key)
 
             return change
 
         call = KeyCall(operation=OPERATIONS["keys.rotate"], selector=selector, execute=execute)
         done = self._pipeline.run(self._context, call)
-        new, old = done.value
+        new, old_version = done.value
         return RotateResult(
-            public_key=new.public_key, old_key_version=old.version, key=new, **done.common
+            public_key=new.public_key, old_key_version=old_version, key=new, **done.common
         )
 
     def suspend(
@@ -201,7 +200,7 @@ class Keys:
         prepare: Callable[[], PreparedKey],
         *,
         reason: str,
-        size: int = 0,
+        wrapped: bytes = b"",
     ) -> KeyVersion:
         """Add a key version; where one is active this is a rotation, and needs what one needs."""
         address = (self._context.tenant_id, selector.name, selector.algorithm.name)
@@ -230,8 +229,9 @@ class Keys:
             operation=OPERATIONS[f"keys.{action}"],
             selector=selector,
             features=features,
-            payload_bytes=size,
+            payload_bytes=len(wrapped),
             reason=reason,
+            inputs={"wrapped": wrapped},
             execute=execute,
         )
         return self._pipeline.run(self._context, call).value
