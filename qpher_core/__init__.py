@@ -65,6 +65,7 @@ from qpher_core.protocols import (
 )
 from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
+from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
 from qpher_core.session import Session
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "AuthenticationError",
     "Decision",
     "DecryptionFailed",
+    "Due",
     "EntryFilter",
     "EntryPage",
     "ExportReport",
@@ -90,6 +92,7 @@ __all__ = [
     "KeyState",
     "KeyStore",
     "KeyVersion",
+    "MaintenanceReport",
     "NotFound",
     "OutcomeUnknown",
     "PermissionDenied",
@@ -108,6 +111,7 @@ __all__ = [
     "RemoteService",
     "RemoteSettings",
     "RewrapReport",
+    "ScheduledKey",
     "Session",
     "StateConflict",
     "Store",

@@ -24,6 +24,7 @@ __all__ = [
     "KeyChanged",
     "KeySelector",
     "Outcome",
+    "Overtaken",
     "Request",
     "Result",
     "Runner",
@@ -35,6 +36,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 class KeyChanged(Exception):  # noqa: N818 - a signal, not an error
     """What was decided on changed before the commit; the pipeline looks and decides again."""
+
+
+class Overtaken(Exception):  # noqa: N818 - a signal, not an error
+    """Somebody else did meanwhile what was to be done; nothing is done and nothing recorded."""
 
 
 @frozen

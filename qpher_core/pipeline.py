@@ -29,6 +29,7 @@ from qpher_core.calls import (
     KeyChanged,
     KeySelector,
     Outcome,
+    Overtaken,
     Request,
 )
 from qpher_core.errors import (
@@ -155,7 +156,7 @@ class Pipeline:
         request_id = context.request_id or uuid.uuid4()
         for _ in range(_ATTEMPTS):
             try:
-                with self._refusals(context, call, request_id, passing=(KeyChanged,)):
+                with self._refusals(context, call, request_id, passing=(KeyChanged, Overtaken)):
                     key, outcome = self._execute(context, call)
                 return self._record(context, call, request_id, key, outcome, note)
             except KeyChanged:

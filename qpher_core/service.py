@@ -22,6 +22,7 @@ from qpher_core.errors import IntegrityError, NotFound, ValidationError
 from qpher_core.idempotency import Idempotency
 from qpher_core.importing import Importer
 from qpher_core.keks import Keks
+from qpher_core.key_usage import LogUsage
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import (
@@ -53,6 +54,7 @@ from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.sealing import Sealer
 from qpher_core.service_anchors import Anchors
 from qpher_core.service_imports import Imports
+from qpher_core.service_maintenance import Maintainer, MaintenanceReport
 from qpher_core.service_policies import Policies
 from qpher_core.service_protector import Protector
 from qpher_core.session import Session
@@ -257,6 +259,10 @@ class Qpher:
         self.anchors = Anchors(store, self._anchorer)
         self.imports = Imports(importer)
         self.protector = Protector(store, self._pipeline, protector, sealer, keks)
+        self._usage = LogUsage(store.audit)
+        self._maintainer = Maintainer(
+            self._pipeline, self._keys, store.policies, self._usage, self.tenants, _now
+        )
         self._thread = AnchorThread(store, self._anchorer, settings)
         self._audit.appended = self._thread.appended
         self._thread.start()
@@ -317,6 +323,30 @@ class Qpher:
             NotFound: there is no such tenant.
         """
         return report_usage(self._store, self.tenants.get(tenant), _now())
+
+    def maintain(
+        self,
+        tenant: str | uuid.UUID | None = None,
+        *,
+        dry_run: bool = False,
+        actor: str = "maintenance",
+    ) -> MaintenanceReport:
+        """Rotate every key that is due by the rotation rules (docs/policy.md).
+
+        Callers go on meanwhile: what protects with the active version takes the new one from its
+        commit on. Several nodes may run it; a version is replaced once.
+
+        Args:
+            tenant: name or id; all tenants where none is given.
+            dry_run: only say what is due.
+            actor: who does it, for policy and audit log.
+
+        Raises:
+            NotFound: there is no such tenant.
+            StoreUnavailable: the store cannot be read. A key that cannot be rotated raises
+                nothing; it is in the report.
+        """
+        return self._maintainer.run(tenant, check_name(actor, "actor"), dry_run=dry_run)
 
     def permit(
         self, context: RequestContext, action: str, tenant: Tenant | uuid.UUID | None = None

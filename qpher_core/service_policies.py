@@ -23,8 +23,9 @@ from qpher_core.models import (
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.chain import RuleChain, Verdict
-from qpher_core.policy.documents import diff_documents, parse_rules
+from qpher_core.policy.documents import diff_documents, parse_rules, with_rotation
 from qpher_core.protocols import PolicyEngine, Store, StoreWriter
+from qpher_core.validation import check_name
 
 __all__ = ["Explanation", "Policies"]
 
@@ -173,17 +174,61 @@ class Policies:
                 parameter="rules",
             )
 
+        return self._change(tenant_id, actor, lambda _: rules)
+
+    def schedule(
+        self,
+        algorithm: str,
+        *,
+        tenant: str | uuid.UUID | None = None,
+        name: str = "default",
+        max_age_days: int | None = None,
+        max_uses: int | None = None,
+        warn_days: int | None = None,
+        actor: str | RequestContext = _OPERATOR,
+    ) -> PolicyDocument:
+        """Say when one key is to be rotated, as a rule in the tenant's document (``rotation``).
+
+        Args:
+            algorithm: the key's.
+            tenant: name or id; the service itself, for every tenant's key, where none is given.
+            name: the key's.
+            max_age_days: how old a version may become.
+            max_uses: how often it may protect. Without either, the key's schedule is removed.
+            warn_days: how long before its age is reached it is due soon.
+            actor: who does it, for the audit log.
+
+        Raises:
+            ValidationError: a number is not from 1.
+        """
+        row, key_name, tenant_id = find(algorithm), check_name(name, "name"), self._id(tenant)
+        given = {"max_age_days": max_age_days, "max_uses": max_uses, "warn_days": warn_days}
+        members = {name: value for name, value in given.items() if value is not None} or None
+
+        def change(current: PolicyDocument | None) -> str:
+            rules = with_rotation(current.rules if current else "[]", row.name, key_name, members)
+            parse_rules(rules)
+            return rules
+
+        return self._change(tenant_id, actor, change)
+
+    def _change(
+        self,
+        tenant_id: uuid.UUID | None,
+        actor: str | RequestContext,
+        rules_of: Callable[[PolicyDocument | None], str],
+    ) -> PolicyDocument:
+        """Add the next revision of a document, which may follow from the current one."""
+
         def change(writer: StoreWriter) -> Effect[PolicyDocument]:
             current = writer.policies.get(tenant_id)
+            rules = rules_of(current)
             document = PolicyDocument(tenant_id, current.revision + 1 if current else 1, rules)
             writer.policies.insert(document)
             return Effect(document, rules.encode())
 
         return self._pipeline.administer(
-            OPERATIONS["policies.set"],
-            tenant_id or SERVICE,
-            actor,
-            change,
+            OPERATIONS["policies.set"], tenant_id or SERVICE, actor, change
         )
 
     def _id(self, tenant: str | uuid.UUID | None) -> uuid.UUID | None:

@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """``session.keys``: generating key versions and moving them through their states."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from attrs import frozen
 
 from qpher_core.algorithms import Algorithm, find
-from qpher_core.calls import Call, Change, Effect, KeyCall, KeyChanged, KeySelector, Runner
+from qpher_core.calls import (
+    Call,
+    Change,
+    Effect,
+    KeyCall,
+    KeyChanged,
+    KeySelector,
+    Overtaken,
+    Runner,
+)
 from qpher_core.errors import StateConflict, ValidationError
 from qpher_core.lifecycle import KeyState, restored
 from qpher_core.models import ImportParameters, KeyVersion, RequestContext, RotateResult
@@ -15,7 +25,7 @@ from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
 from qpher_core.validation import check_bytes, check_count, check_name, check_text, check_version
 
-__all__ = ["Keys"]
+__all__ = ["Keys", "rotation"]
 
 _LONGEST_REASON = 1024
 
@@ -77,19 +87,7 @@ class Keys:
 
     def rotate(self, algorithm: str, *, name: str = "default") -> RotateResult:
         """Replace the active key version by a new one; the old one is retired."""
-        selector = _selector(name, algorithm)
-
-        def execute(old: KeyVersion) -> Change[tuple[KeyVersion, int]]:
-            prepared = self._keys.prepare(self._context.tenant_id, old.algorithm)
-
-            def change(writer: StoreWriter) -> Effect[tuple[KeyVersion, int]]:
-                added = self._succeed(writer, old.name, prepared, old)
-                return Effect((added.value, old.version), added.content, added.key)
-
-            return change
-
-        call = KeyCall(operation=OPERATIONS["keys.rotate"], selector=selector, execute=execute)
-        done = self._pipeline.run(self._context, call)
+        done = self._pipeline.run(self._context, rotation(self._keys, _selector(name, algorithm)))
         new, old_version = done.value
         return RotateResult(
             public_key=new.public_key, old_key_version=old_version, key=new, **done.common
@@ -221,7 +219,7 @@ class Keys:
                 if active is not None:
                     _check_new(prepared, active.key)
                 old = active.key if active else None
-                return self._succeed(writer, selector.name, prepared, old, reason)
+                return _succeed(self._keys, writer, address[:2], prepared, old, reason)
 
             return change
 
@@ -235,25 +233,6 @@ class Keys:
             execute=execute,
         )
         return self._pipeline.run(self._context, call).value
-
-    def _succeed(
-        self,
-        writer: StoreWriter,
-        name: str,
-        prepared: PreparedKey,
-        old: KeyVersion | None,
-        reason: str = "",
-    ) -> Effect[KeyVersion]:
-        """Retire the old version, if there is one, and add the prepared one."""
-        now = datetime.now(UTC)
-        if old is not None:
-            self._keys.transition(
-                writer, old, KeyState.RETIRED, now=now, reason="replaced by a new version"
-            )
-        new = self._keys.add(
-            writer, self._context.tenant_id, name, prepared, now=now, reason=reason
-        )
-        return Effect(new, new.public_key, new)
 
     def _move(
         self,
@@ -287,6 +266,51 @@ class Keys:
     def _read(self, selector: KeySelector) -> KeyVersion:
         call = KeyCall(operation=OPERATIONS["keys.get"], selector=selector, execute=Effect)
         return self._pipeline.read(self._context, call)
+
+
+def rotation(
+    keys: KeyStore, selector: KeySelector, *, only: int | None = None, reason: str = ""
+) -> KeyCall[tuple[KeyVersion, int]]:
+    """Return the call that replaces the active version; its value is (new, number of the old).
+
+    Args:
+        keys: where the key is.
+        selector: the key; without a version.
+        only: the version that is to be replaced; ``Overtaken`` if another is active by now.
+        reason: for the audit entry and the new version.
+    """
+
+    def execute(old: KeyVersion) -> Change[tuple[KeyVersion, int]]:
+        if only is not None and old.version != only:
+            raise Overtaken
+        prepared = keys.prepare(old.ref.tenant_id, old.algorithm)
+
+        def change(writer: StoreWriter) -> Effect[tuple[KeyVersion, int]]:
+            address = (old.ref.tenant_id, old.name)
+            added = _succeed(keys, writer, address, prepared, old, reason)
+            return Effect((added.value, old.version), added.content, added.key)
+
+        return change
+
+    return KeyCall(
+        operation=OPERATIONS["keys.rotate"], selector=selector, reason=reason, execute=execute
+    )
+
+
+def _succeed(
+    keys: KeyStore,
+    writer: StoreWriter,
+    address: tuple[uuid.UUID, str],
+    prepared: PreparedKey,
+    old: KeyVersion | None,
+    reason: str,
+) -> Effect[KeyVersion]:
+    """Retire the old version, if there is one, and add the prepared one."""
+    now = datetime.now(UTC)
+    if old is not None:
+        keys.transition(writer, old, KeyState.RETIRED, now=now, reason="replaced by a new version")
+    new = keys.add(writer, *address, prepared, now=now, reason=reason)
+    return Effect(new, new.public_key, new)
 
 
 def _check_new(prepared: PreparedKey, key: KeyVersion) -> None:

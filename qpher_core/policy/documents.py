@@ -9,11 +9,12 @@ What is wrong in a document is reported with the line on which the rule begins.
 """
 
 import difflib
+import glob
 import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from datetime import time
+from datetime import time, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final, NoReturn
 from zoneinfo import ZoneInfo
@@ -32,12 +33,14 @@ from qpher_core.policy.rules import (
     PlanRule,
     ProfileRule,
     QuotaRule,
+    RotationRule,
     Rule,
 )
 
-__all__ = ["diff_documents", "parse_rules"]
+__all__ = ["diff_documents", "parse_rules", "with_rotation"]
 
 _LONGEST_DOCUMENT: Final = 1 << 20
+_MOST_DAYS: Final = 36_500
 _BETWEEN_ITEMS: Final = re.compile(r"[\s,]*")
 _TOML_RULE: Final = re.compile(r"^[ \t]*\[\[[ \t]*rules[ \t]*\]\]", re.MULTILINE)
 
@@ -70,6 +73,23 @@ def diff_documents(old: str, new: str, *, names: tuple[str, str]) -> str:
     """Return the difference of two documents as a unified diff, a rule to a line."""
     before, after = (list(map(_line, _read(document)[0])) for document in (old, new))
     return "\n".join(difflib.unified_diff(before, after, *names, lineterm="", n=1))
+
+
+def with_rotation(
+    document: str, algorithm: str, key_name: str, members: Mapping[str, int] | None
+) -> str:
+    """Return a document as JSON in which one key has this rotation rule of its own, or none."""
+    which = {"algorithms": [algorithm], "key_names": [glob.escape(key_name)]}
+    items = [item for item in _read(document)[0] if not _is_rotation_of(item, which)]
+    if members is not None:
+        items.append({"rule": "rotation", **which, **members})
+    return json.dumps(items, default=lambda moment: f"{moment:%H:%M}")  # TOML has times
+
+
+def _is_rotation_of(item: object, which: Mapping[str, object]) -> bool:
+    if not isinstance(item, dict) or item.get("rule") != "rotation":
+        return False
+    return all(item.get(name) == patterns for name, patterns in which.items())
 
 
 def _line(item: object) -> str:
@@ -190,6 +210,25 @@ def _match(members: _Members, where: str) -> Match:
     return Match(**{name: _texts(value, f"{where}.{name}") for name, value in members.items()})
 
 
+def _rotation(members: _Members, where: str) -> Rule:
+    numbers, patterns = ("max_age_days", "max_uses", "warn_days"), ("algorithms", "key_names")
+    _only_members(members, where, (*numbers, *patterns))
+    given = {n: _count(members[n], f"{where}.{n}") for n in numbers if n in members}
+    age = given.get("max_age_days")
+    if not age and not given.get("max_uses"):
+        _fail(where, "an object with max_age_days or max_uses, from 1")
+    match = Match(**{n: _texts(members[n], f"{where}.{n}") for n in patterns if n in members})
+    warn = given.get("warn_days", 14 if age is None else min(14, age // 4))
+    if max(age or 0, warn) > _MOST_DAYS:
+        _fail(where, f"an object with at most {_MOST_DAYS} days")
+    return RotationRule(
+        match,
+        timedelta(days=age) if age else None,
+        given.get("max_uses") or None,
+        timedelta(days=warn),
+    )
+
+
 _PARSERS: Final[Mapping[str, Callable[[_Members, str], Rule]]] = {
     "plan": _plan,
     "quota": _quota,
@@ -199,6 +238,7 @@ _PARSERS: Final[Mapping[str, Callable[[_Members, str], Rule]]] = {
     "payload": _payload,
     "hours": _hours,
     "networks": _networks,
+    "rotation": _rotation,
 }
 
 

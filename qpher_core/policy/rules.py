@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules that a chain is made of. A rule denies or passes; none allows by itself."""
 
-from datetime import time
+from datetime import time, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
@@ -26,6 +26,7 @@ __all__ = [
     "PlanRule",
     "ProfileRule",
     "QuotaRule",
+    "RotationRule",
     "Rule",
 ]
 
@@ -213,3 +214,25 @@ class NetworksRule:
         if any((mapped or address) in network for network in self.networks):
             return None
         return "a rule limits requests to other source networks"
+
+
+@frozen
+class RotationRule:
+    """Says when keys are due to be rotated (``kms.maintain``); denies nothing.
+
+    Attributes:
+        match: which keys, by name and algorithm.
+        max_age: how old an active version may become.
+        max_uses: how often it may protect: encrypt, encapsulate, wrap, sign.
+        warn: how long before its age is reached it counts as due soon.
+    """
+
+    match: Match
+    max_age: timedelta | None
+    max_uses: int | None
+    warn: timedelta
+    name: str = "rotation"
+
+    def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
+        """Pass."""
+        return None

@@ -197,6 +197,10 @@ SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     ),
     "protector.rewrap": ("protector.rewrap", lambda w: w.kms.protector.rewrap()),
     "policies.set": ("policies.set", lambda w: w.kms.policies.set("[]", tenant="acme")),
+    "policies.schedule": (
+        "policies.set",
+        lambda w: w.kms.policies.schedule(KEM, tenant="acme", max_age_days=90),
+    ),
     "api_keys.create": ("api_keys.create", lambda w: w.kms.api_keys.create("acme")),
     "api_keys.rotate": (
         "api_keys.rotate",

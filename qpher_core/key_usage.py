@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often and when each key version was used, as the audit log tells.
+
+Nothing is counted beside the log, so no counter can be lost, reset or disagree with it
+(docs/decisions, scheduled rotation). What was read once is kept for as long as the process lives.
+"""
+
+import re
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import define, evolve, field, frozen
+
+from qpher_core.lifecycle import PROTECT
+from qpher_core.models import KeyRef
+from qpher_core.operations import OPERATIONS
+from qpher_core.protocols import AuditRecords
+
+__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "KeyUse", "LogUsage"]
+
+#: Rows whose entries are about several values, and say in their reason how many.
+MIGRATE_FROM: Final = "kem.migrate_from"
+MIGRATE_TO: Final = "kem.migrate_to"
+
+_LOGS: Final = 256  # tenants that are kept
+_COUNT: Final = re.compile(r"([0-9]{1,9}) values; ")
+
+
+@frozen
+class KeyUse:
+    """How one key version was used, in successful and recorded operations.
+
+    Attributes:
+        protected: how many values it encrypted, encapsulated, wrapped or signed.
+        processed: how many it decrypted, decapsulated, unwrapped or verified; a migration's
+            values are not among them.
+        migrated: how many values were moved from it to another version.
+        last_protected, last_processed, last_migrated: when it last did.
+    """
+
+    protected: int = 0
+    processed: int = 0
+    migrated: int = 0
+    last_protected: datetime | None = None
+    last_processed: datetime | None = None
+    last_migrated: datetime | None = None
+
+    @property
+    def last_used(self) -> datetime | None:
+        """When it was last used for anything."""
+        moments = (self.last_protected, self.last_processed, self.last_migrated)
+        return max((moment for moment in moments if moment is not None), default=None)
+
+
+@define
+class _Tally:
+    """What was read of one log. Changed only under its lock."""
+
+    lock: threading.Lock = field(factory=threading.Lock)
+    read: int = 0
+    uses: dict[tuple[str, str, int], KeyUse] = field(factory=dict)
+
+
+class LogUsage:
+    """Counts uses in the logs of a store. Thread-safe."""
+
+    def __init__(self, audit: AuditRecords) -> None:
+        self._audit = audit
+        self._tallies: OrderedDict[uuid.UUID, _Tally] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, ref: KeyRef) -> KeyUse:
+        """Return the use of one key version until now; all zero for one that was never used."""
+        return self.all(ref.tenant_id).get((ref.name, ref.algorithm, ref.version), KeyUse())
+
+    def all(self, tenant_id: uuid.UUID) -> Mapping[tuple[str, str, int], KeyUse]:
+        """Return the use of all of a tenant's key versions, by name, algorithm and version."""
+        tally = self._tally(tenant_id)
+        with tally.lock:
+            for entry in self._audit.read(tenant_id, start=tally.read):
+                _count(tally.uses, entry.fields)
+                tally.read = entry.seq + 1
+            return dict(tally.uses)
+
+    def _tally(self, tenant_id: uuid.UUID) -> _Tally:
+        with self._lock:
+            tally = self._tallies.setdefault(tenant_id, _Tally())
+            self._tallies.move_to_end(tenant_id)
+            while len(self._tallies) > _LOGS:
+                self._tallies.popitem(last=False)
+            return tally
+
+
+def _count(uses: dict[tuple[str, str, int], KeyUse], fields: Mapping[str, Any]) -> None:
+    """Count one entry."""
+    key, row = fields["key"], OPERATIONS.get(fields["action"])
+    if key is None or row is None or row.kind is None or fields["outcome"] != "success":
+        return
+    address = (key["name"], key["algorithm"], key["version"])
+    use, when = uses.get(address, KeyUse()), datetime.fromisoformat(fields["time"])
+    number = _values(row.action, fields["reason"])
+    if row.action == MIGRATE_FROM:
+        uses[address] = evolve(use, migrated=use.migrated + number, last_migrated=when)
+    elif row.states == PROTECT:
+        uses[address] = evolve(use, protected=use.protected + number, last_protected=when)
+    else:
+        uses[address] = evolve(use, processed=use.processed + number, last_processed=when)
+
+
+def _values(action: str, reason: str) -> int:
+    """Return how many values an entry is about."""
+    if action not in {MIGRATE_FROM, MIGRATE_TO}:
+        return 1
+    found = _COUNT.match(reason)
+    return int(found.group(1)) if found else 0

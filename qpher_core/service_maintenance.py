@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``kms.maintain()``: rotating the keys that are due, by the rotation rules of the policies.
+
+A key is due when its active version has reached the age or the number of uses of any rule that
+matches it, of the service or of its tenant. Several nodes may do it at once: a version is
+replaced once, whoever comes first.
+"""
+
+import enum
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from attrs import evolve, frozen
+
+from qpher_core.algorithms import ALGORITHMS
+from qpher_core.calls import KeySelector, Overtaken
+from qpher_core.errors import QpherError
+from qpher_core.key_usage import LogUsage
+from qpher_core.lifecycle import KeyState
+from qpher_core.models import KeyVersion, RequestContext, Tenant, TenantStatus
+from qpher_core.pipeline import Pipeline
+from qpher_core.policy.documents import parse_rules
+from qpher_core.policy.match import matches
+from qpher_core.policy.rules import RotationRule
+from qpher_core.protocols import KeyStore, PolicyRecords
+from qpher_core.session_keys import rotation
+
+__all__ = ["Due", "Maintainer", "MaintenanceReport", "ScheduledKey"]
+
+_PAGE: Final = 1000
+_SOON: Final = 0.9  # share of the uses from which on a key is due soon
+
+
+class Due(enum.StrEnum):
+    """Where a scheduled key stands."""
+
+    LATER = "later"
+    SOON = "due soon"
+    OVERDUE = "overdue"
+    ROTATED = "rotated"
+    FAILED = "failed"
+
+
+@frozen
+class ScheduledKey:
+    """One key that a rotation rule matches.
+
+    Attributes:
+        tenant: whose it is.
+        key: the active version, before a rotation.
+        due: where it stands.
+        due_at: when it reaches the age of the strictest rule; None where only uses count.
+        uses: how often it protected; None where no rule counts uses.
+        max_uses: the fewest uses that a rule allows; None where none does.
+        replaced_by: the version that is active instead, after a rotation.
+        problem: why it could not be rotated, or an empty string.
+    """
+
+    tenant: str
+    key: KeyVersion
+    due: Due
+    due_at: datetime | None
+    uses: int | None
+    max_uses: int | None
+    replaced_by: int | None = None
+    problem: str = ""
+
+
+@frozen
+class MaintenanceReport:
+    """What a maintenance found and did.
+
+    Attributes:
+        keys: all keys with a schedule, by tenant and name.
+    """
+
+    keys: tuple[ScheduledKey, ...]
+
+    def standing(self, due: Due | str) -> tuple[ScheduledKey, ...]:
+        """Return the keys that stand at one point."""
+        return tuple(key for key in self.keys if key.due == due)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no key is overdue and none could not be rotated."""
+        return not self.standing(Due.OVERDUE) and not self.standing(Due.FAILED)
+
+
+class _Tenants(Protocol):
+    def get(self, tenant: str | uuid.UUID) -> Tenant: ...
+    def list(self) -> Sequence[Tenant]: ...
+
+
+@frozen
+class Maintainer:
+    """Rotates what is due."""
+
+    _pipeline: Pipeline
+    _keys: KeyStore
+    _policies: PolicyRecords
+    _usage: LogUsage
+    _tenants: _Tenants
+    _clock: Callable[[], datetime]
+
+    def run(
+        self, tenant: str | uuid.UUID | None, actor: str, *, dry_run: bool
+    ) -> MaintenanceReport:
+        """Implement ``kms.maintain``."""
+        wanted = self._tenants.list() if tenant is None else [self._tenants.get(tenant)]
+        active = [found for found in wanted if found.status is TenantStatus.ACTIVE]
+        keys = [key for found in active for key in self._scheduled(found)]
+        if not dry_run:
+            keys = [self._rotate(k, actor) if k.due is Due.OVERDUE else k for k in keys]
+        return MaintenanceReport(tuple(keys))
+
+    def _scheduled(self, tenant: Tenant) -> Iterator[ScheduledKey]:
+        rules = [*self._rules(None), *self._rules(tenant.id)]
+        if not rules:
+            return
+        for key in self._active(tenant.id):
+            matching = [rule for rule in rules if _matches(rule, key)]
+            if matching:
+                yield self._stand(tenant, key, matching)
+
+    def _rules(self, tenant_id: uuid.UUID | None) -> list[RotationRule]:
+        document = self._policies.get(tenant_id)
+        rules = () if document is None else parse_rules(document.rules)
+        return [rule for rule in rules if isinstance(rule, RotationRule)]
+
+    def _active(self, tenant_id: uuid.UUID) -> Iterator[KeyVersion]:
+        after = None
+        while page := self._keys.find(tenant_id, state=KeyState.ACTIVE, after=after, limit=_PAGE):
+            yield from page
+            after = page[-1].ref
+
+    def _stand(
+        self, tenant: Tenant, key: KeyVersion, rules: Sequence[RotationRule]
+    ) -> ScheduledKey:
+        now = self._clock()
+        ages = [(key.created_at + rule.max_age, rule.warn) for rule in rules if rule.max_age]
+        limits = [rule.max_uses for rule in rules if rule.max_uses]
+        uses = self._usage.of(key.ref).protected if limits else None
+        due_at = min((moment for moment, _ in ages), default=None)
+        due = Due.LATER
+        if any(moment - warn <= now for moment, warn in ages) or _reached(uses, limits, _SOON):
+            due = Due.SOON
+        if (due_at is not None and due_at <= now) or _reached(uses, limits, 1):
+            due = Due.OVERDUE
+        return ScheduledKey(tenant.name, key, due, due_at, uses, min(limits, default=None))
+
+    def _rotate(self, scheduled: ScheduledKey, actor: str) -> ScheduledKey:
+        key = scheduled.key
+        context = RequestContext(key.ref.tenant_id, actor)
+        selector = KeySelector(key.name, ALGORITHMS[key.algorithm])
+        call = rotation(
+            self._keys, selector, only=key.version, reason=_reason(scheduled, self._clock())
+        )
+        try:
+            new, _ = self._pipeline.run(context, call).value
+        except Overtaken:
+            now = self._keys.active(key.ref.tenant_id, key.name, key.algorithm)
+            version = None if now is None else now.version
+            return evolve(scheduled, due=Due.ROTATED, replaced_by=version)
+        except QpherError as error:
+            return evolve(scheduled, due=Due.FAILED, problem=f"{error.code}: {error}")
+        return evolve(scheduled, due=Due.ROTATED, replaced_by=new.version)
+
+
+def _matches(rule: RotationRule, key: KeyVersion) -> bool:
+    parts = ((rule.match.algorithms, key.algorithm), (rule.match.key_names, key.name))
+    return all(patterns is None or matches(patterns, [value]) for patterns, value in parts)
+
+
+def _reached(uses: int | None, limits: Sequence[int], share: float) -> bool:
+    return uses is not None and uses >= min(limits) * share
+
+
+def _reason(scheduled: ScheduledKey, now: datetime) -> str:
+    if scheduled.due_at is not None and scheduled.due_at <= now:
+        return f"scheduled: {(now - scheduled.key.created_at) // timedelta(days=1)} days old"
+    return f"scheduled: {scheduled.uses} uses"
