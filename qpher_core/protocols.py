@@ -51,6 +51,7 @@ __all__ = [
     "KeyRecords",
     "KeyRecordsWriter",
     "KeyStore",
+    "Mark",
     "Participant",
     "ParticipantWriter",
     "PolicyEngine",
@@ -336,8 +337,23 @@ class StoreWriter(Protocol):
         """Calls that were given an idempotency key."""
 
 
+class Mark(Protocol):
+    """What a store's optional ``lately()`` enters: a thread may be given rows of a moment ago."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether all was read from the database after all."""
+
+    def holds(self) -> bool:
+        """Return, inside a commit, whether all that was given out is still so."""
+
+
 class Store(Protocol):
-    """One place that persists keys, audit entries, tenants and policies. Thread-safe."""
+    """One place that persists keys, audit entries, tenants and policies. Thread-safe.
+
+    A store may have ``lately(tenant_id)``, which returns a context of a :class:`Mark` for the
+    calling thread. The pipeline reads inside of it, and asks the mark in the commit that follows.
+    """
 
     @property
     def keys(self) -> KeyRecords:
