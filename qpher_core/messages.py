@@ -19,7 +19,7 @@ from qpher_core.errors import DecryptionFailed
 from qpher_core.models import KeyRef, canonical_json
 from qpher_core.protocols import DecapsulationKey, EncapsulationKey
 
-__all__ = ["HEADER_BYTES", "Binding", "Kind", "decrypt", "encrypt", "version_of"]
+__all__ = ["HEADER_BYTES", "Binding", "Kind", "address_of", "decrypt", "encrypt", "version_of"]
 
 _MAGIC: Final = b"QPH\x01"
 _HEADER: Final = struct.Struct(">4sBHI")
@@ -112,6 +112,16 @@ def version_of(data: bytes) -> int | None:
         return None
     magic, _, _, version = _HEADER.unpack_from(data)
     return int(version) if magic == _MAGIC else None
+
+
+def address_of(data: bytes) -> tuple[str, int] | None:
+    """Return algorithm and key version that the header of a ciphertext names, or None."""
+    version = version_of(data)
+    if version is None:
+        return None
+    kem_id = _HEADER.unpack_from(data)[2]
+    rows = (row for row in ALGORITHMS.values() if row.hpke_kem_id == kem_id)
+    return next(((row.name, version) for row in rows), None)
 
 
 def _randomness(binding: Binding, salt: bytes, plaintext: bytes) -> bytes:

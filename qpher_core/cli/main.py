@@ -14,8 +14,10 @@ from qpher_core.cli.audit import audit
 from qpher_core.cli.bench import bench
 from qpher_core.cli.completion import completion
 from qpher_core.cli.demo import demo
+from qpher_core.cli.encrypt import decrypt, encrypt
 from qpher_core.cli.init import init
 from qpher_core.cli.keys import keys, rotate
+from qpher_core.cli.maintain import maintain
 from qpher_core.cli.protector import protector
 from qpher_core.cli.serve import serve
 from qpher_core.cli.tenant import tenant
@@ -27,9 +29,12 @@ _COMMANDS = (
     audit,
     bench,
     completion,
+    decrypt,
     demo,
+    encrypt,
     init,
     keys,
+    maintain,
     protector,
     rotate,
     serve,
