@@ -63,6 +63,7 @@ from qpher_core.protocols import (
     Primitives,
     Store,
 )
+from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
 from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
 from qpher_core.session import Session
@@ -107,6 +108,8 @@ __all__ = [
     "QpherError",
     "RateLimited",
     "Receipt",
+    "RemoteService",
+    "RemoteSettings",
     "RewrapReport",
     "ScheduledKey",
     "Session",

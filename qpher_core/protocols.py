@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from qpher_core.audit.entry import EntryDraft
 from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import Subtree
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
@@ -580,9 +581,14 @@ class AuditLog(Protocol):
         """Append one entry inside a transaction; it is recorded once that commits."""
 
     def entries(
-        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        start: int = 0,
+        limit: int | None = None,
+        where: EntryFilter | None = None,
     ) -> Iterator[AuditEntry]:
-        """Yield entries in order."""
+        """Yield the entries from ``start`` that match, in order, at most ``limit``."""
 
     def entry(self, receipt: Receipt) -> AuditEntry:
         """Return the entry that a receipt names, or raise ``IntegrityError``."""

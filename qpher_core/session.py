@@ -3,16 +3,15 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from itertools import islice
+from typing import Protocol
 
 from attrs import frozen
 
-from qpher_core.audit.anchors import Anchorer
+from qpher_core.audit.proof import LogProof
 from qpher_core.audit.selection import EntryFilter, EntryPage, check_limit, make_page
-from qpher_core.calls import Call, Effect
+from qpher_core.calls import Call, Effect, Runner
 from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import AuditLog, KeyStore
 from qpher_core.session_batches import BatchKem, BatchSignatures
 from qpher_core.session_keys import Keys
@@ -21,13 +20,20 @@ from qpher_core.session_usage import SessionUsage, UsageReport
 __all__ = ["Session", "SessionAudit"]
 
 
+class Prover(Protocol):
+    """Proves that an anchor covers an entry."""
+
+    def proof(self, entry: AuditEntry, /) -> LogProof:
+        """Return the proof; see :meth:`SessionAudit.proof`."""
+
+
 @frozen
 class SessionAudit:
     """The tenant's own audit log."""
 
-    _pipeline: Pipeline
+    _pipeline: Runner
     _audit: AuditLog
-    _anchorer: Anchorer
+    _anchorer: Prover
     _context: RequestContext
 
     def entries(
@@ -71,9 +77,7 @@ class SessionAudit:
         self, start: int, limit: int | None, where: EntryFilter | None
     ) -> Iterator[AuditEntry]:
         tenant_id = self._context.tenant_id
-        if where is None:
-            return self._audit.entries(tenant_id, start=start, limit=limit)
-        return islice(filter(where.matches, self._audit.entries(tenant_id, start=start)), limit)
+        return self._audit.entries(tenant_id, start=start, limit=limit, where=where)
 
     def entry(self, receipt: Receipt) -> AuditEntry:
         """Return the entry that a receipt names.
@@ -127,10 +131,10 @@ class Session:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        pipeline: Runner,
         keystore: KeyStore,
         audit: AuditLog,
-        anchorer: Anchorer,
+        anchorer: Prover,
         usage: Callable[[uuid.UUID], UsageReport],
         context: RequestContext,
     ) -> None:
