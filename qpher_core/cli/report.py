@@ -16,7 +16,8 @@ __all__ = ["report"]
 
 
 @click.command(
-    cls=Command, example="qpher-core report --html report.html --cbom cbom.json --json > report.json"
+    cls=Command,
+    example="qpher-core report --html report.html --cbom cbom.json --json > report.json",
 )
 @click.option("--html", metavar="FILE", help="Write the page, which needs nothing else.")
 @click.option("--cbom", "bom", metavar="FILE", help="Write the CycloneDX 1.7 CBOM.")

@@ -53,7 +53,7 @@ def _logs(facts: Facts) -> Iterator[Point]:
         elif found.anchors_known and found.anchor is None and report.entries:
             text = f"The audit log of {name} was never anchored."
             yield Point(
-                Level.WARN, text, "`qpher-core audit export` anchors it, as a service does."
+                Level.WARN, text, "`qpher-core audit export` anchors it; so does a running service."
             )
 
 
@@ -90,7 +90,7 @@ def _profiles(facts: Facts) -> Iterator[Point]:
         if outside and ahead:
             left = (ahead[0].day - facts.time.date()).days
             text = f"{outside} keys in use are outside profile {profile}."
-            advice = f"Where it applies: {ahead[0].day} is {left} days away: {ahead[0].what}."
+            advice = f"Where it applies: {ahead[0].day} is {left:,} days away: {ahead[0].what}."
             yield Point(Level.WARN, text, advice)
 
 

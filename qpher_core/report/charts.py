@@ -47,7 +47,8 @@ def timeline(milestones: Sequence[Milestone], today: date) -> str:
     return (
         '<svg class="timeline" width="100%" height="56" role="img" aria-label="dates on an axis">'
         '<line class="axis" x1="2%" x2="98%" y1="30" y2="30"/>'
-        f'<line class="today" x1="{now}" x2="{now}" y1="20" y2="40"/>{years}{marks}</svg>'
+        f'<line class="today" x1="{now}" x2="{now}" y1="20" y2="40"/>{years}{marks}'
+        f"<title>today: {today.isoformat()}</title></svg>"
     )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report as one HTML page that loads nothing: no script, no font, no image from elsewhere."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from html import escape
@@ -18,12 +19,14 @@ from qpher_core.service_maintenance import Due, ScheduledKey
 
 __all__ = ["html_page"]
 
+_CODE: Final = re.compile(r"`([^`]+)`")
 _ROWS: Final = 500  # of a table; the JSON document has all
 
 _TITLES: Final = {"cnsa2": "CNSA 2.0", "fips": "FIPS algorithms"}
 
 _MEANINGS: Final = {
-    "cnsa2": "ML-KEM-1024 and ML-DSA-87 alone.",
+    "cnsa2": "Public-key algorithms alone: ML-KEM-1024 and ML-DSA-87. Ciphers and hashes, which "
+    "CNSA 2.0 limits as well, are not looked at.",
     "fips": "Algorithms of final standards: FIPS 203, 204 and 205. This says nothing about FIPS "
     "140: neither qpher-core nor its C core is a validated module.",
 }
@@ -97,7 +100,8 @@ def _tiles(facts: Facts) -> str:
     if facts.schedule is not None:
         level = Level.BAD if overdue else Level.GOOD if due else Level.WARN
         text = f"{overdue:,} overdue" if due else "no rule"
-        tiles.append(_tile(level, text, f"rotation, of {len(due):,} scheduled"))
+        of = f"of {len(due):,} with a rotation rule" if due else "for rotation matches a key"
+        tiles.append(_tile(level, text, of))
     level = Level.BAD if unsound else Level.GOOD
     text = f"{unsound} not sound" if unsound else "sound"
     tiles.append(_tile(level, text, f"audit, {entries:,} entries verified"))
@@ -110,8 +114,8 @@ def _tile(level: Level, value: str, label: str) -> str:
 
 def _attention(facts: Facts) -> str:
     items = "".join(
-        f"<li>{_badge(point.level, point.level.word)}<div>{escape(point.text)}"
-        f' <span class="soft">{escape(point.advice)}</span></div></li>'
+        f"<li>{_badge(point.level, point.level.word)}<div>{_prose(point.text)}"
+        f' <span class="soft">{_prose(point.advice)}</span></div></li>'
         for point in attention(facts)
     )
     nothing = f"<li>{_badge(Level.GOOD, 'good')}<div>Nothing.</div></li>"
@@ -260,6 +264,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _badge(level: Level, text: str) -> str:
     return f'<span class="badge {level}">{escape(text)}</span>'
+
+
+def _prose(text: str) -> str:
+    """Return text as HTML, with what stands in backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _distance(days: int) -> str:
