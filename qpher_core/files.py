@@ -12,7 +12,7 @@ import contextlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -27,6 +27,7 @@ __all__ = [
     "open_source",
     "open_target",
     "pack_header",
+    "pack_recipients",
     "read_recipients",
 ]
 
@@ -46,7 +47,13 @@ def new_file_key() -> bytes:
 
 def pack_header(wrapped_key: bytes) -> bytes:
     """Return the header of a file for one recipient."""
-    return _MAGIC + b"\x01" + len(wrapped_key).to_bytes(_LENGTH_BYTES) + wrapped_key
+    return pack_recipients([wrapped_key])
+
+
+def pack_recipients(recipients: Sequence[bytes]) -> bytes:
+    """Return the header of a file for several recipients, at most 255."""
+    packed = (len(wrapped).to_bytes(_LENGTH_BYTES) + wrapped for wrapped in recipients)
+    return _MAGIC + bytes([len(recipients)]) + b"".join(packed)
 
 
 def read_recipients(source: BinaryIO) -> list[bytes]:
