@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: openapi demo test lint types unit crash differential accumulated audit-long bench clean help postgresql
+.PHONY: openapi transcripts demo test lint types unit crash differential accumulated audit-long bench clean help postgresql
 .DEFAULT_GOAL := help
 
 help:
@@ -21,10 +21,11 @@ help:
 	@echo "make bench              providers side by side, and the cost of the pipeline"
 	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
 	@echo "make openapi            write docs/openapi.json anew"
+	@echo "make transcripts        write the transcripts of docs/cli.md anew"
 	@echo "make clean              remove what the targets made"
 
 demo: $(READY)
-	$(BIN)/python -m qpher_core.cli.demo $(FILES)
+	$(BIN)/qpher-core demo $(FILES)
 
 test: lint types unit
 
@@ -61,6 +62,9 @@ crash-all: $(READY) postgresql
 openapi: $(READY)
 	$(BIN)/python -c 'import sys; from qpher_core.asgi.openapi import document_bytes; \
 	  sys.stdout.buffer.write(document_bytes())' > docs/openapi.json
+
+transcripts: $(READY)
+	$(BIN)/python -m tests.cli.transcripts
 
 bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -40,6 +40,8 @@ from qpher_core.errors import (
 )
 from qpher_core.importing import wrap_private_key
 from qpher_core.lifecycle import KeyState
+from qpher_core.migration.report import Failure, MigrationProgress, MigrationReport
+from qpher_core.migration.sql import SqlColumn
 from qpher_core.models import (
     AuditEntry,
     AuditReport,
@@ -63,6 +65,7 @@ from qpher_core.protocols import (
     Primitives,
     Store,
 )
+from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
 from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
 from qpher_core.session import Session
@@ -84,6 +87,7 @@ __all__ = [
     "EntryFilter",
     "EntryPage",
     "ExportReport",
+    "Failure",
     "ImportParameters",
     "IntegrityError",
     "KeyProtector",
@@ -92,6 +96,8 @@ __all__ = [
     "KeyStore",
     "KeyVersion",
     "MaintenanceReport",
+    "MigrationProgress",
+    "MigrationReport",
     "NotFound",
     "OutcomeUnknown",
     "PermissionDenied",
@@ -107,9 +113,12 @@ __all__ = [
     "QpherError",
     "RateLimited",
     "Receipt",
+    "RemoteService",
+    "RemoteSettings",
     "RewrapReport",
     "ScheduledKey",
     "Session",
+    "SqlColumn",
     "StateConflict",
     "Store",
     "StoreUnavailable",

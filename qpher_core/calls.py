@@ -2,14 +2,14 @@
 """What the pipeline is given and what it gives back: calls, their effects, recorded results."""
 
 import uuid
-from collections.abc import Callable
-from typing import Generic, TypedDict, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 from attrs import field, frozen
 
 from qpher_core.algorithms import Algorithm
 from qpher_core.errors import QpherError
-from qpher_core.models import KeyVersion, Receipt
+from qpher_core.models import KeyVersion, Receipt, RequestContext
 from qpher_core.operations import Operation
 from qpher_core.protocols import StoreWriter
 
@@ -26,9 +26,12 @@ __all__ = [
     "Outcome",
     "Overtaken",
     "Request",
+    "Result",
+    "Runner",
 ]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class KeyChanged(Exception):  # noqa: N818 - a signal, not an error
@@ -87,6 +90,8 @@ class Request:
         features: gives the plan features that this call uses beyond its operation's, asked anew
             each time that the pipeline looks at the store.
         reason: the caller's reason, for the audit entry.
+        inputs: what the caller passed in, under the names of the HTTP API, for a call that is run
+            by a service elsewhere; the rest is in the other members.
     """
 
     operation: Operation
@@ -96,6 +101,7 @@ class Request:
     features: Callable[[], frozenset[str]] = field(default=frozenset, repr=False)
     accept_compromised: bool = False
     reason: str = ""
+    inputs: Mapping[str, Any] = field(factory=dict, repr=False)
 
 
 @frozen(kw_only=True)
@@ -140,3 +146,30 @@ class Done(Generic[T]):
             "request_id": str(self.request_id),
             "receipt": self.receipt,
         }
+
+
+class Result(Protocol[T_co]):
+    """What running a call gives; :class:`Done` where it was run here."""
+
+    @property
+    def value(self) -> T_co:
+        """What the call gave."""
+
+    @property
+    def common(self) -> Common:
+        """Members for the result that the caller gets."""
+
+
+class Runner(Protocol):
+    """Runs calls: the pipeline here, or that of a service elsewhere."""
+
+    def run(self, context: RequestContext, call: Call[T] | KeyCall[T], /) -> Result[T]:
+        """Run one call and record it."""
+
+    def run_many(
+        self, context: RequestContext, call: KeyCall[Sequence[Item[T]]], /
+    ) -> Sequence[Result[T] | QpherError]:
+        """Run one call on several items: a result or an error for each."""
+
+    def read(self, context: RequestContext, call: Call[T] | KeyCall[T], /) -> T:
+        """Run one call that releases only public data."""

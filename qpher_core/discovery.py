@@ -16,12 +16,20 @@ from qpher_core.errors import AlgorithmUnavailable, ValidationError
 from qpher_core.policy.all_of import AllOf
 from qpher_core.protocols import KeyProtector, PolicyEngine, Primitives, Store
 
-__all__ = ["open_policy", "open_primitives", "open_protector", "open_store", "providers_of"]
+__all__ = [
+    "open_policy",
+    "open_primitives",
+    "open_protector",
+    "open_store",
+    "providers_of",
+    "service_factory",
+]
 
 _BACKENDS: Final = "qpher.backends"
 _PROTECTORS: Final = "qpher.protectors"
 _POLICIES: Final = "qpher.policies"
 _PRIMITIVES: Final = "qpher.primitives"
+_SERVICES: Final = "qpher.services"
 
 #: The provider when the caller names none: the C core, or OpenSSL where that was not built.
 _DEFAULT_PRIMITIVES: Final = "native"
@@ -75,6 +83,13 @@ def open_store(target: str | Store, *, parameter: str) -> Store:
         return target
     store: Store = _load(_BACKENDS, _scheme(target, parameter), parameter)(target)
     return store
+
+
+def service_factory(url: object) -> Callable[..., Any] | None:
+    """Return what connects to the service elsewhere that a URL names; None if it names a store."""
+    if not isinstance(url, str) or url.partition(":")[0] not in _table(_SERVICES):
+        return None
+    return _load(_SERVICES, _scheme(url, "url"), "url")
 
 
 def open_protector(target: str | KeyProtector, *, create: bool) -> KeyProtector:

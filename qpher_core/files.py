@@ -28,6 +28,7 @@ __all__ = [
     "open_target",
     "pack_header",
     "pack_recipients",
+    "read_header",
     "read_recipients",
 ]
 
@@ -72,6 +73,12 @@ def read_recipients(source: BinaryIO) -> list[bytes]:
             return []
         recipients.append(wrapped)
     return recipients
+
+
+def read_header(source: BinaryIO) -> bytes:
+    """Read the header and return its bytes; of a malformed one, the beginning of it."""
+    recipients = read_recipients(source)
+    return pack_recipients(recipients) if recipients else _MAGIC
 
 
 def header_bytes(recipients: list[bytes]) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "Binding",
     "Header",
     "Kind",
+    "address_of",
     "decrypt",
     "decrypt_all",
     "encrypt",
@@ -215,6 +216,15 @@ def version_of(data: bytes) -> int | None:
         return None
     magic, _, _, version = _HEADER.unpack_from(data)
     return int(version) if magic == _MAGIC else None
+
+
+def address_of(data: bytes) -> tuple[str, int] | None:
+    """Return algorithm and key version that the header of a ciphertext names, or None."""
+    version = version_of(data)
+    if version is None:
+        return None
+    algorithm = _ALGORITHMS.get(_HEADER.unpack_from(data)[2])
+    return None if algorithm is None else (algorithm, version)
 
 
 def _randomness(binding: Binding, salt: bytes, plaintext: bytes) -> bytes:

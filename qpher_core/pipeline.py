@@ -8,6 +8,7 @@ No step is skipped, reordered or repeated elsewhere. If any of them cannot answe
 not released, and a change is rolled back with the transaction that would have recorded it.
 """
 
+import contextlib
 import functools
 import uuid
 from collections.abc import Callable, Sequence
@@ -57,7 +58,8 @@ from qpher_core.models import (
     canonical_json,
 )
 from qpher_core.operations import Operation, Recording
-from qpher_core.protocols import AuditLog, KeyStore, PolicyEngine, Store, StoreWriter
+from qpher_core.protocols import AuditLog, KeyStore, Mark, PolicyEngine, Store, StoreWriter
+from qpher_core.request_ids import new_request_id
 from qpher_core.validation import check_name
 
 __all__ = ["Pipeline"]
@@ -66,6 +68,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _ADMIN: Final = "admin"
+
+#: For stores that always read what is there now.
+_FRESH: Final = contextlib.nullcontext()
 
 #: Reason that is recorded when a compromised key was used knowingly.
 _ACCEPTED: Final = "accept_compromised"
@@ -137,6 +142,10 @@ class Pipeline:
         self._policy = policy
         self._clock = clock
         self._policy_deadline = policy_deadline
+        # A decision that takes its time takes longer than what this saves.
+        self._lately: Callable[[uuid.UUID], contextlib.AbstractContextManager[Mark]] | None = (
+            None if getattr(policy, "may_block", True) else getattr(store, "lately", None)
+        )
 
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
         """Run one call for one tenant and record it."""
@@ -153,12 +162,17 @@ class Pipeline:
         return self._run(context, call, self._note_many)
 
     def _run(self, context: RequestContext, call: Call[T] | KeyCall[T], note: _Note[T, R]) -> R:
-        request_id = context.request_id or uuid.uuid4()
-        for _ in range(_ATTEMPTS):
+        request_id = context.request_id or new_request_id()
+        for attempt in range(_ATTEMPTS):
             try:
-                with self._refusals(context, call, request_id, passing=(KeyChanged, Overtaken)):
+                with (
+                    self._reading(context, attempt) as mark,
+                    self._refusals(
+                        context, call, request_id, mark, passing=(KeyChanged, Overtaken)
+                    ),
+                ):
                     key, outcome = self._execute(context, call)
-                return self._record(context, call, request_id, key, outcome, note)
+                return self._record(context, call, request_id, key, outcome, note, mark)
             except KeyChanged:
                 continue
         with self._refusals(context, call, request_id):
@@ -168,7 +182,7 @@ class Pipeline:
         """Run one call that releases only public data; only a refusal is recorded."""
         if call.operation.recording is not Recording.REFUSALS:
             raise TypeError(f"{call.operation.action} must be recorded")
-        with self._refusals(context, call, context.request_id or uuid.uuid4()):
+        with self._refusals(context, call, context.request_id or new_request_id()):
             _, outcome = self._execute(context, call)
         if not isinstance(outcome, Effect):
             raise TypeError(f"{call.operation.action} must not change the store")
@@ -195,7 +209,7 @@ class Pipeline:
             self._permit(context, operation, foreign=tenant_id != context.tenant_id)
         else:
             context = RequestContext(tenant_id, check_name(actor, "actor"))
-        request_id = context.request_id or uuid.uuid4()
+        request_id = context.request_id or new_request_id()
 
         def work(writer: StoreWriter) -> T:
             effect = change(writer)
@@ -223,7 +237,7 @@ class Pipeline:
     def _permit(self, context: RequestContext, operation: Operation, *, foreign: bool) -> None:
         """Ask scope and policy on a call by a remote caller that is about no key."""
         call: Call[None] = Call(operation=operation, execute=lambda: Effect(None))
-        with self._refusals(context, call, context.request_id or uuid.uuid4()):
+        with self._refusals(context, call, context.request_id or new_request_id()):
             tenant = self._authenticate(context)
             self._decide(context, tenant, call, None, foreign=foreign)
 
@@ -278,6 +292,20 @@ class Pipeline:
             raise PolicyUnavailable("the policy engine did not answer with a decision")
         return decision
 
+    def _reading(
+        self, context: RequestContext, attempt: int
+    ) -> contextlib.AbstractContextManager[Mark | None]:
+        """Let a first attempt work with rows of a moment ago, if the store has such."""
+        if attempt or self._lately is None:
+            return _FRESH
+        return self._lately(context.tenant_id)
+
+    def _unchanged(self, writer: StoreWriter, key: KeyVersion | None, mark: Mark | None) -> bool:
+        """Return, inside the commit, whether what the call was decided on is still so."""
+        if mark is not None and not mark.fresh:
+            return mark.holds()
+        return key is None or self._keys.confirm(writer, key)
+
     def _look_up(self, context: RequestContext, selector: KeySelector) -> KeyVersion | None:
         """Read the key's record for the policy request.
 
@@ -297,9 +325,10 @@ class Pipeline:
         key: KeyVersion | None,
         outcome: Outcome[T],
         note: _Note[T, R],
+        mark: Mark | None,
     ) -> R:
         def work(writer: StoreWriter) -> R:
-            if key is not None and not self._keys.confirm(writer, key):
+            if not self._unchanged(writer, key, mark):
                 raise KeyChanged
             effect = outcome if isinstance(outcome, Effect) else outcome(writer)
             used = effect.key or key
@@ -350,15 +379,21 @@ class Pipeline:
         context: RequestContext,
         call: Request,
         request_id: uuid.UUID,
+        mark: Mark | None = None,
         *,
         passing: tuple[type[Exception], ...] = (),
     ) -> _Refusals:
         """Record whatever stops the call inside, then let it out."""
-        record = functools.partial(self._record_refusal, context, call, request_id)
+        record = functools.partial(self._record_refusal, context, call, request_id, mark)
         return _Refusals(record, passing)
 
     def _record_refusal(
-        self, context: RequestContext, call: Request, request_id: uuid.UUID, error: QpherError
+        self,
+        context: RequestContext,
+        call: Request,
+        request_id: uuid.UUID,
+        mark: Mark | None,
+        error: QpherError,
     ) -> None:
         """Record a refusal; if that is impossible, ``AuditUnavailable`` takes its place."""
         denied = isinstance(error, PermissionDenied | PolicyUnavailable | RateLimited)
@@ -371,11 +406,14 @@ class Pipeline:
             f"{error.code}: {error}",
             None,
         )
+
+        def work(writer: StoreWriter) -> None:
+            if mark is not None and not (mark.fresh or mark.holds()):
+                raise KeyChanged  # refused for what is no longer so
+            self._audit.append(writer.audit, context.tenant_id, draft)
+
         try:
-            self._append(
-                context.tenant_id,
-                lambda writer: self._audit.append(writer.audit, context.tenant_id, draft),
-            )
+            self._append(context.tenant_id, work)
         except AuditUnavailable as unavailable:
             raise unavailable from error
 

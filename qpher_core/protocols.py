@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from qpher_core.audit.entry import EntryDraft
 from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import Subtree
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
@@ -51,6 +52,7 @@ __all__ = [
     "KeyRecords",
     "KeyRecordsWriter",
     "KeyStore",
+    "Mark",
     "Participant",
     "ParticipantWriter",
     "PolicyEngine",
@@ -336,8 +338,23 @@ class StoreWriter(Protocol):
         """Calls that were given an idempotency key."""
 
 
+class Mark(Protocol):
+    """What a store's optional ``lately()`` enters: a thread may be given rows of a moment ago."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether all was read from the database after all."""
+
+    def holds(self) -> bool:
+        """Return, inside a commit, whether all that was given out is still so."""
+
+
 class Store(Protocol):
-    """One place that persists keys, audit entries, tenants and policies. Thread-safe."""
+    """One place that persists keys, audit entries, tenants and policies. Thread-safe.
+
+    A store may have ``lately(tenant_id)``, which returns a context of a :class:`Mark` for the
+    calling thread. The pipeline reads inside of it, and asks the mark in the commit that follows.
+    """
 
     @property
     def keys(self) -> KeyRecords:
@@ -564,9 +581,14 @@ class AuditLog(Protocol):
         """Append one entry inside a transaction; it is recorded once that commits."""
 
     def entries(
-        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        start: int = 0,
+        limit: int | None = None,
+        where: EntryFilter | None = None,
     ) -> Iterator[AuditEntry]:
-        """Yield entries in order."""
+        """Yield the entries from ``start`` that match, in order, at most ``limit``."""
 
     def entry(self, receipt: Receipt) -> AuditEntry:
         """Return the entry that a receipt names, or raise ``IntegrityError``."""

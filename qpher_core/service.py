@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, overload
 
 from attrs import evolve
 
@@ -17,7 +17,7 @@ from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
 from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.log import StoredAuditLog
 from qpher_core.calls import Change, Effect
-from qpher_core.discovery import open_policy, open_primitives, open_store
+from qpher_core.discovery import open_policy, open_primitives, open_store, service_factory
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
 from qpher_core.idempotency import Idempotency
 from qpher_core.importing import Importer
@@ -50,6 +50,7 @@ from qpher_core.protocols import (
     Store,
     StoreWriter,
 )
+from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.sealing import Sealer
 from qpher_core.service_anchors import Anchors
 from qpher_core.service_imports import Imports
@@ -385,6 +386,27 @@ class Qpher:
         self._store.close()
 
 
+@overload
+def open(  # noqa: A001
+    url: str, *, api_key: str, remote: RemoteSettings | None = None
+) -> RemoteService: ...
+
+
+@overload
+def open(  # noqa: A001
+    url: str | Store | None = None,
+    *,
+    keys: str | Store | None = None,
+    audit: str | Store | None = None,
+    policy: str | PolicyEngine | Sequence[str | PolicyEngine] = "rules:",
+    protector: str | KeyProtector | Sequence[str | KeyProtector] | None = None,
+    primitives: str | Primitives | None = None,
+    policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
+    protector_deadline: float = PROTECTOR_DEADLINE,
+    anchors: AnchorSettings | None = None,
+) -> Qpher: ...
+
+
 def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     url: str | Store | None = None,
     *,
@@ -396,12 +418,15 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     policy_deadline: float = _DEFAULT_POLICY_DEADLINE,
     protector_deadline: float = PROTECTOR_DEADLINE,
     anchors: AnchorSettings | None = None,
-) -> Qpher:
-    """Open a service.
+    api_key: str | None = None,
+    remote: RemoteSettings | None = None,
+) -> Qpher | RemoteService:
+    """Open a service, or connect to one elsewhere.
 
     Args:
         url: where keys, audit log, tenants and policies are kept, such as
-            ``sqlite:///qpher.db`` (a relative path) or ``memory:``; or a ready-made store.
+            ``sqlite:///qpher.db`` (a relative path) or ``memory:``; or a ready-made store. Or
+            the URL of a service elsewhere, ``https://…`` (docs/remote.md).
         keys: the same, under the name that it has where stores are mixed.
         audit: where the audit log and its anchors are kept, if not there.
         policy: ``rules:``, another engine (docs/policy.md) or a ready-made one; of several, all
@@ -413,12 +438,17 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         protector_deadline: seconds that the protector may take for one answer.
         anchors: when and where the audit logs are anchored; in the store alone, every 1,000
             entries and every minute, where none are given.
+        api_key: for a service elsewhere, which decides on everything above.
+        remote: deadlines, repeats and TLS of the connection to it.
 
     Raises:
         ValidationError: a URL or name is not one, or a package is missing.
         StoreUnavailable: the store cannot be opened.
         ProtectorUnavailable: the store holds keys, and their key encryption key is missing.
     """
+    if (connect := service_factory(url)) is not None or api_key is not None or remote is not None:
+        here = (keys, audit, protector, primitives, anchors)
+        return _connect(connect, url, api_key, remote, policy == "rules:" and not any(here))
     provider = open_primitives(primitives)
     store = _open_target(url, keys, audit)
     try:
@@ -440,6 +470,26 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         store.close()
         raise
     return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline, anchors=anchors)
+
+
+def _connect(
+    connect: Callable[..., RemoteService] | None,
+    url: object,
+    api_key: str | None,
+    settings: RemoteSettings | None,
+    nothing_else: bool,  # noqa: FBT001
+) -> RemoteService:
+    if connect is None:
+        raise ValidationError(
+            "api_key and remote go with the URL of a service, https://…", parameter="url"
+        )
+    if not nothing_else:
+        raise ValidationError(
+            "a service elsewhere has its own keys, audit log and policy: give url, api_key and "
+            "remote alone",
+            parameter="url",
+        )
+    return connect(url, api_key, settings or RemoteSettings())
 
 
 def _open_target(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from qpher_core import messages
-from qpher_core.calls import Done, Effect, Item, KeyCall, KeySelector
+from qpher_core.calls import Effect, Item, KeyCall, KeySelector, Result
 from qpher_core.errors import QpherError, ValidationError
 from qpher_core.models import (
     DecapsulateResult,
@@ -25,6 +25,7 @@ from qpher_core.operations import OPERATIONS
 from qpher_core.session_kem import Kem, kem_selector
 from qpher_core.session_signatures import (
     Signatures,
+    bound_input,
     context_string,
     recorded_context,
     signature_selector,
@@ -68,6 +69,7 @@ class BatchSignatures(Signatures):
             selector=signature_selector(name, algorithm, key_version),
             context=recorded_context(context),
             payload_bytes=sum(map(len, data)),
+            inputs={"messages": data, **bound_input(context)},
             execute=execute,
         )
         done = self._pipeline.run_many(self._context, call)
@@ -97,6 +99,10 @@ class BatchSignatures(Signatures):
             context=recorded_context(context),
             payload_bytes=sum(len(message) for message, _ in given),
             accept_compromised=accept_compromised,
+            inputs={
+                "pairs": [{"message": message, "signature": s} for message, s in given],
+                **bound_input(context),
+            },
             execute=execute,
         )
         done = self._pipeline.run_many(self._context, call)
@@ -125,6 +131,7 @@ class BatchKem(Kem):
         call = KeyCall(
             operation=OPERATIONS["kem.encapsulate"],
             selector=kem_selector(name, algorithm, key_version),
+            inputs={"count": count},
             execute=execute,
         )
         done = self._pipeline.run_many(self._context, call)
@@ -161,6 +168,7 @@ class BatchKem(Kem):
             selector=selector,
             payload_bytes=size * len(data),
             accept_compromised=accept_compromised,
+            inputs={"kem_ciphertexts": data},
             execute=execute,
         )
         done = self._pipeline.run_many(self._context, call)
@@ -186,7 +194,7 @@ class BatchKem(Kem):
             return Effect([Effect(ciphertext, ciphertext) for ciphertext in made])
 
         selector = kem_selector(name, algorithm, key_version)
-        call = _call("kem.encrypt", selector, bound, data, execute)
+        call = _call("kem.encrypt", "plaintexts", selector, bound, data, execute)
         done = self._pipeline.run_many(self._context, call)
         return _results(done, lambda d: EncryptResult(ciphertext=d.value, **d.common))
 
@@ -213,7 +221,13 @@ class BatchKem(Kem):
             )
 
         call = _call(
-            "kem.decrypt", selector, bound, data, execute, accept_compromised=accept_compromised
+            "kem.decrypt",
+            "ciphertexts",
+            selector,
+            bound,
+            data,
+            execute,
+            accept_compromised=accept_compromised,
         )
         done = self._pipeline.run_many(self._context, call)
         return _results(done, lambda d: DecryptResult(plaintext=d.value, **d.common))
@@ -221,6 +235,7 @@ class BatchKem(Kem):
 
 def _call(
     action: str,
+    member: str,
     selector: KeySelector,
     bound: dict[str, str],
     data: Sequence[bytes],
@@ -235,6 +250,7 @@ def _call(
         context=bound,
         payload_bytes=sum(map(len, data)),
         accept_compromised=accept_compromised,
+        inputs={member: data, "context": bound},
         execute=execute,
     )
 
@@ -248,7 +264,7 @@ def _attempt(function: Callable[[bytes], T], item: bytes) -> Item[T]:
 
 
 def _results(
-    done: Sequence[Done[T] | QpherError], make: Callable[[Done[T]], V]
+    done: Sequence[Result[T] | QpherError], make: Callable[[Result[T]], V]
 ) -> list[V | QpherError]:
     return [item if isinstance(item, QpherError) else make(item) for item in done]
 

@@ -7,7 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from qpher_core import algorithms, chunked, files, messages
-from qpher_core.calls import Done, Effect, KeyCall, KeySelector
+from qpher_core.calls import Effect, KeyCall, KeySelector, Result, Runner
 from qpher_core.errors import DecryptionFailed, ValidationError
 from qpher_core.files import FileSource
 from qpher_core.models import (
@@ -22,7 +22,6 @@ from qpher_core.models import (
     RequestContext,
 )
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
@@ -33,6 +32,14 @@ _WRAPPABLE: Final = (16, 24, 32, 48, 64)
 _LEAST_SALT: Final = 32
 _FILE_KEY_BYTES: Final = 32
 _WRAPPING_METHOD: Final = "HPKE"
+
+#: What the HTTP API calls the bytes that go in.
+_INPUT: Final = {
+    "kem.decrypt": "ciphertext",
+    "kem.wrap": "symmetric_key",
+    "kem.unwrap": "wrapped_key",
+    "kem.encrypt_file": "file_key",
+}
 
 Context = Mapping[str, str] | None
 
@@ -47,7 +54,7 @@ class Kem:
     ``DecryptionFailed``, the same for every cause.
     """
 
-    _pipeline: Pipeline
+    _pipeline: Runner
     _keys: KeyStore
     _context: RequestContext
 
@@ -90,6 +97,7 @@ class Kem:
             context=bound,
             payload_bytes=len(data),
             features=lambda: frozenset() if secret is None else frozenset({"deterministic"}),
+            inputs={"plaintext": data, "mode": mode, "salt": secret, "context": bound},
             execute=execute,
         )
         done = self._pipeline.run(self._context, call)
@@ -161,6 +169,7 @@ class Kem:
             selector=selector,
             payload_bytes=size,
             accept_compromised=accept_compromised,
+            inputs={"kem_ciphertext": data},
             execute=execute,
         )
         done = self._pipeline.run(self._context, call)
@@ -315,7 +324,7 @@ class Kem:
 
     def _wrap_file_key(
         self, file_key: bytes, selector: KeySelector, bound: dict[str, str]
-    ) -> Done[bytes]:
+    ) -> Result[bytes]:
         kind = messages.Kind.FILE_KEY
         call = self._wrapping("kem.encrypt_file", kind, file_key, selector, bound)
         return self._pipeline.run(self._context, call)
@@ -338,6 +347,7 @@ class Kem:
             selector=selector,
             context=bound,
             payload_bytes=len(data),
+            inputs={_INPUT[action]: data, "context": bound},
             execute=execute,
         )
 
@@ -362,6 +372,7 @@ class Kem:
             context=bound,
             payload_bytes=len(data),
             accept_compromised=accept_compromised,
+            inputs={_INPUT[action]: data, "context": bound},
             execute=execute,
         )
 
@@ -389,6 +400,7 @@ class Kem:
             context=bound,
             payload_bytes=sum(map(len, recipients)),
             accept_compromised=accept_compromised,
+            inputs={"recipients": recipients, "context": bound},
             execute=execute,
         )
 

@@ -8,12 +8,20 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from qpher_core.algorithms import Algorithm, find
-from qpher_core.calls import Call, Change, Effect, KeyCall, KeyChanged, KeySelector, Overtaken
+from qpher_core.calls import (
+    Call,
+    Change,
+    Effect,
+    KeyCall,
+    KeyChanged,
+    KeySelector,
+    Overtaken,
+    Runner,
+)
 from qpher_core.errors import StateConflict, ValidationError
 from qpher_core.lifecycle import KeyState, restored
 from qpher_core.models import ImportParameters, KeyVersion, RequestContext, RotateResult
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
 from qpher_core.validation import check_bytes, check_count, check_name, check_text, check_version
 
@@ -31,7 +39,7 @@ class Keys:
     ``PermissionDenied``, ``PolicyUnavailable``, ``AuditUnavailable`` and ``StoreUnavailable``.
     """
 
-    _pipeline: Pipeline
+    _pipeline: Runner
     _keys: KeyStore
     _context: RequestContext
 
@@ -75,14 +83,14 @@ class Keys:
                 _check_new(prepared, key)
             return prepared
 
-        return self._make("import", selector, prepare, reason="imported", size=len(data))
+        return self._make("import", selector, prepare, reason="imported", wrapped=data)
 
     def rotate(self, algorithm: str, *, name: str = "default") -> RotateResult:
         """Replace the active key version by a new one; the old one is retired."""
         done = self._pipeline.run(self._context, rotation(self._keys, _selector(name, algorithm)))
-        new, old = done.value
+        new, old_version = done.value
         return RotateResult(
-            public_key=new.public_key, old_key_version=old.version, key=new, **done.common
+            public_key=new.public_key, old_key_version=old_version, key=new, **done.common
         )
 
     def suspend(
@@ -190,7 +198,7 @@ class Keys:
         prepare: Callable[[], PreparedKey],
         *,
         reason: str,
-        size: int = 0,
+        wrapped: bytes = b"",
     ) -> KeyVersion:
         """Add a key version; where one is active this is a rotation, and needs what one needs."""
         address = (self._context.tenant_id, selector.name, selector.algorithm.name)
@@ -219,8 +227,9 @@ class Keys:
             operation=OPERATIONS[f"keys.{action}"],
             selector=selector,
             features=features,
-            payload_bytes=size,
+            payload_bytes=len(wrapped),
             reason=reason,
+            inputs={"wrapped": wrapped},
             execute=execute,
         )
         return self._pipeline.run(self._context, call).value
@@ -261,8 +270,8 @@ class Keys:
 
 def rotation(
     keys: KeyStore, selector: KeySelector, *, only: int | None = None, reason: str = ""
-) -> KeyCall[tuple[KeyVersion, KeyVersion]]:
-    """Return the call that replaces the active version; its value is (new, old).
+) -> KeyCall[tuple[KeyVersion, int]]:
+    """Return the call that replaces the active version; its value is (new, number of the old).
 
     Args:
         keys: where the key is.
@@ -271,15 +280,15 @@ def rotation(
         reason: for the audit entry and the new version.
     """
 
-    def execute(old: KeyVersion) -> Change[tuple[KeyVersion, KeyVersion]]:
+    def execute(old: KeyVersion) -> Change[tuple[KeyVersion, int]]:
         if only is not None and old.version != only:
             raise Overtaken
         prepared = keys.prepare(old.ref.tenant_id, old.algorithm)
 
-        def change(writer: StoreWriter) -> Effect[tuple[KeyVersion, KeyVersion]]:
+        def change(writer: StoreWriter) -> Effect[tuple[KeyVersion, int]]:
             address = (old.ref.tenant_id, old.name)
             added = _succeed(keys, writer, address, prepared, old, reason)
-            return Effect((added.value, old), added.content, added.key)
+            return Effect((added.value, old.version), added.content, added.key)
 
         return change
 

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from qpher_core import algorithms
-from qpher_core.calls import Effect, KeyCall, KeySelector
+from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
 from qpher_core.errors import ValidationError
 from qpher_core.models import (
     KeyVersion,
@@ -20,11 +20,17 @@ from qpher_core.models import (
     canonical_json,
 )
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
-__all__ = ["HASHES", "Signatures", "context_string", "recorded_context", "signature_selector"]
+__all__ = [
+    "HASHES",
+    "Signatures",
+    "bound_input",
+    "context_string",
+    "recorded_context",
+    "signature_selector",
+]
 
 _DEFAULT: Final = "ML-DSA-65"
 _LONGEST_CONTEXT_STRING: Final = 255
@@ -59,7 +65,7 @@ def context_string(context: Context) -> bytes:
 class Signatures:
     """Signature operations of one tenant. Errors as :class:`~qpher_core.session_kem.Kem`."""
 
-    _pipeline: Pipeline
+    _pipeline: Runner
     _keys: KeyStore
     _context: RequestContext
 
@@ -97,6 +103,7 @@ class Signatures:
             selector=signature_selector(name, algorithm, key_version),
             context=recorded_context(context),
             payload_bytes=len(data),
+            inputs={"message": data, "deterministic": deterministic, **bound_input(context)},
             execute=execute,
         )
         done = self._pipeline.run(self._context, call)
@@ -128,6 +135,7 @@ class Signatures:
             context=recorded_context(context),
             payload_bytes=len(data),
             accept_compromised=accept_compromised,
+            inputs={"message": data, "signature": given, **bound_input(context)},
             execute=execute,
         )
         done = self._pipeline.run(self._context, call)
@@ -170,6 +178,7 @@ class Signatures:
             selector=selector,
             context=recorded_context(context),
             payload_bytes=len(digest),
+            inputs={"hash": digest, "hash_algorithm": hash_algorithm, **bound_input(context)},
             execute=execute,
         )
         done = self._pipeline.run(self._context, call)
@@ -209,6 +218,12 @@ class Signatures:
             context=recorded_context(context),
             payload_bytes=len(digest),
             accept_compromised=accept_compromised,
+            inputs={
+                "hash": digest,
+                "hash_algorithm": hash_algorithm,
+                "signature": given,
+                **bound_input(context),
+            },
             execute=execute,
         )
         done = self._pipeline.run(self._context, call)
@@ -236,3 +251,10 @@ def recorded_context(context: Context) -> dict[str, str]:
     if isinstance(context, bytes | bytearray | memoryview):
         return {"context string": bytes(context).hex()} if context else {}
     return check_context(context)
+
+
+def bound_input(context: Context) -> dict[str, object]:
+    """Return a context as the HTTP API takes it: a mapping, or the context string itself."""
+    if isinstance(context, bytes | bytearray | memoryview):
+        return {"context_string": bytes(context)}
+    return {"context": check_context(context)}

@@ -7,11 +7,10 @@ from datetime import datetime
 from attrs import frozen
 
 from qpher_core.algorithms import ALGORITHMS, Kind
-from qpher_core.calls import Call, Effect
+from qpher_core.calls import Call, Effect, Runner
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import RequestContext, Tenant
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Pipeline
 from qpher_core.policy.plans import LIMITS, Limits
 from qpher_core.policy.usage import StoreUsage, next_month
 from qpher_core.protocols import Store
@@ -44,7 +43,7 @@ class UsageReport:
 class SessionUsage:
     """The tenant's own usage."""
 
-    _pipeline: Pipeline
+    _pipeline: Runner
     _report: Callable[[], UsageReport]
     _context: RequestContext
 

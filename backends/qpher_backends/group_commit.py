@@ -9,11 +9,12 @@ wakes those whose work it did, each by itself, and one of those who wait to lead
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from qpher_core.errors import StoreUnavailable
 
-__all__ = ["GroupCommit", "Transaction", "TransactionLost"]
+__all__ = ["Announced", "GroupCommit", "Transaction", "TransactionLost"]
 
 W_co = TypeVar("W_co", covariant=True)
 W = TypeVar("W")
@@ -25,9 +26,9 @@ _MOST_JOBS: Final = 256
 #: Seconds after which a waiter looks for itself: an interrupted leader may have woken nobody.
 _PATIENCE: Final = 0.05
 
-#: A leader waits so long for those who shared the last commit, as a part of that one's time.
-_GATHERING: Final = 0.5
-_GATHERING_STEP: Final = 50e-6
+#: Seconds that a leader waits for those who were announced; the longest, and at least.
+_MOST_PATIENCE: Final = 0.005
+_LEAST_PATIENCE: Final = 0.001
 
 
 class TransactionLost(Exception):  # noqa: N818 - a signal, not an error
@@ -81,6 +82,39 @@ class _Job(Generic[W]):
         self.value = self.work(writer)
 
 
+class Announced:
+    """A context whose thread calls a group commit soon, unless an exception leaves it.
+
+    It is what ``Store.lately()`` gives where all is read from the store itself.
+    """
+
+    __slots__ = ("_group",)
+
+    fresh = True
+
+    def __init__(self, group: "GroupCommit[Any]") -> None:
+        self._group = group
+
+    def __enter__(self) -> Self:
+        """Announce the thread."""
+        self._group.announce()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take the announcement back if nothing will follow."""
+        if error is not None:
+            self._group.withdraw()
+
+    def holds(self) -> bool:
+        """Return False: nothing was given out."""
+        return False
+
+
 class GroupCommit(Generic[W]):
     """Runs work in shared durable transactions. Thread-safe."""
 
@@ -90,8 +124,19 @@ class GroupCommit(Generic[W]):
         self._waiting_lock = threading.Lock()
         self._leading = threading.Lock()
         self._leader: int | None = None  # thread that leads; only it can find itself here
-        self._last_jobs = 1  # of the last commit
-        self._last_seconds = 0.0
+        self._coming: set[int] = set()  # threads that are about to call
+        self._all_here = threading.Lock()
+        self._all_here.acquire()
+        self._last_jobs = 1  # that shared a commit
+        self._last_seconds = 0.0  # that it took
+
+    def announce(self) -> None:
+        """Tell that the calling thread is going to call soon: a leader may wait for it."""
+        self._coming.add(threading.get_ident())
+
+    def withdraw(self) -> None:
+        """Tell that the calling thread is not going to call after all."""
+        self._coming.discard(threading.get_ident())
 
     def __call__(self, work: Callable[[W], T]) -> T:
         """Run ``work`` and return its result once it is durable."""
@@ -100,6 +145,9 @@ class GroupCommit(Generic[W]):
         job: _Job[W] = _Job(work)
         with self._waiting_lock:
             self._waiting.append(job)
+            self._coming.discard(threading.get_ident())
+            if self._all_here.locked() and not self._awaited():
+                self._all_here.release()
         if self._leading.locked():
             job.wake.acquire(timeout=_PATIENCE)
         if not job.done:
@@ -129,10 +177,17 @@ class GroupCommit(Generic[W]):
                 self._waiting[0].signal()
 
     def _gather(self) -> None:
-        """Give those who shared the last commit a moment to come back; a caller alone has none."""
-        ends = time.monotonic() + self._last_seconds * _GATHERING
-        while len(self._waiting) < self._last_jobs and time.monotonic() < ends:
-            time.sleep(_GATHERING_STEP)
+        """Wait for those who are about to come, or came last time, as long as some do come."""
+        patience = min(max(self._last_seconds, _LEAST_PATIENCE), _MOST_PATIENCE)
+        self._all_here.acquire(blocking=False)  # of an earlier time
+        here = 0
+        while here < len(self._waiting) < _MOST_JOBS and self._awaited():
+            here = len(self._waiting)
+            self._all_here.acquire(timeout=patience)
+        self._coming.clear()  # who did not come in time is not waited for again
+
+    def _awaited(self) -> bool:
+        return bool(self._coming) or len(self._waiting) < self._last_jobs
 
     def _lead(self) -> None:
         self._gather()
@@ -167,7 +222,6 @@ class GroupCommit(Generic[W]):
         return True
 
     def _run(self, jobs: Sequence[_Job[W]]) -> None:
-        start = time.monotonic()
         writer = self._transaction.begin()
         for job in jobs:
             job.error = None
@@ -181,6 +235,7 @@ class GroupCommit(Generic[W]):
                 job.error = lost  # of the store whose work this is
             except Exception as error:  # noqa: BLE001 - handed to the caller whose work it was
                 job.error = error
+        start = time.monotonic()
         self._transaction.commit()
         self._last_jobs, self._last_seconds = len(jobs), time.monotonic() - start
 

@@ -45,7 +45,7 @@ def main() -> int:
         url = f"sqlite:///{folder}/q.db" if chosen.store == "sqlite" else f"file://{folder}/store"
         key, bodies = _prepare(url, folder)
         noop = ["-m", "uvicorn", "benchmarks.load.noop:app", "--log-level", "critical"]
-        serve = ["-c", "from qpher_core.cli.main import main; main()", "serve", url]
+        serve = ["-c", "from qpher_core.cli.main import main; main()", "serve", "--store", url]
         with _server(noop, 8771, "/noop") as base, _server(serve, 8772, "/health/live") as api:
             rows: dict[str, list[dict[str, Any]]] = {"no-op": []}
             for _ in range(chosen.rounds):

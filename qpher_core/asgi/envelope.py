@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from attrs import field, frozen
 
+from qpher_core import errors
 from qpher_core.errors import (
     AlgorithmUnavailable,
     AuthenticationError,
@@ -30,16 +31,24 @@ __all__ = [
     "ErrorEnvelope",
     "Rendered",
     "error_answer",
+    "error_body",
     "now",
     "success_answer",
 ]
 
 
-class ErrorBody(msgspec.Struct):
-    """What went wrong."""
+class ErrorBody(msgspec.Struct, omit_defaults=True):
+    """What went wrong.
+
+    ``type`` is the class of the error in ``qpher_core.errors``; ``parameter`` and ``rule`` say
+    which were at fault, where there is one.
+    """
 
     error_code: str
     message: str
+    type: str = "QpherError"
+    parameter: str | None = None
+    rule: str | None = None
 
 
 class ErrorEnvelope(msgspec.Struct):
@@ -129,8 +138,15 @@ def error_answer(
         status = 400
     if status == 503 and not isinstance(known, AlgorithmUnavailable):
         headers = (*headers, _RETRY)
-    body = ErrorEnvelope(ErrorBody(known.code, str(known)), request_id, now())
+    body = ErrorEnvelope(error_body(known), request_id, now())
     return Rendered(status, _encode(body), headers)
+
+
+def error_body(error: QpherError) -> ErrorBody:
+    """Return an error as answers have it."""
+    known = next(kind.__name__ for kind in type(error).__mro__ if kind.__name__ in errors.__all__)
+    rule = error.rule if isinstance(error, PermissionDenied) else None
+    return ErrorBody(error.code, str(error), known, error.parameter, rule or None)
 
 
 def _status(error: QpherError) -> int:

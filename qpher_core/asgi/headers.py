@@ -9,6 +9,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from qpher_core.errors import ValidationError
+from qpher_core.request_ids import new_request_id
 
 __all__ = ["Head", "Proxies", "read_head", "secured"]
 
@@ -90,8 +91,8 @@ def _uuid(value: bytes | None) -> uuid.UUID:
         try:
             return uuid.UUID(value.decode("ascii"))
         except ValueError:
-            return uuid.uuid4()
-    return uuid.uuid4()
+            return new_request_id()
+    return new_request_id()
 
 
 def secured(scheme: str) -> list[tuple[bytes, bytes]]:

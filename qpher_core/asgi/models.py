@@ -346,7 +346,7 @@ class WrapFileKey(Model):
 class UnwrapFileKey(Model):
     """Return the key of a file from the recipients in its header."""
 
-    recipients: Annotated[list[Base64], Meta(max_length=64)]
+    recipients: Annotated[list[Base64], Meta(max_length=255)]
     key_version: Version
     algorithm: AlgorithmName | None = None
     context: Context | None = None

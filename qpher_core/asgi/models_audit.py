@@ -86,3 +86,10 @@ class LogReport(msgspec.Struct):
     bad_seq: int | None
     problem: str
     head: str
+
+
+class AnchorKeys(msgspec.Struct):
+    """The keys that sign anchors, as vkeys: the one in use, and all that ever were."""
+
+    key: str
+    keys: list[str]

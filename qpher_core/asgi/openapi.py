@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from qpher_core.algorithms import ALGORITHMS, Kind
-from qpher_core.asgi import public
+from qpher_core.asgi import models_audit
 from qpher_core.asgi.endpoint import Endpoint
 from qpher_core.asgi.envelope import ErrorEnvelope
 from qpher_core.asgi.health import Health
@@ -101,7 +101,7 @@ def document_bytes() -> bytes:
 
 def _types() -> list[type]:
     """Return every model of the table once."""
-    found: dict[type, None] = {ErrorEnvelope: None, Health: None, public.AnchorKeys: None}
+    found: dict[type, None] = {ErrorEnvelope: None, Health: None, models_audit.AnchorKeys: None}
     for endpoint in ENDPOINTS:
         for model in (endpoint.body, endpoint.answer, endpoint.params):
             if model is not None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,20 +16,14 @@ from qpher_core.asgi.gateway import Parts, log_unexpected
 from qpher_core.asgi.headers import read_head, secured
 from qpher_core.asgi.health import Readiness
 from qpher_core.asgi.metrics import CONTENT_TYPE
+from qpher_core.asgi.models_audit import AnchorKeys
 from qpher_core.asgi.openapi import document_bytes
 from qpher_core.asgi.table import BASE
 from qpher_core.errors import QpherError
 
-__all__ = ["AnchorKeys", "public_routes"]
+__all__ = ["public_routes"]
 
 _ANCHORS_KEPT: Final = 5.0  # seconds; the answer is public and changes hardly ever
-
-
-class AnchorKeys(msgspec.Struct):
-    """The keys that sign anchors, as vkeys: the one in use, and all that ever were."""
-
-    key: str
-    keys: list[str]
 
 
 def public_routes(parts: Parts) -> list[Route]:

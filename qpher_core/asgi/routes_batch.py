@@ -9,7 +9,7 @@ import msgspec
 from qpher_core.asgi import models
 from qpher_core.asgi import models_batch as batch
 from qpher_core.asgi.endpoint import Ask, Endpoint, Handler, limited
-from qpher_core.asgi.envelope import ErrorBody
+from qpher_core.asgi.envelope import error_body
 from qpher_core.asgi.names import common
 from qpher_core.asgi.routes_signatures import bound
 from qpher_core.errors import QpherError
@@ -25,9 +25,7 @@ def _items(
 ) -> list[I]:
     """Return a result or an error for each item."""
     return [
-        item(error=ErrorBody(one.code, str(one)))
-        if isinstance(one, QpherError)
-        else item(result=make(one))
+        item(error=error_body(one)) if isinstance(one, QpherError) else item(result=make(one))
         for one in done
     ]
 

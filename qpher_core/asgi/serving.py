@@ -31,7 +31,7 @@ def app_of_process() -> Starlette:
     options = json.loads(os.environ[_OPTIONS])
     sys.setswitchinterval(_SWITCH_INTERVAL)
     kms = qpher_core.open(
-        options["url"],
+        options["store"],
         protector=options["protectors"] or None,
         policy=options["policies"] or "rules:",
     )

@@ -15,6 +15,11 @@ from attrs import frozen
 
 from qpher_core.models import AuditEntry, rfc3339
 
+#: hashlib lets other threads run while it hashes more than this, which takes longer to come back
+#: from than hashing a signature or a ciphertext.
+_HASHED_AT_ONCE: Final = 2047
+_SHORT: Final = 16384
+
 __all__ = ["EMPTY_HEAD", "FORMAT", "EntryDraft", "KeyAddress", "build_entry", "digest"]
 
 FORMAT: Final = "qpher-audit/1"
@@ -58,7 +63,14 @@ class EntryDraft:
 
 def digest(data: bytes | None) -> bytes | None:
     """Return SHA-256 of ``data``, or None for None."""
-    return None if data is None else hashlib.sha256(data).digest()
+    if data is None:
+        return None
+    if not _HASHED_AT_ONCE < len(data) <= _SHORT:
+        return hashlib.sha256(data).digest()
+    hashing = hashlib.sha256()
+    for start in range(0, len(data), _HASHED_AT_ONCE):
+        hashing.update(data[start : start + _HASHED_AT_ONCE])
+    return hashing.digest()
 
 
 def build_entry(

@@ -5,11 +5,13 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from attrs import evolve
 
 from qpher_core.audit.entry import EMPTY_HEAD, FORMAT, EntryDraft, build_entry
+from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
 from qpher_core.errors import IntegrityError
 from qpher_core.models import AuditEntry, AuditReport, Receipt, canonical_json
@@ -43,13 +45,20 @@ class StoredAuditLog:
         return entry
 
     def entries(
-        self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
+        self,
+        tenant_id: uuid.UUID,
+        *,
+        start: int = 0,
+        limit: int | None = None,
+        where: EntryFilter | None = None,
     ) -> Iterator[AuditEntry]:
         """Yield entries in order."""
         check_count(start, "start")
         if limit is not None:
             check_count(limit, "limit")
-        return self._records.read(tenant_id, start=start, limit=limit)
+        if where is None:
+            return self._records.read(tenant_id, start=start, limit=limit)
+        return islice(filter(where.matches, self._records.read(tenant_id, start=start)), limit)
 
     def entry(self, receipt: Receipt) -> AuditEntry:
         """Return the entry that a receipt names.

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from qpher_core.algorithms import ALGORITHMS, Algorithm, Kind
+from qpher_core.cli._frame import Command
 from qpher_core.discovery import open_primitives
 from qpher_core.measure import Case, interleave
 from qpher_core.protocols import KemScheme, Primitives, SignatureScheme
@@ -24,7 +25,7 @@ _BATCH: Final = 64
 _BASE: Final = "openssl"
 
 
-@click.command()
+@click.command(cls=Command, example="qpher-core bench -a ML-KEM-1024 -a ML-DSA-87")
 @click.option("--algorithm", "-a", "names", multiple=True, help="Algorithm to time; repeatable.")
 @click.option("--rounds", default=10, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -33,8 +34,6 @@ def bench(names: tuple[str, ...], rounds: int, *, as_json: bool) -> None:
 
     Figures are the best of the rounds, in microseconds for one operation; compare them within one
     run only. Signatures are over 32 bytes. 'rustcrypto' expands seeds by the C core.
-
-    Example: qpher-core bench -a ML-KEM-1024 -a ML-DSA-87
     """
     rows = [_row(name) for name in names or _DEFAULT]
     cases = [case for row in rows for name in row.providers for case in _cases(row, name)]

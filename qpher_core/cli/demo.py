@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job on real files, from generating keys to catching a forged audit log.
+"""``qpher-core demo``: the main job on real files, up to catching a forged audit log."""
 
-Run as ``make demo`` or ``make demo FILES="a.pdf b.tar"``. Exits with 1 if anything did not
-behave as it must.
-"""
-
-import argparse
 import filecmp
 import hashlib
 import shutil
@@ -17,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
+import click
 from attrs import define, field, frozen
 from rich.console import Console
 from rich.filesize import decimal
@@ -24,10 +20,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 import qpher_core
+from qpher_core.cli._frame import NO, Command
 from qpher_core.cli.samples import make_samples
-from qpher_core.errors import QpherError
+from qpher_core.errors import QpherError, ValidationError
 
-__all__ = ["main"]
+__all__ = ["demo"]
 
 T = TypeVar("T")
 
@@ -124,23 +121,34 @@ class Demo:
         self.console.print(f"{mark}  {step.what}", highlight=False)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the demo and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m qpher_core.cli.demo", description=__doc__)
-    parser.add_argument("files", nargs="*", type=Path, help="files to protect")
-    parser.add_argument("--output", type=Path, default=Path("demo-output"))
-    options = parser.parse_args(arguments)
-    missing = [str(path) for path in options.files if not path.is_file()]
-    if missing:
-        parser.error(f"not a file: {', '.join(missing)}")
-    shutil.rmtree(options.output, ignore_errors=True)
-    options.output.mkdir(parents=True)
-    demo = Demo(options.output, Console())
-    files = options.files or make_samples(options.output / "files")
-    with qpher_core.open(f"sqlite:///{options.output}/qpher.db") as kms:
-        _run(demo, kms, files)
-    demo.console.print(demo.table())
-    return 0 if all(step.good for step in demo.steps) else 1
+@click.command(cls=Command, example="qpher-core demo report.pdf backup.tar")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo-output"),
+    show_default=True,
+    help="Folder to make; one that is there is replaced.",
+)
+def demo(files: tuple[Path, ...], output: Path) -> None:
+    """Do the main job on FILES, or on samples: from keys to catching a forged audit log.
+
+    Exit status: 0, everything behaved as it must; 1, something did not.
+    """
+    _make_folder(output)
+    work = Demo(output, Console())
+    with qpher_core.open(f"sqlite:///{output}/qpher.db") as kms:
+        _run(work, kms, list(files) or make_samples(output / "files"))
+    work.console.print(work.table())
+    sys.exit(0 if all(step.good for step in work.steps) else NO)
+
+
+def _make_folder(output: Path) -> None:
+    """Make an empty folder; one is replaced only if it is a demo's."""
+    if output.exists() and any(output.iterdir()) and not (output / "qpher.db").exists():
+        raise ValidationError(f"{output} holds something else than a demo", parameter="output")
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
 
 
 def _run(demo: Demo, kms: qpher_core.Qpher, files: list[Path]) -> None:
@@ -278,7 +286,3 @@ def _alter_entry(path: Path, tenant_id: str, seq: int) -> None:
             (tenant_id, seq),
         )
     database.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``qpher-core``. Groups of subcommands live in modules of their own."""
+"""The command ``qpher-core``. Commands and groups of them live in modules of their own."""
 
 import sys
 
@@ -8,22 +8,48 @@ try:
 except ImportError:  # pragma: no cover - an installation without the extra
     sys.exit("qpher-core needs packages that are missing: pip install 'qpher-core[cli]'")
 
+from qpher_core.cli._frame import Group
 from qpher_core.cli.api_key import api_key
 from qpher_core.cli.audit import audit
 from qpher_core.cli.bench import bench
+from qpher_core.cli.completion import completion
+from qpher_core.cli.demo import demo
+from qpher_core.cli.encrypt import decrypt, encrypt
 from qpher_core.cli.init import init
+from qpher_core.cli.keys import keys, rotate
+from qpher_core.cli.maintain import maintain
 from qpher_core.cli.protector import protector
 from qpher_core.cli.serve import serve
 from qpher_core.cli.tenant import tenant
 
 __all__ = ["main"]
 
+_COMMANDS = (
+    api_key,
+    audit,
+    bench,
+    completion,
+    decrypt,
+    demo,
+    encrypt,
+    init,
+    keys,
+    maintain,
+    protector,
+    rotate,
+    serve,
+    tenant,
+)
 
-@click.group()
-@click.version_option(package_name="qpher-core")
+
+@click.group("qpher-core", cls=Group)
+@click.version_option(package_name="qpher-core", prog_name="qpher-core")
 def main() -> None:
-    """Post-quantum key infrastructure."""
+    """Post-quantum key infrastructure.
+
+    Options such as --store may come from the environment: see `qpher-core COMMAND --help`.
+    """
 
 
-for command in (api_key, audit, bench, init, protector, serve, tenant):
-    main.add_command(command)
+for _command in _COMMANDS:
+    main.add_command(_command)

@@ -10,13 +10,16 @@ from typing import Any
 
 import click
 
-from qpher_core.cli._service import PROTECTORS, URL
+from qpher_core.cli._frame import Command
+from qpher_core.cli._target import PROTECTORS, STORE
 
 __all__ = ["serve"]
 
 
-@click.command()
-@URL
+@click.command(
+    cls=Command, example="qpher-core serve --store sqlite:///qpher.db --port 8443 --workers 2"
+)
+@STORE
 @PROTECTORS
 @click.option(
     "--policy", "policies", multiple=True, metavar="URL", help="Policy engines; rules: if none."
@@ -38,7 +41,7 @@ __all__ = ["serve"]
 @click.option("--ssl-keyfile", type=click.Path(exists=True), help="For TLS.")
 @click.option("--ssl-ca-certs", type=click.Path(exists=True), help="To ask clients for theirs.")
 def serve(**options: Any) -> None:
-    """Serve the store at URL over HTTP until it is told to stop (SIGTERM or Ctrl-C).
+    """Serve a store over HTTP until it is told to stop (SIGTERM or Ctrl-C).
 
     It then takes no further requests and finishes those that it has.
     """

@@ -35,7 +35,6 @@ from qpher_core.migration.report import (
     Progress,
 )
 from qpher_core.migration.sources import Change, Item, Source
-from qpher_core.models import KeyVersion
 from qpher_core.session_keys import Keys
 from qpher_core.validation import check_context
 

@@ -24,6 +24,7 @@ _LARGEST_MESSAGE: Final = 64 << 20
 
 _MESSAGE_MAGIC: Final = b"QPH\x01"
 _COPIED_AT_ONCE: Final = 1 << 20
+_PARTIAL: Final = ".partial"
 
 
 class FolderSource:
@@ -78,15 +79,16 @@ class FolderSource:
         """Replace one file, unless it is no longer as it was read."""
         path, old = self._root / name, change.item.value or b""
         try:
-            reading = path.open("rb")
-        except FileNotFoundError:
+            with path.open("rb") as reading, files.open_target(path) as writing:
+                if reading.read(len(old)) != old:
+                    raise _Changed
+                writing.write(change.value)
+                shutil.copyfileobj(reading, writing, _COPIED_AT_ONCE)
+                _keep_metadata(reading.fileno(), writing.fileno())
+                if not os.path.samestat(os.fstat(reading.fileno()), path.stat()):
+                    raise _Changed
+        except (_Changed, FileNotFoundError):
             return False
-        with reading, files.open_target(path) as writing:
-            if reading.read(len(old)) != old:
-                raise _Changed
-            writing.write(change.value)
-            shutil.copyfileobj(reading, writing, _COPIED_AT_ONCE)
-            _keep_metadata(path, writing.fileno())
         return True
 
 
@@ -98,12 +100,14 @@ def _walk(root: Path) -> Iterator[str]:
     for folder, _, names in os.walk(root):
         for name in names:
             path = Path(folder, name)
+            if name.endswith(_PARTIAL):
+                continue  # left by a writer that was killed
             if path.is_file() and not path.is_symlink():
                 yield str(path.relative_to(root))
 
 
-def _keep_metadata(path: Path, handle: int) -> None:
-    status = path.stat()
-    os.fchmod(handle, status.st_mode & 0o7777)
+def _keep_metadata(source: int, target: int) -> None:
+    status = os.fstat(source)
+    os.fchmod(target, status.st_mode & 0o7777)
     if os.geteuid() == 0:
-        os.fchown(handle, status.st_uid, status.st_gid)
+        os.fchown(target, status.st_uid, status.st_gid)

@@ -99,14 +99,10 @@ class Reencryptor:
             name=self.target.name,
             context=bound,
         )
-        replaced = [
-            wrapped.wrapped_key if messages.read_header(r) == of else r for r in recipients
-        ]
+        replaced = [wrapped.wrapped_key if messages.read_header(r) == of else r for r in recipients]
         return Moved([files.pack_recipients(replaced)], wrapped.key_version)
 
-    def _opening(
-        self, values: Sequence[Value]
-    ) -> KeyCall[Sequence[bytes | DecryptionFailed]]:
+    def _opening(self, values: Sequence[Value]) -> KeyCall[Sequence[bytes | DecryptionFailed]]:
         def execute(key: KeyVersion) -> Effect[Sequence[bytes | DecryptionFailed]]:
             bound = _bindings(key.ref, [(value.header.kind, value.context) for value in values])
             items = [(b, value.data) for b, value in zip(bound, values, strict=True)]
@@ -122,9 +118,7 @@ class Reencryptor:
         header = values[0].header
         return KeyCall(
             operation=OPERATIONS[MIGRATE_FROM],
-            selector=KeySelector(
-                self.target.name, ALGORITHMS[header.algorithm], header.version
-            ),
+            selector=KeySelector(self.target.name, ALGORITHMS[header.algorithm], header.version),
             context=_context_names(value.context for value in values),
             payload_bytes=sum(len(value.data) for value in values),
             accept_compromised=self.accept_compromised,

@@ -64,9 +64,7 @@ Sink = Callable[[Sequence[tuple[ItemId, bytes]]], object]
 class IterableSource:
     """Pairs of an id and a value, and a function that stores new values."""
 
-    def __init__(
-        self, pairs: Iterable[tuple[ItemId, bytes | None]], sink: Sink, name: str
-    ) -> None:
+    def __init__(self, pairs: Iterable[tuple[ItemId, bytes | None]], sink: Sink, name: str) -> None:
         self._pairs = pairs
         self._sink = sink
         self.name = name

@@ -145,9 +145,7 @@ class SqlSource:
         self._first = f"SELECT {key}, {value} FROM {table} {page} {one}"
         self._next = f"SELECT {key}, {value} FROM {table} WHERE {key} > {one} {page} {two}"
         self._count = f"SELECT count(*) FROM {table}"
-        self._swap = (
-            f"UPDATE {table} SET {value} = {one} WHERE {key} = {two} AND {value} = {three}"
-        )
+        self._swap = f"UPDATE {table} SET {value} = {one} WHERE {key} = {two} AND {value} = {three}"
         self._text: set[ItemId] = set()
         self.name = f"{table}.{value} by {key}"
         self.total: int | None = int(self._database.query(self._count, ())[0][0])
@@ -165,9 +163,7 @@ class SqlSource:
             rows = self._database.query(self._next, (after, size))
         for row_id, _ in rows:
             if isinstance(row_id, bool) or not isinstance(row_id, int | str):
-                raise ValidationError(
-                    "id_column must hold integers or text", parameter="id_column"
-                )
+                raise ValidationError("id_column must hold integers or text", parameter="id_column")
         return rows
 
     def write(self, changes: Sequence[Change]) -> Sequence[ItemId]:
@@ -183,9 +179,7 @@ class SqlSource:
         self._text.difference_update(change.item.id for change in changes)
         return gone
 
-    def _write_each(
-        self, changes: Sequence[Change], rows: Sequence[Sequence[Any]]
-    ) -> list[ItemId]:
+    def _write_each(self, changes: Sequence[Change], rows: Sequence[Sequence[Any]]) -> list[ItemId]:
         """Swap one by one, to tell which rows are no longer as they were."""
         self._database.rollback()
         return [

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The built-in policy engine: the service's rules, then the tenant's; the first denial wins."""
 
+import functools
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
 
-from qpher_core._cache import BoundedCache
 from qpher_core.errors import PolicyUnavailable, ValidationError
-from qpher_core.models import Decision, PolicyDocument, PolicyRequest
+from qpher_core.models import Decision, PolicyRequest
 from qpher_core.policy.documents import parse_rules
 from qpher_core.policy.rules import Rule
 from qpher_core.policy.usage import StoreUsage, Usage
@@ -21,6 +21,7 @@ __all__ = ["DEFAULT_RULES", "RuleChain", "Verdict", "open_policy"]
 DEFAULT_RULES: Final = '[{"rule":"plan"},{"rule":"quota"}]'
 
 _PARSED_DOCUMENTS: Final = 1024
+_ALLOWED: Final = Decision(allow=True, rule="chain", reason="no rule denies")
 
 
 @frozen
@@ -48,44 +49,40 @@ class RuleChain:
     def __init__(self, records: PolicyRecords, usage: Usage) -> None:
         self._records = records
         self._usage = usage
-        self._parsed: BoundedCache[tuple[uuid.UUID | None, int], tuple[Rule, ...]] = BoundedCache(
-            _PARSED_DOCUMENTS
-        )
 
     def decide(self, request: PolicyRequest) -> Decision:
         """Return the decision of the first rule that denies, or an allowance."""
-        if not self._service():
+        service = self._rules(None)
+        if not service:
             return Decision(allow=False, rule="empty", reason="the service has no rules")
-        for verdict in self._verdicts(request):
-            if verdict.reason is not None:
-                return Decision(allow=False, rule=verdict.rule, reason=verdict.reason)
-        return Decision(allow=True, rule="chain", reason="no rule denies")
+        for rules in (service, self._rules(request.tenant_id)):
+            for rule in rules:
+                reason = rule.denies(request, self._usage)
+                if reason is not None:
+                    return Decision(allow=False, rule=rule.name, reason=reason)
+        return _ALLOWED
 
     def explain(self, request: PolicyRequest) -> Sequence[Verdict]:
         """Return what every rule says, also those behind the first denial."""
-        return list(self._verdicts(request))
+        documents = (("service", self._rules(None)), ("tenant", self._rules(request.tenant_id)))
+        return [
+            Verdict(document, index, rule.name, rule.denies(request, self._usage))
+            for document, rules in documents
+            for index, rule in enumerate(rules)
+        ]
 
-    def _verdicts(self, request: PolicyRequest) -> Iterator[Verdict]:
-        tenant = self._records.get(request.tenant_id)
-        documents = (("service", self._service()), ("tenant", self._rules(tenant)))
-        for document, rules in documents:
-            for index, rule in enumerate(rules):
-                yield Verdict(document, index, rule.name, rule.denies(request, self._usage))
-
-    def _service(self) -> tuple[Rule, ...]:
-        return self._rules(self._records.get(None))
-
-    def _rules(self, document: PolicyDocument | None) -> tuple[Rule, ...]:
+    def _rules(self, tenant_id: uuid.UUID | None) -> tuple[Rule, ...]:
+        document = self._records.get(tenant_id)
         if document is None:
             return ()
+        try:
+            return _parsed(document.rules)
+        except ValidationError as error:
+            raise PolicyUnavailable(f"a stored policy document is broken: {error}") from error
 
-        def parse() -> tuple[Rule, ...]:
-            try:
-                return parse_rules(document.rules)
-            except ValidationError as error:
-                raise PolicyUnavailable(f"a stored policy document is broken: {error}") from error
 
-        return self._parsed.get((document.tenant_id, document.revision), parse)
+#: Parses a document; equal texts are parsed once.
+_parsed: Final = functools.lru_cache(_PARSED_DOCUMENTS)(parse_rules)
 
 
 def open_policy(url: str, store: Store) -> RuleChain:

@@ -49,6 +49,9 @@ _LEGACY: Final = (
 )
 
 
+_UNLIMITED: Final = Limits()
+
+
 class Rule(Protocol):
     """One rule."""
 
@@ -89,7 +92,7 @@ class QuotaRule:
 
     def denies(self, request: PolicyRequest, usage: Usage) -> str | None:
         """Return the reason for a denial, or None to pass."""
-        limits = self.limits or (LIMITS[request.plan] if request.plan is not None else Limits())
+        limits = self.limits or (_UNLIMITED if request.plan is None else LIMITS[request.plan])
         if limits.calls is not None and usage.calls(request.tenant_id, request.time) >= (
             limits.calls
         ):

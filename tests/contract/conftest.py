@@ -4,6 +4,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,7 +15,8 @@ from qpher_core.models import Tenant
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
 from qpher_core.session import Session
-from tests.contract.table import BACKENDS, PROVIDERS, Provider, backends, cases, services
+from tests.contract.served import served
+from tests.contract.table import BACKENDS, PROVIDERS, SERVED, Provider, backends, cases, services
 from tests.records import append, new_tenant
 
 _ALGORITHM_FIXTURES = {"kem": Kind.KEM, "signature": Kind.SIGNATURE, "algorithm": None}
@@ -40,12 +42,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Qpher]:
-    """Open a service on one backend with one provider."""
+    """Open a service on one backend with one provider, or connect to one."""
     backend, provider = request.param
+    if backend == SERVED:
+        with qpher_core.open("memory:", primitives=provider) as kms, served(kms) as remote:
+            yield cast("Qpher", remote)
+        return
     url = BACKENDS[backend].url(tmp_path_factory.mktemp("service"))
-    kms = qpher_core.open(url, primitives=provider)
-    yield kms
-    kms.close()
+    with qpher_core.open(url, primitives=provider) as kms:
+        yield kms
 
 
 @pytest.fixture

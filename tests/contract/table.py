@@ -13,7 +13,16 @@ from qpher_core.discovery import open_primitives
 from qpher_core.errors import ValidationError
 from tests.postgres import database_url
 
-__all__ = ["BACKENDS", "PROVIDERS", "Backend", "Provider", "backends", "cases", "services"]
+__all__ = [
+    "BACKENDS",
+    "PROVIDERS",
+    "SERVED",
+    "Backend",
+    "Provider",
+    "backends",
+    "cases",
+    "services",
+]
 
 
 @frozen
@@ -62,6 +71,9 @@ _PAIRS: Final = {
     if backend.mixes and name != "file"
     for keys, audit in ((name, "file"), ("file", name))
 }
+
+#: A service in memory that is used over the network.
+SERVED: Final = "https"
 
 #: Every store, and every pair of them that is tried.
 BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType({**_STORES, **_PAIRS})
@@ -124,7 +136,7 @@ def services() -> list[tuple[str, str]]:
     """Return (backend, provider): every backend, and on one of them every provider."""
     first = next(iter(PROVIDERS))
     others = [("memory", provider) for provider in PROVIDERS if provider != first]
-    return [*((backend, first) for backend in BACKENDS), *others]
+    return [*((backend, first) for backend in (*BACKENDS, SERVED)), *others]
 
 
 def cases(kind: Kind | None = None) -> list[tuple[tuple[str, str], str]]:

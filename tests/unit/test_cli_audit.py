@@ -75,8 +75,8 @@ def test_a_log_is_exported(folder: Path, tmp_path: Path) -> None:
     """What ``export`` and ``keys`` give, ``verify`` accepts."""
     url = f"sqlite:///{folder}/q.db"
     target = str(tmp_path / "e.gz")
-    assert _run(folder, "export", url, target, "--tenant", "acme")[0] == 0
-    status, keys = _run(folder, "keys", url)
+    assert _run(folder, "export", "--store", url, target, "--tenant", "acme")[0] == 0
+    status, keys = _run(folder, "keys", "--store", url)
     (tmp_path / "keys").write_text(keys)
     assert status == 0
     assert _run(folder, "verify", target, "--key", str(tmp_path / "keys"))[0] == 0

@@ -39,23 +39,23 @@ def _json(*arguments: str) -> dict[str, object]:
     return dict(json.loads(text.splitlines()[-1]))
 
 
-def test_status_and_rewrap(url: str, tmp_path: Path) -> None:
+def test_show_and_rewrap(url: str, tmp_path: Path) -> None:
     """Records are counted, moved to a second KEK of the file, and from there to another file."""
-    before = _json("status", url)
+    before = _json("show", "--store", url)
     assert before["records"] == {before["kek"]: 3}
-    renewed = _json("rewrap", url, "--renew")
+    renewed = _json("rewrap", "--store", url, "--renew")
     assert (renewed["moved"], renewed["replaced"]) == (3, [before["kek"]])
-    code, text = _run("status", url)
+    code, text = _run("show", "--store", url)
     assert code == 0
     assert f"{before['kek']}: no longer needed" in text
-    moved = _json("rewrap", url, "--to", f"file://{tmp_path}/other.kek")
+    moved = _json("rewrap", "--store", url, "--to", f"file://{tmp_path}/other.kek")
     assert moved["moved"] == 3
-    code, text = _run("status", url)
-    assert code == 2
+    code, text = _run("show", "--store", url)
+    assert code == 8
     assert str(moved["kek"]) in text
-    after = _json("status", url, "--protector", f"file://{tmp_path}/other.kek")
+    after = _json("show", "--store", url, "--protector", f"file://{tmp_path}/other.kek")
     assert after["records"] == {moved["kek"]: 3}
-    assert _run("rewrap", url, "--to", "memory:", "--renew")[0] == 2
+    assert _run("rewrap", "--store", url, "--to", "memory:", "--renew")[0] == 2
 
 
 def test_making_keks(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from qpher_core.algorithms import ALGORITHMS, Kind
 from qpher_core.calls import Call, Effect, KeyCall, KeySelector
 from qpher_core.errors import PermissionDenied
 from qpher_core.files import read_recipients
+from qpher_core.key_usage import MIGRATE_FROM, MIGRATE_TO
 from qpher_core.lifecycle import PROCESS, PROTECT, KeyState
 from qpher_core.models import ApiKey, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS, Operation, Recording
@@ -216,6 +217,10 @@ SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
 PERMITTED_READS = {"api_keys.read", "policies.read", "tenants.read"}
 
 
+#: Rows of ``Session.migrate``, which enters once for each batch and key (tests/contract).
+OF_MIGRATIONS = {MIGRATE_FROM, MIGRATE_TO}
+
+
 def public_methods(holder: object, parts: list[str]) -> set[str]:
     """Return the public methods of the parts of a session or service."""
     return {
@@ -267,7 +272,7 @@ def test_no_method_is_forgotten(kms: Qpher, acme: Session) -> None:
 def test_every_row_is_used() -> None:
     """Each row of the table belongs to a public method, and each method's row exists."""
     used = {action for action, _ in (SESSION_METHODS | SERVICE_METHODS).values()}
-    assert used | PERMITTED_READS == set(OPERATIONS)
+    assert used | PERMITTED_READS | OF_MIGRATIONS == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("method", SESSION_METHODS)
@@ -301,7 +306,7 @@ def test_rows_are_consistent(row: Operation) -> None:
         assert row.kind is (Kind.KEM if part == "kem" else Kind.SIGNATURE)
         assert part in row.features
         assert row.states in {PROTECT, PROCESS}
-        processes = name.startswith(("decrypt", "decapsulate", "unwrap", "verify"))
+        processes = name.startswith(("decrypt", "decapsulate", "unwrap", "verify", "migrate_from"))
         assert (row.states == PROCESS) == processes == row.accepts_compromised
     else:
         assert not row.accepts_compromised

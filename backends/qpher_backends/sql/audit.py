@@ -9,6 +9,7 @@ once, when it commits.
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from attrs import define
@@ -27,9 +28,11 @@ _ANCHOR_PAGE: Final = 100
 _MOST_VARIABLES: Final = 500  # in one statement; SQLite's own limit is higher
 
 _SELECT_STATE: Final = "SELECT size, hash, peaks FROM audit_heads WHERE tenant_id = ?"
-_INSERT_ENTRY: Final = (
-    "INSERT INTO audit_entries (tenant_id, seq, body, hash, nodes) VALUES (?, ?, ?, ?, ?)"
-)
+_INSERT_ENTRIES: Final = "INSERT INTO audit_entries (tenant_id, seq, body, hash, nodes) VALUES "
+_ENTRY: Final = "(?, ?, ?, ?, ?)"
+
+#: Entries that one statement inserts: statements are few, and prepared once.
+_AT_ONCE: Final = (64, 16, 4, 1)
 _UPSERT_HEAD: Final = (
     "INSERT INTO audit_heads (tenant_id, size, hash, peaks) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (tenant_id) DO UPDATE SET size = excluded.size, hash = excluded.hash,"
@@ -153,11 +156,20 @@ class AuditWriter:
             gathered.setdefault(tenant_id, []).append((str(tenant_id), *row[:4]))
         for tenant_id, rows in gathered.items():
             tip = self._tips[tenant_id]
-            self._run_many(tenant_id, _INSERT_ENTRY, rows)
+            self._insert(tenant_id, rows)
             self._run_many(
                 tenant_id, _UPSERT_HEAD, [(str(tenant_id), tip.size, tip.head, tip.peaks)]
             )
         self._rows.clear()
+
+    def _insert(self, tenant_id: uuid.UUID, rows: Sequence[Row]) -> None:
+        done = 0
+        for count in _AT_ONCE:
+            sql = _INSERT_ENTRIES + ", ".join([_ENTRY] * count)
+            while len(rows) - done >= count:
+                values = tuple(chain.from_iterable(rows[done : done + count]))
+                self._run_many(tenant_id, sql, [values])
+                done += count
 
     @property
     def last(self) -> tuple[uuid.UUID, int, bytes] | None:

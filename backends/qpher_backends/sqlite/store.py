@@ -16,6 +16,7 @@ from qpher_backends.sql.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
 from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
+from qpher_backends.sqlite.recent import Mark, Recent
 from qpher_backends.sqlite.schema import migrate
 from qpher_core.errors import StoreUnavailable, ValidationError
 
@@ -73,14 +74,18 @@ class _Transaction:
     to undo and makes no savepoint: each statement lets other threads run, and waits for them.
     """
 
-    def __init__(self, connection: sqlite3.Connection, check: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, check: Callable[[], None], recent: Recent
+    ) -> None:
         self._connection = connection
         self._check = check
+        self._recent = recent
         self._writer = _Writer(self._execute, self._execute_many)
         self._saved = False
 
     def _execute(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         if not self._saved and not sql.startswith("SELECT"):
+            self._recent.drop()
             self._connection.execute("SAVEPOINT job")
             self._saved = True
         return self._connection.execute(sql, values).fetchall()
@@ -90,9 +95,11 @@ class _Transaction:
 
     def begin(self) -> _Writer:
         self._check()
-        self._writer.audit.begin()
         with _TRANSLATED:
             self._connection.execute("BEGIN IMMEDIATE")
+            ((version,),) = self._connection.execute("PRAGMA data_version")
+        if not self._recent.begin(version):
+            self._writer.audit.begin()
         return self._writer
 
     def attempt(self, work: Callable[[], None]) -> None:
@@ -122,6 +129,8 @@ class _Transaction:
             self._connection.execute("COMMIT")
 
     def rollback(self) -> None:
+        self._recent.drop()
+        self._writer.audit.begin()
         if self._connection.in_transaction:
             # A failing rollback leaves the transaction uncommitted, which is what is wanted.
             with contextlib.suppress(sqlite3.Error):
@@ -141,13 +150,14 @@ class SQLiteStore:
         self._closed = False
         self._write_connection = self._open_database()
         self._file = os.stat(self._path)  # noqa: PTH116 - compared with later ones
-        transaction = _Transaction(self._write_connection, self._check_file)
+        self._recent = Recent()
+        transaction = _Transaction(self._write_connection, self._check_file, self._recent)
         self._group_commit = GroupCommit[_Writer](transaction)
         self.keys = KeyTable(self._read)
-        self.audit = AuditTable(self._read)
+        self.audit = AuditTable(self._read_now)
         self.tenants = TenantTable(self._read)
         self.policies = PolicyTable(self._read)
-        self.anchors = AnchorTable(self._read)
+        self.anchors = AnchorTable(self._read_now)
         self.service_keys = KeyTable(self._read, "service_keys")
         self.intents = IntentTable(self._read)
         self.api_keys = ApiKeyTable(self._read)
@@ -170,6 +180,10 @@ class SQLiteStore:
         """Run ``work`` in one durable transaction, shared with concurrent callers."""
         self._check_usable()
         return self._group_commit(work)
+
+    def lately(self, tenant_id: uuid.UUID) -> Mark:  # noqa: ARG002 - one lock for all
+        """Let this thread read rows of a moment ago; what it commits must ask if they hold."""
+        return Mark(self._group_commit, self._recent)
 
     def close(self) -> None:
         """Close all connections."""
@@ -212,8 +226,23 @@ class SQLiteStore:
         return connection
 
     def _read(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
+        """Run one query on a borrowed connection, unless its answer is known."""
+        self._check_usable()
+        answers = self._recent.allowed()
+        if answers is None:
+            return self._query(sql, values)
+        rows = answers.get((sql, tuple(values)))
+        if rows is None:
+            rows = self._query(sql, values)
+            self._recent.keep(answers, sql, values, rows)
+        return rows
+
+    def _read_now(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         """Run one query on a borrowed connection."""
         self._check_usable()
+        return self._query(sql, values)
+
+    def _query(self, sql: str, values: Sequence[Any]) -> list[Row]:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect_again()

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Private keys that stay with a service elsewhere, which does and records each use of them."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from qpher_backends.remote.answers import algorithm_of
+from qpher_backends.remote.failures import error_of
+from qpher_backends.remote.link import Link, expect
+from qpher_core.algorithms import ALGORITHMS
+from qpher_core.models import KeyVersion
+
+__all__ = ["RemoteDecapsulationKey", "RemoteSigningKey"]
+
+T = TypeVar("T")
+
+
+@frozen
+class _RemoteKey:
+    _link: Link
+    _key: KeyVersion
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of the {self._key.ref}>"
+
+    def close(self) -> None:
+        """Forget it; there is nothing to wipe here."""
+
+    def _call(self, path: str, member: str, **inputs: object) -> Any:
+        """Return one member of the answer about one item."""
+
+        def read(answer: Any, _: object) -> Any:
+            self._expect_mine(answer)
+            return getattr(answer, member)
+
+        return self._link.call("POST", path, read, body={**self._address(), **inputs})
+
+    def _call_many(self, path: str, member: str, count: int, **inputs: object) -> list[Any]:
+        """Return one member of the answer about each item; the first error is raised."""
+
+        def read(answer: Any, _: object) -> list[Any]:
+            expect(len(answer.items) == count, "the number of items differs")
+            return list(answer.items)
+
+        items = self._link.call("POST", path, read, body={**self._address(), **inputs})
+        values = []
+        for item in items:
+            if item.error is not None or item.result is None:
+                raise error_of(item.error)
+            values.append(getattr(item.result, member))
+        return values
+
+    def _address(self) -> dict[str, object]:
+        ref = self._key.ref
+        return {"name": ref.name, "algorithm": ref.algorithm, "key_version": ref.version}
+
+    def _expect_mine(self, answer: Any) -> None:
+        given = (algorithm_of(answer.algorithm).name, answer.key_version)
+        expect(given == (self._key.algorithm, self._key.version), "it is about another key")
+
+
+class RemoteDecapsulationKey(_RemoteKey):
+    """Implements ``DecapsulationKey``."""
+
+    @property
+    def encapsulation_key(self) -> bytes:
+        """The encoded encapsulation key."""
+        return self._key.public_key
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """Return the 32-byte shared secret."""
+        self._check(ciphertext)
+        secret: bytes = self._call("/kem/decapsulate", "shared_secret", kem_ciphertext=ciphertext)
+        return secret
+
+    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
+        """Decapsulate several ciphertexts."""
+        for ciphertext in ciphertexts:
+            self._check(ciphertext)
+        given = list(ciphertexts)
+        return self._call_many(
+            "/batch/decapsulate", "shared_secret", len(given), kem_ciphertexts=given
+        )
+
+    def _check(self, ciphertext: bytes) -> None:
+        size = ALGORITHMS[self._key.algorithm].output_bytes
+        if len(ciphertext) != size:
+            raise ValueError(f"a KEM ciphertext must have {size} bytes")
+
+
+class RemoteSigningKey(_RemoteKey):
+    """Implements ``SigningKey``."""
+
+    @property
+    def public_key(self) -> bytes:
+        """The encoded public key."""
+        return self._key.public_key
+
+    def sign(self, message: bytes, *, context: bytes = b"", deterministic: bool = False) -> bytes:
+        """Sign; hedged unless ``deterministic``."""
+        signature: bytes = self._call(
+            "/signature/sign",
+            "signature",
+            message=message,
+            context_string=context,
+            deterministic=deterministic,
+        )
+        return signature
+
+    def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
+        """Sign a digest."""
+        signature: bytes = self._call(
+            "/signature/sign-hash",
+            "signature",
+            hash=digest,
+            hash_algorithm=hash_name,
+            context_string=context,
+        )
+        return signature
+
+    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
+        """Sign several messages."""
+        given = list(messages)
+        return self._call_many(
+            "/batch/sign", "signature", len(given), messages=given, context_string=context
+        )

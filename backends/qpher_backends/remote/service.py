@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A service elsewhere, as the tenant of one API key (docs/remote.md)."""
+
+import uuid
+from types import TracebackType
+from typing import Any, Self
+
+from qpher_backends.remote.answers import tenant_id_of, usage_report
+from qpher_backends.remote.audit import RemoteAuditLog
+from qpher_backends.remote.keystore import RemoteKeyStore
+from qpher_backends.remote.link import Link, expect
+from qpher_backends.remote.runner import RemoteRunner
+from qpher_core.models import RequestContext
+from qpher_core.remote import RemoteSettings
+from qpher_core.session import Session
+from qpher_core.session_usage import UsageReport
+
+__all__ = ["Service", "open_service"]
+
+
+class Service:
+    """Implements ``RemoteService``."""
+
+    def __init__(self, link: Link, settings: RemoteSettings) -> None:
+        self._link = link
+        self._tenant_id = settings.tenant_id
+
+    def __repr__(self) -> str:
+        return f"<Service over {self._link!r}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def session(self) -> Session:
+        """Return the session of the API key's tenant."""
+        tenant_id = self._tenant()
+        keys = RemoteKeyStore(self._link, tenant_id)
+        audit = RemoteAuditLog(self._link, tenant_id)
+        context = RequestContext(tenant_id, self._link.actor)
+        return Session(RemoteRunner(self._link, keys), keys, audit, audit, self._usage, context)
+
+    def anchor_keys(self) -> tuple[str, ...]:
+        """Return the vkeys of all keys that ever signed anchors, the one in use first."""
+
+        def read(answer: Any, _: uuid.UUID) -> tuple[str, ...]:
+            expect(answer.key in answer.keys, "the anchor key in use is not among the keys")
+            return (answer.key, *(key for key in answer.keys if key != answer.key))
+
+        return self._link.call("GET", "/anchors/key", read)
+
+    def close(self) -> None:
+        """Close the connections. Idempotent."""
+        self._link.close()
+
+    def _tenant(self) -> uuid.UUID:
+        if self._tenant_id is None:
+            self._tenant_id = self._link.call(
+                "GET", "/tenants/me", lambda answer, _: tenant_id_of(answer)
+            )
+        return self._tenant_id
+
+    def _usage(self, tenant_id: uuid.UUID) -> UsageReport:
+        usage: Any = self._link.call("GET", "/tenants/me", lambda answer, _: answer)
+        return self._link.call(
+            "GET",
+            "/tenants/{tenant_id}",
+            lambda answer, _: usage_report(usage, answer),
+            values={"tenant_id": tenant_id},
+        )
+
+
+def open_service(url: str, api_key: object, settings: RemoteSettings) -> Service:
+    """Connect to a service elsewhere; the entry point. Nothing is sent yet."""
+    return Service(Link(url, api_key, settings), settings)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that say where to work: ``--store``, ``--tenant``, and who is at work."""
+
+import functools
+import getpass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+from attrs import frozen
+
+import qpher_core
+from qpher_core.errors import ValidationError
+from qpher_core.service import Qpher
+from qpher_core.session import Session
+
+__all__ = ["AS_JSON", "PROTECTORS", "STORE", "Target", "on_store", "on_tenant"]
+
+_Function = Callable[..., Any]
+
+STORE: Final = click.option(
+    "--store",
+    envvar="QPHER_STORE",
+    required=True,
+    metavar="URL",
+    show_envvar=True,
+    help="Where the keys are, such as sqlite:///qpher.db or https://kms.example.",
+)
+
+PROTECTORS: Final = click.option(
+    "--protector",
+    "protectors",
+    envvar="QPHER_PROTECTOR",
+    multiple=True,
+    metavar="URL",
+    show_envvar=True,
+    help="Who holds the KEK; may be given several times. The store's own choice if left out.",
+)
+
+_TENANT: Final = click.option(
+    "--tenant",
+    envvar="QPHER_TENANT",
+    metavar="NAME",
+    show_envvar=True,
+    help="Whose keys, by name or id. May be left out if there is only one tenant.",
+)
+
+_ACTOR: Final = click.option(
+    "--actor",
+    envvar="QPHER_ACTOR",
+    metavar="NAME",
+    show_envvar=True,
+    help="Who does it, for policy and audit log; the user who runs the command if left out.",
+)
+
+AS_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@frozen
+class Target:
+    """A store that a command works on, and for whom.
+
+    Attributes:
+        tenant: name or id; None for the only one.
+        actor: whom policy and audit log know.
+    """
+
+    store: str
+    protectors: tuple[str, ...] = ()
+    tenant: str | None = None
+    actor: str | None = None
+
+    @contextmanager
+    def service(self) -> Iterator[Qpher]:
+        """Open the service itself."""
+        with qpher_core.open(self.store, protector=list(self.protectors) or None) as kms:
+            yield kms
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Open the session of the tenant."""
+        with self.service() as kms:
+            yield kms.session(self.tenant or _only_tenant(kms), actor=self.actor or _user())
+
+
+def on_store(function: _Function) -> _Function:
+    """Give a command the options that name a store, as one first argument: a :class:`Target`."""
+
+    @STORE
+    @PROTECTORS
+    @functools.wraps(function)
+    def command(store: str, protectors: tuple[str, ...], **options: Any) -> Any:
+        return function(Target(store, protectors), **options)
+
+    return command
+
+
+def on_tenant(function: _Function) -> _Function:
+    """As :func:`on_store`, with those that name the tenant and who is at work."""
+
+    @STORE
+    @PROTECTORS
+    @_TENANT
+    @_ACTOR
+    @functools.wraps(function)
+    def command(
+        store: str,
+        protectors: tuple[str, ...],
+        tenant: str | None,
+        actor: str | None,
+        **options: Any,
+    ) -> Any:
+        return function(Target(store, protectors, tenant, actor), **options)
+
+    return command
+
+
+def _only_tenant(kms: Qpher) -> str:
+    names = [found.name for found in kms.tenants.list()]
+    if len(names) != 1:
+        raise ValidationError(
+            f"--tenant must say which of the {len(names)} tenants", parameter="tenant"
+        )
+    return names[0]
+
+
+def _user() -> str:
+    return f"cli:{getpass.getuser()}"

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``qpher-core maintain``: rotating the keys that are due by the rotation rules."""
+
+import sys
+
+import click
+
+from qpher_core.cli._frame import NO, Command
+from qpher_core.cli._output import show_rows
+from qpher_core.cli._target import AS_JSON, Target, on_store
+from qpher_core.models import rfc3339
+from qpher_core.service_maintenance import ScheduledKey
+
+__all__ = ["maintain"]
+
+
+@click.command(cls=Command, example="qpher-core maintain --dry-run")
+@click.option("--tenant", help="Name or id; all tenants if left out.")
+@click.option("--dry-run", is_flag=True, help="Only say what is due.")
+@AS_JSON
+@on_store
+def maintain(target: Target, tenant: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Rotate every key that is due by the rotation rules of the policies.
+
+    Exit status: 0, nothing is overdue any more; 1, a key could not be rotated, or is overdue and
+    this was a dry run.
+    """
+    with target.service() as kms:
+        report = kms.maintain(tenant, dry_run=dry_run)
+    rows = [_row(key) for key in report.keys]
+    show_rows(rows, as_json=as_json, nothing="no rotation rule matches any key")
+    sys.exit(0 if report.ok else NO)
+
+
+def _row(scheduled: ScheduledKey) -> dict[str, object]:
+    key = scheduled.key
+    return {
+        "tenant": scheduled.tenant,
+        "name": key.name,
+        "algorithm": key.algorithm,
+        "version": key.version,
+        "standing": str(scheduled.due),
+        "due_at": scheduled.due_at and rfc3339(scheduled.due_at),
+        "uses": scheduled.uses,
+        "max_uses": scheduled.max_uses,
+        "replaced_by": scheduled.replaced_by,
+        "problem": scheduled.problem or None,
+    }

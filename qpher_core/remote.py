@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What :func:`qpher_core.open` returns for the URL of a service elsewhere, and its settings."""
+
+import ssl
+import uuid
+from types import TracebackType
+from typing import Protocol, Self
+
+from attrs import field, frozen, validators
+
+from qpher_core.session import Session
+
+__all__ = ["RemoteService", "RemoteSettings"]
+
+
+@frozen(kw_only=True)
+class RemoteSettings:
+    """How a service elsewhere is talked to.
+
+    Attributes:
+        deadline: seconds for one call, repeats and the pauses between them included.
+        attempts: how often a call is sent at most.
+        connections: that are open at once at most; further calls wait for one.
+        ca: a file of CA certificates, or an ``ssl.SSLContext`` (for client certificates, too);
+            the system's certificates where none is given. Verification cannot be turned off.
+        plain_http: whether ``http://`` is taken for hosts other than loopback: whoever sees the
+            network then sees the API key and every plaintext.
+        tenant_id: the API key's tenant; the service is asked where none is given, which needs
+            that policy allows ``usage.read``.
+    """
+
+    deadline: float = field(default=30.0, validator=validators.gt(0))
+    attempts: int = field(default=4, validator=validators.ge(1))
+    connections: int = field(default=32, validator=validators.ge(1))
+    ca: str | ssl.SSLContext | None = field(default=None, repr=False)
+    plain_http: bool = False
+    tenant_id: uuid.UUID | None = None
+
+
+class RemoteService(Protocol):
+    """A connection to a service elsewhere, as the tenant of one API key. Thread-safe."""
+
+    def session(self) -> Session:
+        """Return the session of the API key's tenant; the API key is the actor.
+
+        Raises:
+            AuthenticationError: the API key is not accepted.
+            Unavailable: the service cannot be reached.
+        """
+
+    def anchor_keys(self) -> tuple[str, ...]:
+        """Return the vkeys of all keys that ever signed anchors, the one in use first.
+
+        For verifying proofs take them from a place that the service cannot change.
+        """
+
+    def close(self) -> None:
+        """Close the connections. Idempotent."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

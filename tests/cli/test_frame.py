@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every command has: help with an example, one line for an error, an exit status."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from qpher_core import errors
+from qpher_core.cli._frame import EXIT_STATUSES, exit_status
+from qpher_core.cli.main import main
+
+COMMAND = str(Path(sys.executable).parent / "qpher-core")
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every command."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+PATHS = sorted(commands(main))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_help_ends_with_an_example_of_the_command(path: tuple[str, ...]) -> None:
+    """The example names the command, and every option in it exists."""
+    result = CliRunner().invoke(main, [*path, "--help"], prog_name="qpher-core")
+    assert result.exit_code == 0
+    usage, found, example = result.output.partition("\nExample:\n")
+    assert found, "no example"
+    assert f"qpher-core {' '.join(path)}" in example or path == ("keys", "rotate")
+    options = [word for word in example.split() if word.startswith("-") and word != "-"]
+    assert [word for word in options if word not in usage] == []
+
+
+def test_every_error_has_an_exit_status() -> None:
+    """Each class of the tree maps to the row that it is meant for; a bug to none."""
+    tree = [getattr(errors, name) for name in errors.__all__]
+    found = {error.__name__: exit_status(error("x")) for error in tree}
+    assert found["ValidationError"] == 2
+    assert found["AuthenticationError"] == found["PermissionDenied"] == 4
+    assert found["PolicyUnavailable"] == found["RateLimited"] == 8
+    assert set(found.values()) == {2, 3, 4, 5, 6, 7, 8, 9}
+    assert exit_status(KeyError("x")) is None
+    assert len({row.number for row in EXIT_STATUSES}) == len(EXIT_STATUSES)
+
+
+def test_an_error_is_one_line_on_stderr(tmp_path: Path) -> None:
+    """No traceback, nothing on standard output, and the status of the table."""
+    arguments = ["keys", "list", "--store", f"sqlite:///{tmp_path}/none/q.db"]
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 8
+    assert done.stdout == ""
+    assert done.stderr.startswith("qpher-core: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_scheme_and_a_missing_store_are_usage(tmp_path: Path) -> None:
+    """Both end with status 2 and say what is missing."""
+    for arguments, told in ((["--store", "nosuch://x"], "nosuch"), ([], "--store")):
+        done = subprocess.run(
+            [COMMAND, "keys", "list", *arguments], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, told in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_name_the_command(shell: str) -> None:
+    """Each shell gets the script of its kind."""
+    done = subprocess.run(
+        [COMMAND, "completion", shell], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert f"_QPHER_CORE_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_completion_completes() -> None:
+    """Bash asks for ``qpher-core keys ex`` and gets what there is."""
+    done = subprocess.run(
+        [COMMAND],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"_QPHER_CORE_COMPLETE": "bash_complete", "COMP_WORDS": "qpher-core keys des",
+             "COMP_CWORD": "2"},
+    )  # fmt: skip
+    assert done.stdout == "plain,destroy\n"
