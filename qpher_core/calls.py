@@ -163,6 +163,10 @@ class Result(Protocol[T_co]):
 class Runner(Protocol):
     """Runs calls: the pipeline here, or that of a service elsewhere."""
 
+    @property
+    def here(self) -> bool:
+        """Whether calls are executed in this process; elsewhere only what has an endpoint is."""
+
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T], /) -> Result[T]:
         """Run one call and record it."""
 

@@ -126,6 +126,8 @@ class _Refusals:
 class Pipeline:
     """Runs calls. Thread-safe."""
 
+    here = True
+
     def __init__(
         self,
         store: Store,

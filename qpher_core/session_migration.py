@@ -8,16 +8,17 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from qpher_core.calls import Runner
 from qpher_core.errors import ValidationError
 from qpher_core.migration.engine import ContextOf, Engine
 from qpher_core.migration.folders import FolderSource
 from qpher_core.migration.journal import Journal
 from qpher_core.migration.reencrypt import Reencryptor
+from qpher_core.migration.remote import RemoteReencryptor
 from qpher_core.migration.report import ItemId, MigrationReport, Progress
 from qpher_core.migration.sources import IterableSource, Sink, Source
 from qpher_core.migration.sql import SqlColumn, SqlSource
 from qpher_core.models import RequestContext
-from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore
 from qpher_core.session_batches import MOST_ITEMS
 from qpher_core.session_kem import kem_selector
@@ -39,7 +40,7 @@ _MOST_THREADS = 64
 class Migrator:
     """Implements :meth:`Session.migrate`."""
 
-    _pipeline: Pipeline
+    _pipeline: Runner
     _keys: KeyStore
     _context: RequestContext
 
@@ -69,7 +70,7 @@ class Migrator:
             raise ValidationError("rate must be above 0", parameter="rate")
         path = None if journal is None else Path(journal)
         opened = _open_source(source, sink, path, dry_run=dry_run)
-        reencryptor = Reencryptor(
+        reencryptor = (Reencryptor if self._pipeline.here else RemoteReencryptor)(
             self._pipeline,
             self._keys,
             self._context,
@@ -102,8 +103,15 @@ class Migrator:
 def _open_source(
     source: MigrationSource, sink: Sink | None, journal: Path | None, *, dry_run: bool
 ) -> Source:
-    iterable = isinstance(source, Iterable) and not isinstance(source, str | bytes | os.PathLike)
-    if (sink is not None) != iterable and not (iterable and dry_run):
+    if isinstance(source, bytes | bytearray) or not isinstance(
+        source, SqlColumn | str | os.PathLike | Iterable
+    ):
+        raise ValidationError(
+            "source must be a SqlColumn, a path or pairs of an id and a ciphertext",
+            parameter="source",
+        )
+    pairs = not isinstance(source, SqlColumn | str | os.PathLike)
+    if (sink is not None) != pairs and not (pairs and dry_run):
         raise ValidationError(
             "sink goes with an iterable source, and with no other", parameter="sink"
         )
@@ -111,11 +119,7 @@ def _open_source(
         return SqlSource(source)
     if isinstance(source, str | os.PathLike):
         return FolderSource(Path(source), journal)
-    if isinstance(source, Iterable):
-        return IterableSource(source, sink or (lambda _: None), "values")
-    raise ValidationError(
-        "source must be a SqlColumn, a path or pairs of an id and a ciphertext", parameter="source"
-    )
+    return IterableSource(source, sink or (lambda _: None), "values")
 
 
 def _check_range(value: object, parameter: str, most: int) -> None:

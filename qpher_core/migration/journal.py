@@ -70,7 +70,8 @@ class Tally:
         counts = [int(document[n]) for n in ("moved", "already", "changed", "ignored")]
         failed = [Failure(*failure) for failure in document["failed"]]
         sources = Counter({(str(a), int(v)): int(n) for a, v, n in document["sources"]})
-        return cls(*counts, failed, sources, document["version"])
+        moved, already, changed, ignored = counts
+        return cls(moved, already, changed, ignored, failed, sources, document["version"])
 
 
 class Journal:

@@ -13,12 +13,11 @@ from attrs import field, frozen
 
 from qpher_core import files, messages
 from qpher_core.algorithms import ALGORITHMS
-from qpher_core.calls import Effect, KeyCall, KeySelector
+from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
 from qpher_core.errors import DecryptionFailed
 from qpher_core.key_usage import MIGRATE_FROM, MIGRATE_TO
 from qpher_core.models import KeyRef, KeyVersion, RequestContext
 from qpher_core.operations import OPERATIONS
-from qpher_core.pipeline import Pipeline
 from qpher_core.protocols import KeyStore
 from qpher_core.session_kem import Kem
 
@@ -56,7 +55,7 @@ class Reencryptor:
         note: what is migrated, for the audit entries.
     """
 
-    _pipeline: Pipeline
+    _pipeline: Runner
     _keys: KeyStore
     _context: RequestContext
     target: KeySelector
@@ -77,7 +76,7 @@ class Reencryptor:
         sealed = iter(done.value)
         return Moved(
             [d if isinstance(d, DecryptionFailed) else next(sealed) for d in opened],
-            done.key.version,
+            done.common["key_version"],
         )
 
     def move_file(self, header: bytes, of: messages.Header, bound: dict[str, str]) -> Moved:

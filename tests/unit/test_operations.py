@@ -15,7 +15,7 @@ from qpher_core.algorithms import ALGORITHMS, Kind
 from qpher_core.calls import Call, Effect, KeyCall, KeySelector
 from qpher_core.errors import PermissionDenied
 from qpher_core.files import read_recipients
-from qpher_core.key_usage import MIGRATE_FROM, MIGRATE_TO
+from qpher_core.key_usage import OF_MIGRATIONS
 from qpher_core.lifecycle import PROCESS, PROTECT, KeyState
 from qpher_core.models import ApiKey, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS, Operation, Recording
@@ -215,10 +215,6 @@ SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
 
 #: Reads of what belongs to the service or another tenant, which remote callers ask leave for.
 PERMITTED_READS = {"api_keys.read", "policies.read", "tenants.read"}
-
-
-#: Rows of ``Session.migrate``, which enters once for each batch and key (tests/contract).
-OF_MIGRATIONS = {MIGRATE_FROM, MIGRATE_TO}
 
 
 def public_methods(holder: object, parts: list[str]) -> set[str]:
