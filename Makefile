@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: openapi transcripts demo test lint types unit crash differential accumulated audit-long bench clean help postgresql
+.PHONY: openapi transcripts demo test lint types unit crash differential accumulated audit-long bench clean help postgresql chromium
 .DEFAULT_GOAL := help
 
 help:
@@ -36,7 +36,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: $(READY) postgresql
+unit: $(READY) postgresql chromium
 	$(BIN)/python -m pytest -q -m "not long" tests
 
 crash: $(READY) postgresql
@@ -55,6 +55,9 @@ audit-long: $(READY)
 
 bench-growth: $(READY)
 	$(BIN)/python -m benchmarks.key_growth
+
+contract-matrix: $(READY) postgresql
+	$(BIN)/python -m pytest -q -p tests.contract.matrix tests/contract
 
 crash-all: $(READY) postgresql
 	QPHER_CRASH_KILLS=500 $(BIN)/python -m pytest -q tests/crash
@@ -98,6 +101,12 @@ postgresql:
 	@$(SERVER) || { test "$$(id -u)" = 0 && $(APT) update && \
 	  $(APT) install -y --no-install-recommends postgresql-15 >/dev/null; } || \
 	  echo "PostgreSQL is missing (Debian: postgresql-15): its tests are skipped"
+
+# The tests of the report's page draw it in a browser.
+chromium:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && $(APT) update && \
+	  $(APT) install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	  echo "chromium is missing (Debian: chromium): the tests that draw pages are skipped"
 
 include bindings/native.mk
 

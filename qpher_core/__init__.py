@@ -20,6 +20,7 @@ from qpher_core.audit.selection import EntryFilter, EntryPage
 from qpher_core.audit.verifier import ExportReport, verify_export
 from qpher_core.audit.vkey import VerifierKey
 from qpher_core.audit.witness import Witness
+from qpher_core.envelopes import EncryptedEnvelope
 from qpher_core.errors import (
     AlgorithmUnavailable,
     AuditUnavailable,
@@ -84,6 +85,7 @@ __all__ = [
     "Decision",
     "DecryptionFailed",
     "Due",
+    "EncryptedEnvelope",
     "EntryFilter",
     "EntryPage",
     "ExportReport",

@@ -36,6 +36,7 @@ from qpher_core.calls import (
 from qpher_core.errors import (
     AuditUnavailable,
     AuthenticationError,
+    IntegrityError,
     NotFound,
     OutcomeUnknown,
     PermissionDenied,
@@ -313,11 +314,14 @@ class Pipeline:
 
         Whether it may be missing comes after policy: only who is allowed learns that it is.
         """
-        algorithm = selector.algorithm.name
+        algorithm, tenant_id = selector.algorithm.name, context.tenant_id
         if selector.version is None:
-            return self._keys.active(context.tenant_id, selector.name, algorithm)
-        ref = KeyRef(context.tenant_id, selector.name, algorithm, selector.version)
-        return self._keys.get(ref)
+            found = self._keys.active(tenant_id, selector.name, algorithm)
+        else:
+            found = self._keys.get(KeyRef(tenant_id, selector.name, algorithm, selector.version))
+        if found is not None and found.ref.tenant_id != tenant_id:
+            raise IntegrityError("the key store answered with another tenant's key")
+        return found
 
     def _record(
         self,

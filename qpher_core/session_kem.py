@@ -8,6 +8,7 @@ from attrs import frozen
 
 from qpher_core import algorithms, chunked, files, messages
 from qpher_core.calls import Effect, KeyCall, KeySelector, Result, Runner
+from qpher_core.envelopes import EncryptedEnvelope, open_envelope, seal_envelope
 from qpher_core.errors import DecryptionFailed, ValidationError
 from qpher_core.files import FileSource
 from qpher_core.models import (
@@ -217,6 +218,41 @@ class Kem:
         )
         done = self._pipeline.run(self._context, call)
         return KeyUnwrapResult(symmetric_key=done.value, **done.common)
+
+    def encrypt_local(
+        self,
+        plaintext: bytes,
+        key_version: int | None = None,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+    ) -> EncryptedEnvelope:
+        """Encrypt a message of any size here, under a shared secret that the service encapsulates.
+
+        In a session with a service elsewhere the plaintext does not leave this process; the
+        service could open the envelope all the same, for the shared secret is known to it.
+        """
+        data = check_bytes(plaintext, "plaintext")
+        return seal_envelope(self.encapsulate(key_version, algorithm, name=name), data)
+
+    def decrypt_local(
+        self,
+        envelope: EncryptedEnvelope,
+        *,
+        name: str = "default",
+        accept_compromised: bool = False,
+    ) -> bytes:
+        """Return the plaintext of an envelope; only its KEM ciphertext goes to the service."""
+        if not isinstance(envelope, EncryptedEnvelope):
+            raise ValidationError("envelope must be an EncryptedEnvelope", parameter="envelope")
+        opened = self.decapsulate(
+            envelope.kem_ciphertext,
+            envelope.key_version,
+            envelope.algorithm,
+            name=name,
+            accept_compromised=accept_compromised,
+        )
+        return open_envelope(envelope, opened.shared_secret)
 
     def encrypt_file(
         self,

@@ -3,6 +3,7 @@
 
 import functools
 import getpass
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -12,6 +13,7 @@ from attrs import frozen
 
 import qpher_core
 from qpher_core.errors import ValidationError
+from qpher_core.remote import RemoteSettings
 from qpher_core.service import Qpher
 from qpher_core.session import Session
 
@@ -71,17 +73,51 @@ class Target:
     tenant: str | None = None
     actor: str | None = None
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a service elsewhere."""
+        return self.store.startswith(("https://", "http://"))
+
+    @property
+    def who(self) -> str:
+        """Whom policy and audit log of a local store know."""
+        return self.actor or f"cli:{getpass.getuser()}"
+
     @contextmanager
     def service(self) -> Iterator[Qpher]:
-        """Open the service itself."""
+        """Open the service itself, which only a local store gives."""
+        if self.is_remote:
+            raise ValidationError(
+                "--store must be a local one here: this is done where the service runs",
+                parameter="store",
+            )
         with qpher_core.open(self.store, protector=list(self.protectors) or None) as kms:
             yield kms
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Open the session of the tenant."""
+        if self.is_remote:
+            with self._connected() as session:
+                yield session
+            return
         with self.service() as kms:
-            yield kms.session(self.tenant or _only_tenant(kms), actor=self.actor or _user())
+            yield kms.session(self.tenant or _only_tenant(kms), actor=self.who)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Session]:
+        """Connect to a service elsewhere: its API key says the tenant, and who is at work."""
+        api_key = os.environ.get("QPHER_API_KEY")
+        if not api_key:
+            raise ValidationError("QPHER_API_KEY must hold the service's API key")
+        if self.protectors or self.actor:
+            raise ValidationError("--protector and --actor are the service's own: leave them out")
+        settings = RemoteSettings(ca=os.environ.get("QPHER_CA"))
+        with qpher_core.open(self.store, api_key=api_key, remote=settings) as connection:
+            session = connection.session()
+            if self.tenant is not None:
+                _check_tenant(session, self.tenant)
+            yield session
 
 
 def on_store(function: _Function) -> _Function:
@@ -125,5 +161,11 @@ def _only_tenant(kms: Qpher) -> str:
     return names[0]
 
 
-def _user() -> str:
-    return f"cli:{getpass.getuser()}"
+def _check_tenant(session: Session, wanted: str) -> None:
+    """Refuse to work for another tenant than the one that was meant."""
+    tenant = session.usage.current().tenant
+    if wanted not in {tenant.name, str(tenant.id)}:
+        raise ValidationError(
+            f"--tenant must be {tenant.name!r}, whose API key this is, or be left out",
+            parameter="tenant",
+        )

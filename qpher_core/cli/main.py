@@ -19,6 +19,7 @@ from qpher_core.cli.init import init
 from qpher_core.cli.keys import keys, rotate
 from qpher_core.cli.maintain import maintain
 from qpher_core.cli.protector import protector
+from qpher_core.cli.report import report
 from qpher_core.cli.serve import serve
 from qpher_core.cli.tenant import tenant
 
@@ -36,6 +37,7 @@ _COMMANDS = (
     keys,
     maintain,
     protector,
+    report,
     rotate,
     serve,
     tenant,

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from qpher_core.asgi.endpoint import Endpoint
 from qpher_core.asgi.table import ENDPOINTS
+from qpher_core.importing import wrap_private_key
 from qpher_core.service import Qpher
 
 __all__ = ["Sample", "Samples", "prepare"]
@@ -77,6 +78,9 @@ class Samples:
         hashed = b64(signatures.sign_hash(DIGEST, "SHA-256", algorithm=SIGNATURE).signature)
         digest = {"hash": b64(DIGEST), "hash_algorithm": "SHA-256", **signs}
         message = b64(b"x")
+        brought = b64(
+            wrap_private_key(keys.import_parameters(), bytes(64), algorithm=KEM, name="brought")
+        )
         bodies: dict[str, Any] = {
             "/signature/sign": {"message": message, **signs},
             "/signature/verify": {"message": message, "signature": signature, **signs},
@@ -96,7 +100,7 @@ class Samples:
             "/batch/encapsulate": {"count": 2, **used},
             "/batch/decapsulate": {"kem_ciphertexts": [sent] * 2, **used},
             "/kms/keys/generate": {"algorithm": KEM, "name": "generated"},
-            "/kms/keys/import": {"algorithm": KEM, "name": "brought", "seed": b64(bytes(64))},
+            "/kms/keys/import": {"algorithm": KEM, "name": "brought", "wrapped": brought},
             "/kms/keys/rotate": {"algorithm": KEM, "name": "rotate"},
             "/tenants": {"name": "one more"},
             "/admin/tenants": {"name": "yet one more", "plan": "pro"},

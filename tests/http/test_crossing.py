@@ -157,7 +157,7 @@ CASES: Final[Mapping[str, Callable[[World, Endpoint], httpx.Response | None]]] =
 }
 
 #: Endpoints of the caller's own: another tenant sees its own there.
-_OWN: Final = {"/tenants", "/tenants/", "/tenants/me", "/kms/keys"}
+_OWN: Final = {"/tenants", "/tenants/", "/tenants/me", "/kms/keys", "/kms/keys/import/parameters"}
 
 #: Reads that anchor the log first.
 _ANCHORING: Final = {"/audit/export"}
@@ -192,8 +192,10 @@ def _of_another(endpoint: Endpoint) -> set[int]:
     """Return what another tenant may get for identifiers that are not its own."""
     if (endpoint.method == "GET" and endpoint.path in _OWN) or endpoint.path.startswith("/audit/"):
         return {200, 404}  # its own, of which it has nothing
-    if endpoint.path in {"/kms/keys/generate", "/kms/keys/import"}:
+    if endpoint.path == "/kms/keys/generate":
         return {201}  # of its own
+    if endpoint.path == "/kms/keys/import":
+        return {400}  # wrapped for the other, and of no use to this one
     if "tenants" in endpoint.path or endpoint.path.startswith("/admin"):
         return {403}
     return {404}

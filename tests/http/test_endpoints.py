@@ -4,6 +4,7 @@
 import base64
 import hashlib
 import json
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 import qpher_core
 from qpher_core.api_keys import SCOPES
 from qpher_core.audit.vkey import parse_vkeys
+from qpher_core.discovery import open_primitives
+from qpher_core.importing import wrap_private_key
+from qpher_core.models import ImportParameters
 from qpher_core.service import Qpher
 from tests.http.server import client
 
@@ -112,16 +116,23 @@ def test_public_keys_are_read_by_others(keys: httpx.Client) -> None:
     assert found["jwk"]["alg"] == "ML-DSA-65"
 
 
-def test_a_seed_is_imported(http: httpx.Client) -> None:
-    """An imported seed gives the same key as in the library; a wrong one is refused."""
+def test_a_wrapped_seed_is_imported(http: httpx.Client) -> None:
+    """A seed that is wrapped to the import key gives its key; another wrapping is refused."""
     seed = hashlib.sha512(b"x").digest()
-    made = post(http, "/kms/keys/import", algorithm="Kyber768", seed=b64(seed), status=201)
-    with qpher_core.open("memory:") as other:
-        other.tenants.create("t")
-        same = other.session("t", actor="x").keys.import_key("ML-KEM-768", seed)
-    assert raw(made["public_key"]) == same.public_key
-    answer = http.post("/kms/keys/import", json={"algorithm": "Kyber768", "seed": b64(seed[:8])})
-    assert answer.status_code == 422
+    found = data(http.get("/kms/keys/import/parameters"))
+    parameters = ImportParameters(
+        uuid.UUID(found["tenant_id"]),
+        found["algorithm"],
+        found["key_version"],
+        raw(found["encapsulation_key"]),
+    )
+    wrapped = wrap_private_key(parameters, seed, algorithm="ML-KEM-768")
+    made = post(http, "/kms/keys/import", algorithm="Kyber768", wrapped=b64(wrapped), status=201)
+    key = open_primitives(None).kems["ML-KEM-768"].open_seed(seed)
+    assert raw(made["public_key"]) == key.encapsulation_key
+    key.close()
+    wrong = {"algorithm": "Kyber768", "wrapped": b64(wrapped[:-1] + b"x")}
+    assert http.post("/kms/keys/import", json=wrong).status_code in {400, 422}
 
 
 # --- KEM and signatures ------------------------------------------------------------------------

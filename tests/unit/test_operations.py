@@ -13,6 +13,7 @@ from attrs import frozen
 import qpher_core
 from qpher_core.algorithms import ALGORITHMS, Kind
 from qpher_core.calls import Call, Effect, KeyCall, KeySelector
+from qpher_core.envelopes import EncryptedEnvelope
 from qpher_core.errors import PermissionDenied
 from qpher_core.files import read_recipients
 from qpher_core.key_usage import OF_MIGRATIONS
@@ -70,6 +71,7 @@ class World:
     receipt: Receipt
     api_key: ApiKey
     brought: bytes
+    envelope: EncryptedEnvelope
 
 
 @pytest.fixture
@@ -103,6 +105,7 @@ def world(kms: Qpher, acme: Session) -> World:
         qpher_core.wrap_private_key(
             acme.keys.import_parameters(), bytes(64), algorithm=KEM, name="brought"
         ),
+        acme.kem.encrypt_local(b"x"),
     )
 
 
@@ -134,6 +137,8 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "kem.decapsulate": ("kem.decapsulate", lambda w: w.acme.kem.decapsulate(w.sent, 1)),
     "kem.wrap": ("kem.wrap", lambda w: w.acme.kem.wrap(bytes(16))),
     "kem.unwrap": ("kem.unwrap", lambda w: w.acme.kem.unwrap(w.wrapped, 1)),
+    "kem.encrypt_local": ("kem.encapsulate", lambda w: w.acme.kem.encrypt_local(b"x")),
+    "kem.decrypt_local": ("kem.decapsulate", lambda w: w.acme.kem.decrypt_local(w.envelope)),
     "kem.encrypt_file": (
         "kem.encrypt_file",
         lambda w: w.acme.kem.encrypt_file(io.BytesIO(b"x"), io.BytesIO()),

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from attrs import field, frozen
 
-from qpher_backends.remote.answers import common_of, key_version
+from qpher_backends.remote.answers import algorithm_of, common_of, key_version
 from qpher_backends.remote.failures import error_of
 from qpher_backends.remote.keystore import RemoteKeyStore
 from qpher_backends.remote.link import Link, endpoint_of, expect
@@ -45,6 +45,8 @@ class _Answered(Generic[T]):
 
 
 def _encapsulated(answer: Any) -> tuple[bytes, bytes]:
+    size = algorithm_of(answer.algorithm).output_bytes
+    expect(len(answer.kem_ciphertext) == size, "a KEM ciphertext has another length")
     expect(len(answer.shared_secret) == _SECRET_BYTES, "a shared secret has another length")
     return answer.kem_ciphertext, answer.shared_secret
 
@@ -52,6 +54,12 @@ def _encapsulated(answer: Any) -> tuple[bytes, bytes]:
 def _decapsulated(answer: Any) -> bytes:
     expect(len(answer.shared_secret) == _SECRET_BYTES, "a shared secret has another length")
     return cast("bytes", answer.shared_secret)
+
+
+def _signature(answer: Any) -> bytes:
+    longest = algorithm_of(answer.algorithm).output_bytes
+    expect(0 < len(answer.signature) <= longest, "a signature has another length")
+    return cast("bytes", answer.signature)
 
 
 def _file_key(answer: Any) -> bytes:
@@ -70,9 +78,9 @@ _OPERATIONS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = MappingProx
         "kem.unwrap": ("/kem/key/unwrap", attrgetter("symmetric_key")),
         "kem.encrypt_file": ("/kem/file-key/wrap", attrgetter("wrapped_key")),
         "kem.decrypt_file": ("/kem/file-key/unwrap", _file_key),
-        "signatures.sign": ("/signature/sign", attrgetter("signature")),
+        "signatures.sign": ("/signature/sign", _signature),
         "signatures.verify": ("/signature/verify", attrgetter("valid")),
-        "signatures.sign_hash": ("/signature/sign-hash", attrgetter("signature")),
+        "signatures.sign_hash": ("/signature/sign-hash", _signature),
         "signatures.verify_hash": ("/signature/verify-hash", attrgetter("valid")),
     }
 )

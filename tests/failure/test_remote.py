@@ -1,0 +1,592 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions with a service elsewhere, over real sockets that fail in every way."""
+
+import base64
+import contextlib
+import io
+import json
+import logging
+import pickle
+import socket
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import qpher_core
+from qpher_core import (
+    AuthenticationError,
+    NotFound,
+    OutcomeUnknown,
+    QpherError,
+    RateLimited,
+    RemoteSettings,
+    Session,
+    StateConflict,
+    Unavailable,
+    ValidationError,
+    wrap_private_key,
+)
+from qpher_core.api_keys import make_secret
+from qpher_core.asgi import Settings, create_app
+from qpher_core.service import Qpher
+from tests.contract.served import quiet_key
+from tests.failure.wire import Answer, Proxy, dripping, proxied, replying
+from tests.http.server import serving
+
+KEM = "ML-KEM-768"
+TENANT = uuid.uuid4()
+
+
+@pytest.fixture
+def kms(tmp_path: Path) -> Iterator[Qpher]:
+    """Open a service with a tenant and a key."""
+    with qpher_core.open(f"sqlite:///{tmp_path}/q.db") as opened:
+        opened.tenants.create("acme")
+        opened.session("acme", actor="before").keys.generate(KEM)
+        yield opened
+
+
+@pytest.fixture
+def proxy(kms: Qpher) -> Iterator[Proxy]:
+    """Serve it behind a proxy."""
+    with serving(create_app(kms)) as url, proxied(url) as standing:
+        yield standing
+
+
+@contextlib.contextmanager
+def connected(url: str, api_key: str, **settings: Any) -> Iterator[Session]:
+    """Open a session that has sent nothing yet."""
+    settings.setdefault("tenant_id", TENANT)
+    chosen = RemoteSettings(**{"deadline": 30, **settings})
+    with qpher_core.open(url, api_key=api_key, remote=chosen) as service:
+        yield service.session()
+
+
+@contextlib.contextmanager
+def through(proxy: Proxy, kms: Qpher, **settings: Any) -> Iterator[Session]:
+    """Open a session with the service through the proxy."""
+    tenant = kms.tenants.get("acme").id
+    api_key = quiet_key(kms, tenant, "remote")
+    with connected(proxy.url, api_key, tenant_id=tenant, **settings) as session:
+        yield session
+
+
+def log_of(kms: Qpher, action: str) -> list[dict[str, Any]]:
+    """Return the entries of one action, having verified the chain."""
+    assert kms.audit.verify("acme").ok
+    entries = kms.session("acme", actor="reader").audit.entries(start=2)
+    return [e.fields for e in entries if e.fields["action"] == action]
+
+
+CHANGES: dict[str, Callable[[Session], Any]] = {
+    "keys.generate": lambda s: s.keys.generate(KEM, name="new"),
+    "keys.rotate": lambda s: s.keys.rotate(KEM),
+    "keys.suspend": lambda s: s.keys.suspend(KEM, 1),
+    "keys.retire": lambda s: s.keys.retire(KEM, 1, reason="why"),
+    "keys.compromise": lambda s: s.keys.compromise(KEM, 1),
+    "keys.import": lambda s: s.keys.import_key(
+        KEM, wrap_private_key(s.keys.import_parameters(), bytes(64), algorithm=KEM)
+    ),
+}
+
+
+# --- nothing half-done -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["lose", "half"])
+@pytest.mark.parametrize("action", CHANGES)
+def test_a_change_whose_answer_is_lost_is_made_once(
+    kms: Qpher, proxy: Proxy, action: str, how: str
+) -> None:
+    """The repeat gets the first answer: one version, one revision, one entry in the log."""
+    with through(proxy, kms) as session:
+        parameters = 1 if action == "keys.import" else 0
+        proxy.plan = ["pass"] * parameters + [how, how]
+        made = CHANGES[action](session)
+        assert proxy.requests == 3 + parameters
+        entries = log_of(kms, action)
+        assert [e["outcome"] for e in entries] == ["success"]
+        keys = kms.session("acme", actor="reader").keys
+        key = getattr(made, "key", made)
+        assert keys.get(key.algorithm, key.version, name=key.name) == key
+        assert len(keys.list()) == (1 if action.split(".")[1][:3] in {"sus", "ret", "com"} else 2)
+        if hasattr(made, "receipt"):
+            assert session.audit.entry(made.receipt).fields == entries[0]
+
+
+def test_a_change_whose_answers_are_all_lost(kms: Qpher, proxy: Proxy) -> None:
+    """Nobody knows whether it was done, and the error names the request that the log has."""
+    with through(proxy, kms, attempts=3) as session:
+        proxy.plan = ["lose"] * 3
+        with pytest.raises(OutcomeUnknown) as caught:
+            session.keys.generate(KEM, name="new")
+        assert proxy.requests == 3
+        [entry] = log_of(kms, "keys.generate")
+        assert entry["request_id"] in str(caught.value)
+        assert [key.version for key in session.keys.list(name="new")] == [1]
+
+
+def test_a_change_that_is_still_under_way_is_waited_for(kms: Qpher, proxy: Proxy) -> None:
+    """A repeat that overtakes the first attempt waits until that is finished."""
+    commit = kms._store.commit
+    pauses = [1.0]
+
+    def slow(work: Callable[[Any], Any], **named: Any) -> Any:
+        result = commit(work, **named)
+        if pauses and log_of(kms, "keys.generate"):
+            time.sleep(pauses.pop())  # the change is durable, its answer is not written down
+        return result
+
+    with through(proxy, kms, attempts=9) as session, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kms._store, "commit", slow)
+        proxy.plan = ["drop"]
+        assert session.keys.generate(KEM, name="new").version == 1
+    assert proxy.requests > 2
+    assert [e["outcome"] for e in log_of(kms, "keys.generate")] == ["success"]
+
+
+def test_a_use_whose_answer_is_lost_is_repeated(kms: Qpher, proxy: Proxy) -> None:
+    """It changes nothing; the log has every attempt, all under one request id."""
+    with through(proxy, kms) as session:
+        proxy.plan = ["lose", "half"]
+        box = session.kem.encrypt(b"x")
+        entries = log_of(kms, "kem.encrypt")
+        assert [e["request_id"] for e in entries] == [box.request_id] * 3
+        assert session.audit.entry(box.receipt).fields == entries[2]
+        proxy.plan = ["lose"] * 4
+        with pytest.raises(Unavailable) as caught:
+            session.kem.encrypt(b"x")
+        assert not isinstance(caught.value, OutcomeUnknown)
+
+
+def test_refusals_are_repeated_neither_here_nor_there(kms: Qpher, proxy: Proxy) -> None:
+    """What the service decides stands; one request, one entry."""
+    with through(proxy, kms) as session:
+        for error, attempt in (
+            (NotFound, lambda: session.keys.retire(KEM, 9)),
+            (StateConflict, lambda: session.keys.archive(KEM, 1)),
+            (NotFound, lambda: session.kem.encrypt(b"x", 9)),
+        ):
+            before, entries = proxy.requests, kms.audit.verify("acme").entries
+            with pytest.raises(error):
+                attempt()
+            assert proxy.requests == before + 1
+            assert kms.audit.verify("acme").entries == entries + 1
+
+
+def test_a_failed_call_leaves_no_file(kms: Qpher, proxy: Proxy, tmp_path: Path) -> None:
+    """A file whose key cannot be had does not appear."""
+    target = tmp_path / "target"
+    with through(proxy, kms, attempts=1) as session:
+        box = io.BytesIO()
+        session.kem.encrypt_file(io.BytesIO(b"content"), box)
+        proxy.plan = ["lose", "half"]
+        with pytest.raises(Unavailable):
+            session.kem.encrypt_file(io.BytesIO(b"content"), target)
+        with pytest.raises(Unavailable):
+            session.kem.decrypt_file(io.BytesIO(box.getvalue()), target, 1)
+    assert not target.exists()
+
+
+def test_plaintexts_of_files_stay_here(kms: Qpher) -> None:
+    """What crosses the network on behalf of a file or a local envelope holds none of it."""
+    sent: list[bytes] = []
+    canary = b"canary" * 1000
+    with serving(create_app(kms)) as url, proxied(url) as standing:
+        standing.seen = sent.append
+        with through(standing, kms) as session:
+            session.kem.encrypt_file(io.BytesIO(canary), io.BytesIO())
+            session.kem.decrypt_local(session.kem.encrypt_local(canary))
+    wire = b"".join(sent)
+    assert b"/kem/file-key/wrap" in wire
+    assert b"/kem/encapsulate" in wire
+    for shift in range(3):  # base64 of the canary at each of its three alignments
+        assert base64.b64encode(canary[shift : shift + 12])[4:12] not in wire
+    assert len(wire) < 20_000
+
+
+# --- deadlines ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (b"", b""),
+        (b"", b"H"),
+        (b"HTTP/1.1 200 OK\r\nx: ", b"y"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    ],
+    ids=["silence", "status", "header", "body", "chunks"],
+)
+def test_slow_servers_cost_the_deadline(first: bytes, more: bytes) -> None:
+    """However slowly an answer comes, the call ends in time, with an error that fits it."""
+    with dripping(first, more) as url, connected(url, make_secret()[1], deadline=0.4) as session:
+        for attempt, error in (
+            (lambda: session.kem.encrypt(b"x"), Unavailable),
+            (lambda: session.keys.generate(KEM), OutcomeUnknown),
+        ):
+            started = time.monotonic()
+            with pytest.raises(error):
+                attempt()
+            assert time.monotonic() - started < 10  # without a deadline it is for ever
+
+
+def test_a_held_answer_costs_the_deadline(kms: Qpher, proxy: Proxy) -> None:
+    """The service did it; the client knows that it does not know."""
+    with through(proxy, kms, deadline=1) as session:
+        proxy.plan = ["hold"]
+        with pytest.raises(OutcomeUnknown):
+            session.keys.generate(KEM, name="new")
+        assert [e["outcome"] for e in log_of(kms, "keys.generate")] == ["success"]
+
+
+# --- no service at all -------------------------------------------------------------------------
+
+
+def test_refused_connections() -> None:
+    """Nothing was sent, so nothing was done: also for a change."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with connected(url, make_secret()[1], attempts=2) as session:
+        for attempt in CHANGES.values():
+            with pytest.raises(Unavailable) as caught:
+                attempt(session)
+            assert not isinstance(caught.value, OutcomeUnknown)
+
+
+def test_a_service_that_comes_back_is_used_again(kms: Qpher) -> None:
+    """A connection of before its restart is no obstacle."""
+    tenant = kms.tenants.get("acme").id
+    api_key = quiet_key(kms, tenant, "remote")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+    with connected(f"http://127.0.0.1:{address[1]}", api_key, tenant_id=tenant) as session:
+        for _ in range(2):
+            with serving(create_app(kms), port=address[1]):
+                assert session.kem.encrypt(b"x").key_version == 1
+            with pytest.raises(Unavailable):
+                session.kem.encrypt(b"x")
+
+
+# --- answers that are none ---------------------------------------------------------------------
+
+GOOD: dict[str, Any] = {
+    "kem_ciphertext": base64.b64encode(bytes(1088)).decode(),
+    "shared_secret": base64.b64encode(bytes(32)).decode(),
+    "key_version": 1,
+    "algorithm": "Kyber768",
+    "receipt": {"seq": 7, "hash": "00" * 32},
+}
+JSON = {"Content-Type": "application/json"}
+
+
+def enveloped(data: object, request_id: str) -> bytes:
+    """Return a body of the API's form."""
+    return json.dumps({"data": data, "request_id": request_id, "timestamp": "now"}).encode()
+
+
+def telling(
+    data: object, status: int = 200, headers: Mapping[str, str] = JSON
+) -> Callable[[str, str, Mapping[str, str]], Answer]:
+    """Answer with data in a good envelope."""
+    return lambda _m, _t, asked: (status, headers, enveloped(data, asked["x-request-id"]))
+
+
+def saying(
+    body: bytes, status: int = 200, headers: Mapping[str, str] = JSON
+) -> Callable[[str, str, Mapping[str, str]], Answer]:
+    """Answer always the same."""
+    return lambda _m, _t, _a: (status, headers, body)
+
+
+def changed(**members: object) -> dict[str, Any]:
+    """Return the good data with other members; None is left out."""
+    return {name: v for name, v in {**GOOD, **members}.items() if v is not None}
+
+
+BAD_ANSWERS: dict[str, Callable[[str, str, Mapping[str, str]], Answer]] = {
+    "nothing": saying(b""),
+    "not JSON": saying(b"<html>"),
+    "null": saying(b"null"),
+    "a list": saying(b"[]"),
+    "no members": saying(b"{}"),
+    "no data": saying(b'{"request_id":"x","timestamp":"x"}'),
+    "deep": saying(b"[" * 100_000),
+    "not UTF-8": saying(b'{"data":"\xff"}'),
+    "half": saying(enveloped(GOOD, str(uuid.uuid4()))[:-5]),
+    "a megabyte": saying(b"x" * (1 << 20)),
+    "a megabyte of JSON": saying(b'{"data":"' + b"x" * (1 << 20) + b'"}'),
+    "too long": saying(b" " * (9 << 20)),
+    "another request": saying(enveloped(GOOD, str(uuid.uuid4()))),
+    "no request": saying(enveloped(GOOD, "")),
+    "another media type": telling(GOOD, headers={"Content-Type": "text/html"}),
+    "no media type": telling(GOOD, headers={}),
+    "encoded": telling(GOOD, headers={**JSON, "Content-Encoding": "gzip"}),
+    "201": telling(GOOD, 201),
+    "204": saying(b"", 204),
+    "206": telling(GOOD, 206),
+    "redirect": telling(GOOD, 302, {**JSON, "Location": "/api/v1/elsewhere"}),
+    "permanent redirect": telling(GOOD, 308, {**JSON, "Location": "/api/v1/elsewhere"}),
+    "no secret": telling(changed(shared_secret=None)),
+    "a secret of another type": telling(changed(shared_secret=1)),
+    "a secret that is no base64": telling(changed(shared_secret="*" * 44)),
+    "a short secret": telling(changed(shared_secret="AAAA")),
+    "a short ciphertext": telling(changed(kem_ciphertext="AAAA")),
+    "another version": telling(changed(key_version=2)),
+    "version 0": telling(changed(key_version=0)),
+    "a version of text": telling(changed(key_version="1")),
+    "another algorithm": telling(changed(algorithm="X-Wing")),
+    "an unknown algorithm": telling(changed(algorithm="RSA")),
+    "no receipt": telling(changed(receipt=None)),
+    "a receipt of text": telling(changed(receipt="x")),
+    "a receipt without a place": telling(changed(receipt={"seq": -1, "hash": "00" * 32})),
+    "a receipt without a hash": telling(changed(receipt={"seq": 1, "hash": "00"})),
+}
+
+
+def test_the_good_answer_is_taken() -> None:
+    """What the bad answers below differ from is accepted."""
+    with replying(telling(GOOD)) as url, connected(url, make_secret()[1]) as session:
+        assert session.kem.encapsulate(1).shared_secret == bytes(32)
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+def test_bad_answers_are_errors(name: str) -> None:
+    """An answer that is not one of this API is never taken, repeated or followed."""
+    asked: list[str] = []
+
+    def answer(method: str, target: str, headers: Mapping[str, str]) -> Answer:
+        asked.append(target)
+        return BAD_ANSWERS[name](method, target, headers)
+
+    with replying(answer) as url, connected(url, make_secret()[1], attempts=1) as session:
+        with pytest.raises(Unavailable) as caught:
+            session.kem.encapsulate(1)
+        assert not isinstance(caught.value, OutcomeUnknown)
+        with pytest.raises(OutcomeUnknown):
+            session.keys.generate(KEM)
+    assert asked == ["/api/v1/kem/encapsulate", "/api/v1/kms/keys/generate"]
+
+
+def test_a_batch_with_another_number_of_items() -> None:
+    """Neither more nor fewer results than items, and each is a result or an error."""
+    good = {"result": GOOD}
+    for items in ([good], [good] * 3, [good, {}], [good, {**good, "error": {}}], [good, None]):
+        with (
+            replying(telling({"items": items})) as url,
+            connected(url, make_secret()[1]) as session,
+            pytest.raises(Unavailable),
+        ):
+            session.kem.encapsulate_many(2, 1)
+
+
+def test_entries_that_are_not_what_they_claim() -> None:
+    """An altered entry, one of another place, and pages that go back are refused."""
+    body = '{"seq":0}'
+    right = "4c8b6b6ad6dbf6f97cb5d9e8a4cf5b9f" * 2
+    entry = {"seq": 0, "hash": right, "body": body}
+    for data in (
+        {"entries": [entry], "cursor": None},
+        {"entries": [], "cursor": 0},
+        {"entries": [], "cursor": -1},
+    ):
+        with (
+            replying(telling(data)) as url,
+            connected(url, make_secret()[1]) as session,
+            pytest.raises(Unavailable),
+        ):
+            list(session.audit.entries(start=1))
+
+
+ERRORS = {
+    "an empty 500": (saying(b"", 500), 1),
+    "an HTML 500": (saying(b"<html>", 500), 1),
+    "an internal error": (
+        saying(
+            b'{"error":{"error_code":"ERR_INTERNAL_001","message":"x"},"request_id":"x",'
+            b'"timestamp":"x"}',
+            500,
+        ),
+        1,
+    ),
+    "502": (saying(b"<html>", 502), 3),
+    "503": (saying(b"<html>", 503), 3),
+    "504": (saying(b"<html>", 504), 3),
+    "503 for hours": (saying(b"<html>", 503, {"Retry-After": "7200"}), 1),
+    "418": (saying(b"<html>", 418), 1),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_servers_that_fail(name: str) -> None:
+    """Typed, and repeated only where a repeat may help and there is time for it."""
+    reply, attempts = ERRORS[name]
+    asked: list[str] = []
+
+    def answer(method: str, target: str, headers: Mapping[str, str]) -> Answer:
+        asked.append(headers.get("idempotency-key", ""))
+        return reply(method, target, headers)
+
+    with replying(answer) as url, connected(url, make_secret()[1], attempts=3) as session:
+        with pytest.raises(Unavailable) as caught:
+            session.kem.encapsulate(1)
+        assert not isinstance(caught.value, OutcomeUnknown)
+        assert asked == [""] * attempts
+        asked.clear()
+        with pytest.raises(Unavailable if name == "418" else OutcomeUnknown):
+            session.keys.generate(KEM)
+        assert len(asked) == attempts
+        assert len(set(asked)) == 1  # every repeat has the first attempt's key
+        assert uuid.UUID(asked[0])
+
+
+# --- limits ------------------------------------------------------------------------------------
+
+
+def test_rate_limits_are_waited_for_or_raised(kms: Qpher) -> None:
+    """The service says how long to wait; who has no time for that gets the error."""
+    tenant = kms.tenants.get("acme").id
+    api_key = quiet_key(kms, tenant, "remote")
+    with serving(create_app(kms, Settings(key_rate="1/second"))) as url:
+        with connected(url, api_key, tenant_id=tenant) as session:
+            versions = [session.kem.encrypt(b"x").key_version for _ in range(3)]
+        assert versions == [1, 1, 1]
+        other = quiet_key(kms, tenant, "other")
+        with connected(url, other, tenant_id=tenant, attempts=1) as session:
+            session.kem.encrypt(b"x")
+            with pytest.raises(RateLimited):
+                session.kem.encrypt(b"x")
+
+
+def test_connections_are_pooled(kms: Qpher, proxy: Proxy) -> None:
+    """Calls one after the other use one connection."""
+    with through(proxy, kms) as session:
+        for _ in range(20):
+            session.kem.encapsulate()
+    assert (proxy.connections, proxy.requests) == (1, 20)
+
+
+# --- secrets -----------------------------------------------------------------------------------
+
+
+def _everything_said(error: BaseException) -> str:
+    """Return the error's traceback with all local variables, of all that it is chained to."""
+    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(told.format()) + repr(error)
+
+
+def _outside_of_tests(text: str) -> str:
+    """Leave out this module's own frames, which hold the API key as a variable."""
+    frames = text.split("  File ")
+    return "".join(frame for frame in frames if __file__ not in frame.partition(",")[0])
+
+
+@pytest.mark.parametrize("what", ["refused", "lost", "bad", "unauthorised", "held"])
+def test_api_keys_are_not_shown(
+    kms: Qpher, proxy: Proxy, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither representations nor errors, their tracebacks with variables, nor logs have it."""
+    caplog.set_level(logging.DEBUG)
+    api_key = quiet_key(kms, "acme", "remote")
+    if what == "unauthorised":
+        api_key = make_secret()[1]
+    with contextlib.ExitStack() as stack:
+        url = proxy.url
+        if what == "refused":
+            url = "http://127.0.0.1:1"
+        if what == "bad":
+            url = stack.enter_context(replying(saying(b"{}")))
+        proxy.plan = {"lost": ["lose"], "held": ["hold"]}.get(what, [])
+        settings = RemoteSettings(attempts=1, deadline=1, tenant_id=TENANT)
+        service = stack.enter_context(qpher_core.open(url, api_key=api_key, remote=settings))
+        session = service.session()
+        expected = AuthenticationError if what == "unauthorised" else Unavailable
+        with pytest.raises(expected) as caught:
+            session.kem.encrypt(b"x")
+        shown = [service, session, session.kem, session.keys, session.audit, session.usage]
+    said = _outside_of_tests(_everything_said(caught.value))
+    assert "link.py" in said
+    secret = api_key.split("_")[2]
+    assert secret not in said
+    assert secret not in caplog.text
+    assert secret not in " ".join(map(repr, shown))
+    for thing in shown[:2]:
+        with pytest.raises(TypeError):
+            pickle.dumps(thing)
+
+
+@pytest.mark.parametrize("api_key", [None, "", "qph_", "x" * 66, 5, b"qph_", make_secret()[1][:-1]])
+def test_what_is_no_api_key_is_not_sent(api_key: object) -> None:
+    """A malformed API key is refused before anything is opened, and not repeated."""
+    with pytest.raises(ValidationError) as caught:
+        qpher_core.open("https://localhost", api_key=api_key, remote=RemoteSettings())
+    assert caught.value.parameter == "api_key"
+    assert not api_key or str(api_key) not in str(caught.value) or len(str(api_key)) < 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://kms.example",
+        "http://10.0.0.1:8000",
+        "http://localhost.example",
+        "https://",
+        "https:/x",
+        "https://user:pass@kms.example",
+        "https://kms.example?x=1",
+        "https://kms.example#x",
+        "https://kms.example:x",
+        "https://kms.example:0",
+    ],
+)
+def test_urls_that_are_not_connected_to(url: str) -> None:
+    """Plain http beyond loopback, credentials in the URL, and what is no URL are refused."""
+    with pytest.raises(ValidationError) as caught:
+        qpher_core.open(url, api_key=make_secret()[1])
+    assert caught.value.parameter == "url"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.9", "http://[::1]:80", "http://localhost:1/kms"])
+def test_loopback_needs_no_tls(url: str) -> None:
+    """Nothing leaves the machine there."""
+    qpher_core.open(url, api_key=make_secret()[1]).close()
+
+
+def test_local_options_do_not_go_with_a_service() -> None:
+    """A service elsewhere has its own policy and keys; an API key is for such a service."""
+    for options in (
+        {"url": "https://kms.example", "policy": "https://opa.example"},
+        {"url": "https://kms.example", "protector": "memory:"},
+        {"url": "https://kms.example", "primitives": "native"},
+        {"url": "memory:"},
+        {"url": None},
+    ):
+        with pytest.raises(ValidationError) as caught:
+            qpher_core.open(**options, api_key=make_secret()[1])
+        assert caught.value.parameter == "url"
+
+
+def test_unknown_errors_keep_their_kind(kms: Qpher, proxy: Proxy) -> None:
+    """A service that names no class is understood by code and status, as the public API is."""
+    kinds = {
+        400: ("ERR_KEM_005", qpher_core.DecryptionFailed),
+        401: ("ERR_AUTH_001", AuthenticationError),
+        403: ("ERR_FORBIDDEN_001", qpher_core.PermissionDenied),
+        404: ("ERR_KMS_002", NotFound),
+        409: ("ERR_KMS_003", StateConflict),
+        413: ("ERR_INVALID_004", ValidationError),
+        503: ("ERR_SIG_022", qpher_core.AlgorithmUnavailable),
+    }
+    for status, (code, kind) in kinds.items():
+        body = {"error": {"error_code": code, "message": "m"}, "request_id": "", "timestamp": ""}
+        reply = saying(json.dumps(body).encode(), status)
+        with replying(reply) as url, connected(url, make_secret()[1], attempts=2) as session:
+            with pytest.raises(QpherError) as caught:
+                session.kem.encrypt(b"x")
+            assert (type(caught.value), caught.value.code) == (kind, code)
