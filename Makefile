@@ -56,6 +56,9 @@ audit-long: $(READY)
 bench-growth: $(READY)
 	$(BIN)/python -m benchmarks.key_growth
 
+contract-matrix: $(READY) postgresql
+	$(BIN)/python -m pytest -q -p tests.contract.matrix tests/contract
+
 crash-all: $(READY) postgresql
 	QPHER_CRASH_KILLS=500 $(BIN)/python -m pytest -q tests/crash
 

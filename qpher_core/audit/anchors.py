@@ -8,6 +8,7 @@ published. So a crash at any moment leaves at worst an anchor that is published 
 
 import functools
 import logging
+import queue
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -254,9 +255,9 @@ class AnchorThread:
         self._anchorer = anchorer
         self._every = settings.every_entries
         self._seconds = settings.every_seconds
-        self._grown: set[uuid.UUID] = set()
-        self._wake = threading.Event()
-        self._stopped = threading.Event()
+        # Unlike an event, it has no lock that a signal could leave held in the thread that commits.
+        self._grown: queue.SimpleQueue[uuid.UUID | None] = queue.SimpleQueue()
+        self._stopped = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -268,29 +269,33 @@ class AnchorThread:
     def appended(self, tenant_id: uuid.UUID, seq: int) -> None:
         """Take notice of an entry; cheap, as every append calls it."""
         if (seq + 1) % self._every == 0:
-            self._grown.add(tenant_id)
-            self._wake.set()
+            self._grown.put(tenant_id)
 
     def stop(self) -> None:
         """Stop and wait for an anchor under way. Idempotent."""
-        self._stopped.set()
-        self._wake.set()
+        self._stopped = True
+        self._grown.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            woken = self._wake.wait(self._seconds)
-            self._wake.clear()
-            if self._stopped.is_set():
-                return
-            grown, self._grown = self._grown, set()
-            self._anchor(list(grown) if woken else None)
+        while not self._stopped:
+            grown = self._wait()
+            self._anchor(grown)
+
+    def _wait(self) -> Sequence[uuid.UUID] | None:
+        """Return the logs that grew by enough, or None for all of them once the time is over."""
+        try:
+            first = self._grown.get(timeout=self._seconds)
+        except queue.Empty:
+            return None
+        further = [self._grown.get_nowait() for _ in range(self._grown.qsize())]
+        return list({tenant_id for tenant_id in (first, *further) if tenant_id is not None})
 
     def _anchor(self, tenants: Sequence[uuid.UUID] | None) -> None:
         try:
             for tenant_id in self._store.anchors.logs() if tenants is None else tenants:
-                if self._stopped.is_set():
+                if self._stopped:
                     return
                 self._anchor_one(tenant_id)
         except QpherError as error:
