@@ -41,6 +41,8 @@ from qpher_core.errors import (
 )
 from qpher_core.importing import wrap_private_key
 from qpher_core.lifecycle import KeyState
+from qpher_core.migration.report import Failure, MigrationProgress, MigrationReport
+from qpher_core.migration.sql import SqlColumn
 from qpher_core.models import (
     AuditEntry,
     AuditReport,
@@ -87,6 +89,7 @@ __all__ = [
     "EntryFilter",
     "EntryPage",
     "ExportReport",
+    "Failure",
     "ImportParameters",
     "IntegrityError",
     "KeyProtector",
@@ -95,6 +98,8 @@ __all__ = [
     "KeyStore",
     "KeyVersion",
     "MaintenanceReport",
+    "MigrationProgress",
+    "MigrationReport",
     "NotFound",
     "OutcomeUnknown",
     "PermissionDenied",
@@ -115,6 +120,7 @@ __all__ = [
     "RewrapReport",
     "ScheduledKey",
     "Session",
+    "SqlColumn",
     "StateConflict",
     "Store",
     "StoreUnavailable",

@@ -20,11 +20,14 @@ from qpher_core.models import KeyRef
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import AuditRecords
 
-__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "KeyUse", "LogUsage"]
+__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "OF_MIGRATIONS", "KeyUse", "LogUsage"]
 
 #: Rows whose entries are about several values, and say in their reason how many.
 MIGRATE_FROM: Final = "kem.migrate_from"
 MIGRATE_TO: Final = "kem.migrate_to"
+
+#: They belong to ``Session.migrate``, which enters the pipeline once for each batch and key.
+OF_MIGRATIONS: Final = frozenset({MIGRATE_FROM, MIGRATE_TO})
 
 _LOGS: Final = 256  # tenants that are kept
 _COUNT: Final = re.compile(r"([0-9]{1,9}) values; ")
@@ -113,7 +116,7 @@ def _count(uses: dict[tuple[str, str, int], KeyUse], fields: Mapping[str, Any]) 
 
 def _values(action: str, reason: str) -> int:
     """Return how many values an entry is about."""
-    if action not in {MIGRATE_FROM, MIGRATE_TO}:
+    if action not in OF_MIGRATIONS:
         return 1
     found = _COUNT.match(reason)
     return int(found.group(1)) if found else 0

@@ -129,6 +129,8 @@ _ROWS: Final = (
     _kem("unwrap", PROCESS, "wrapped key", lax=True),
     _kem("encrypt_file", PROTECT, "file header"),
     _kem("decrypt_file", PROCESS, "file header", lax=True),
+    _kem("migrate_from", PROCESS, "SHA-256 of each former ciphertext, joined", lax=True),
+    _kem("migrate_to", PROTECT, "SHA-256 of each new ciphertext, joined"),
     _signature("sign", PROTECT, "signature"),
     _signature("verify", PROCESS, "signature", lax=True),
     _signature("sign_hash", PROTECT, "signature"),

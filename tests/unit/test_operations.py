@@ -16,6 +16,7 @@ from qpher_core.calls import Call, Effect, KeyCall, KeySelector
 from qpher_core.envelopes import EncryptedEnvelope
 from qpher_core.errors import PermissionDenied
 from qpher_core.files import read_recipients
+from qpher_core.key_usage import OF_MIGRATIONS
 from qpher_core.lifecycle import PROCESS, PROTECT, KeyState
 from qpher_core.models import ApiKey, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS, Operation, Recording
@@ -273,7 +274,7 @@ def test_no_method_is_forgotten(kms: Qpher, acme: Session) -> None:
 def test_every_row_is_used() -> None:
     """Each row of the table belongs to a public method, and each method's row exists."""
     used = {action for action, _ in (SESSION_METHODS | SERVICE_METHODS).values()}
-    assert used | PERMITTED_READS == set(OPERATIONS)
+    assert used | PERMITTED_READS | OF_MIGRATIONS == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("method", SESSION_METHODS)
@@ -307,7 +308,7 @@ def test_rows_are_consistent(row: Operation) -> None:
         assert row.kind is (Kind.KEM if part == "kem" else Kind.SIGNATURE)
         assert part in row.features
         assert row.states in {PROTECT, PROCESS}
-        processes = name.startswith(("decrypt", "decapsulate", "unwrap", "verify"))
+        processes = name.startswith(("decrypt", "decapsulate", "unwrap", "verify", "migrate_from"))
         assert (row.states == PROCESS) == processes == row.accepts_compromised
     else:
         assert not row.accepts_compromised
