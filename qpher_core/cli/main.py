@@ -14,6 +14,7 @@ from qpher_core.cli.audit import audit
 from qpher_core.cli.bench import bench
 from qpher_core.cli.completion import completion
 from qpher_core.cli.demo import demo
+from qpher_core.cli.doctor import doctor
 from qpher_core.cli.encrypt import decrypt, encrypt
 from qpher_core.cli.init import init
 from qpher_core.cli.keys import keys, rotate
@@ -32,6 +33,7 @@ _COMMANDS = (
     completion,
     decrypt,
     demo,
+    doctor,
     encrypt,
     init,
     keys,
