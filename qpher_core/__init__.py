@@ -40,6 +40,8 @@ from qpher_core.errors import (
     ValidationError,
 )
 from qpher_core.importing import wrap_private_key
+from qpher_core.key_evidence import KeyEvidence, KeyStillNeeded
+from qpher_core.key_usage import KeyUse
 from qpher_core.lifecycle import KeyState
 from qpher_core.migration.report import Failure, MigrationProgress, MigrationReport
 from qpher_core.migration.sql import SqlColumn
@@ -92,10 +94,13 @@ __all__ = [
     "Failure",
     "ImportParameters",
     "IntegrityError",
+    "KeyEvidence",
     "KeyProtector",
     "KeyRef",
     "KeyState",
+    "KeyStillNeeded",
     "KeyStore",
+    "KeyUse",
     "KeyVersion",
     "MaintenanceReport",
     "MigrationProgress",

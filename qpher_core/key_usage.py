@@ -9,16 +9,15 @@ import re
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
 from qpher_core.lifecycle import PROTECT
-from qpher_core.models import KeyRef
+from qpher_core.models import AuditEntry, KeyRef
 from qpher_core.operations import OPERATIONS
-from qpher_core.protocols import AuditRecords
 
 __all__ = ["MIGRATE_FROM", "MIGRATE_TO", "OF_MIGRATIONS", "KeyUse", "LogUsage"]
 
@@ -68,11 +67,18 @@ class _Tally:
     uses: dict[tuple[str, str, int], KeyUse] = field(factory=dict)
 
 
-class LogUsage:
-    """Counts uses in the logs of a store. Thread-safe."""
+class Entries(Protocol):
+    """Reads logs, such as ``AuditLog.entries``."""
 
-    def __init__(self, audit: AuditRecords) -> None:
-        self._audit = audit
+    def __call__(self, tenant_id: uuid.UUID, *, start: int) -> Iterable[AuditEntry]:
+        """Return the entries of a tenant's log from a place on."""
+
+
+class LogUsage:
+    """Counts uses in logs. Thread-safe."""
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
         self._tallies: OrderedDict[uuid.UUID, _Tally] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,7 +90,7 @@ class LogUsage:
         """Return the use of all of a tenant's key versions, by name, algorithm and version."""
         tally = self._tally(tenant_id)
         with tally.lock:
-            for entry in self._audit.read(tenant_id, start=tally.read):
+            for entry in self._entries(tenant_id, start=tally.read):
                 _count(tally.uses, entry.fields)
                 tally.read = entry.seq + 1
             return dict(tally.uses)

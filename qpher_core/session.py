@@ -11,6 +11,7 @@ from attrs import frozen
 from qpher_core.audit.proof import LogProof
 from qpher_core.audit.selection import EntryFilter, EntryPage, check_limit, make_page
 from qpher_core.calls import Call, Effect, Runner
+from qpher_core.key_usage import LogUsage
 from qpher_core.migration.engine import ContextOf
 from qpher_core.migration.report import MigrationReport, Progress
 from qpher_core.migration.sources import Sink
@@ -142,13 +143,15 @@ class Session:
         anchorer: Prover,
         usage: Callable[[uuid.UUID], UsageReport],
         context: RequestContext,
+        *,
+        uses: LogUsage | None = None,
     ) -> None:
         self._context = context
-        self._migrator = Migrator(pipeline, keystore, context)
-        self.keys = Keys(pipeline, keystore, context)
+        self.keys = Keys(pipeline, keystore, context, uses or LogUsage(audit.entries))
         self.kem = BatchKem(pipeline, keystore, context)
         self.signatures = BatchSignatures(pipeline, keystore, context)
         self.audit = SessionAudit(pipeline, audit, anchorer, context)
+        self._migrator = Migrator(pipeline, keystore, context, self.keys)
         self.usage = SessionUsage(pipeline, lambda: usage(context.tenant_id), context)
 
     def migrate(

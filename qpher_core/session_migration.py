@@ -43,6 +43,7 @@ class Migrator:
     _pipeline: Runner
     _keys: KeyStore
     _context: RequestContext
+    _own: Keys
 
     def run(
         self,
@@ -79,7 +80,7 @@ class Migrator:
             accept_compromised,
         )
         engine = Engine(
-            keys=Keys(self._pipeline, self._keys, self._context),
+            keys=self._own,
             reencryptor=reencryptor,
             source=opened,
             context=bound,

@@ -4,12 +4,13 @@
 While one batch is written, the next ones are moved by other threads.
 """
 
+import contextlib
 import io
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeGuard
 
 from attrs import field, frozen
 
@@ -18,6 +19,7 @@ from qpher_core.errors import (
     AlgorithmUnavailable,
     AuthenticationError,
     DecryptionFailed,
+    NotFound,
     PermissionDenied,
     QpherError,
     RateLimited,
@@ -55,10 +57,23 @@ class _Found:
     """An item that is to be moved."""
 
     item: Item
-    value: bytes = field(repr=False)
     header: messages.Header
     context: dict[str, str] = field(repr=False)
-    file: bool
+
+    @property
+    def ciphertext(self) -> bytes:
+        """The value, or the recipient of a file that is to be replaced."""
+        every = _ciphertexts(self.item.value or b"")
+        return next(c for c in every if messages.read_header(c) == self.header)
+
+    def replaced(self, ciphertext: bytes) -> bytes:
+        """Return the value with this ciphertext instead; of a file, its new header."""
+        value = self.item.value or b""
+        if not value.startswith(FILE_MAGIC):
+            return ciphertext
+        old = self.ciphertext
+        recipients = [ciphertext if c == old else c for c in _ciphertexts(value)]
+        return files.pack_recipients(recipients)
 
 
 @frozen
@@ -177,15 +192,12 @@ class Engine:
                 if isinstance(value, DecryptionFailed):
                     tally.failed.append(_failure(found.item, value))
                 else:
-                    changes.append((found, Change(found.item, value)))
+                    changes.append((found, Change(found.item, found.replaced(value))))
         return _Batch(items[-1].position, tally, changes)
 
     def _move_group(self, group: Sequence[_Found]) -> Moved:
-        first = group[0]
-        if first.file:
-            return self.reencryptor.move_file(first.value, first.header, first.context)
         return self.reencryptor.move(
-            [Value(found.header, found.context, found.value) for found in group]
+            [Value(found.header, found.context, found.ciphertext) for found in group]
         )
 
     def _look_at_group(self, group: Sequence[_Found]) -> Moved:
@@ -197,26 +209,24 @@ class Engine:
         return Moved([b""] * len(group), None)
 
     def _groups(self, items: Sequence[Item], tally: Tally) -> list[list[_Found]]:
-        """Sort out what is to be moved, by key version; each file is a group of its own."""
+        """Sort out what is to be moved, by key version."""
         target = self._target()
-        groups: defaultdict[tuple[str, int, ItemId | None], list[_Found]] = defaultdict(list)
+        groups: defaultdict[tuple[str, int], list[_Found]] = defaultdict(list)
         for item in items:
             value = item.value or b""
-            file = value.startswith(FILE_MAGIC)
-            headers = _file_headers(value) if file else _message_headers(value)
+            headers = [h for h in map(messages.read_header, _ciphertexts(value)) if _movable(h)]
             if not headers:
                 tally.ignored += 1
             elif target in {(header.algorithm, header.version) for header in headers}:
                 tally.already += 1
             else:
-                header = headers[0]
+                header = self._ours(headers)
                 try:
                     bound = self._bound(item.id)
                 except QpherError as error:
                     tally.failed.append(_failure(item, error))
                     continue
-                slot = (header.algorithm, header.version, item.id if file else None)
-                groups[slot].append(_Found(item, value, header, bound, file))
+                groups[header.algorithm, header.version].append(_Found(item, header, bound))
         return list(groups.values())
 
     def _target(self) -> tuple[str, int]:
@@ -228,19 +238,25 @@ class Engine:
             target.algorithm.name, name=target.name
         ).version
 
+    def _ours(self, headers: Sequence[messages.Header]) -> messages.Header:
+        """Return the recipient of a file that is this tenant's, as far as its keys tell."""
+        for header in headers[1:] and headers:
+            with contextlib.suppress(NotFound):
+                self.keys.get(header.algorithm, header.version, name=self.reencryptor.target.name)
+                return header
+        return headers[0]
+
     def _bound(self, item: ItemId) -> dict[str, str]:
         return self.context if isinstance(self.context, dict) else check_context(self.context(item))
 
 
-def _message_headers(value: bytes) -> list[messages.Header]:
-    header = messages.read_header(value)
-    ours = header is not None and header.kind is not messages.Kind.IMPORTED_KEY
-    return [header] if header is not None and ours else []
+def _ciphertexts(value: bytes) -> Sequence[bytes]:
+    """Return what is encrypted to keys in a value: itself, or each recipient of a file."""
+    return files.read_recipients(io.BytesIO(value)) if value.startswith(FILE_MAGIC) else [value]
 
 
-def _file_headers(value: bytes) -> list[messages.Header]:
-    found = map(messages.read_header, files.read_recipients(io.BytesIO(value)))
-    return [header for header in found if header is not None]
+def _movable(header: messages.Header | None) -> TypeGuard[messages.Header]:
+    return header is not None and header.kind is not messages.Kind.IMPORTED_KEY
 
 
 def _failure(item: Item, error: QpherError) -> Failure:

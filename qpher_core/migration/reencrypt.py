@@ -6,12 +6,11 @@ all its values, which says how many they are and binds the ciphertexts.
 """
 
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
 
-from qpher_core import files, messages
+from qpher_core import messages
 from qpher_core.algorithms import ALGORITHMS
 from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
 from qpher_core.errors import DecryptionFailed
@@ -19,7 +18,6 @@ from qpher_core.key_usage import MIGRATE_FROM, MIGRATE_TO
 from qpher_core.models import KeyRef, KeyVersion, RequestContext
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import KeyStore
-from qpher_core.session_kem import Kem
 
 __all__ = ["Moved", "Reencryptor", "Value"]
 
@@ -78,28 +76,6 @@ class Reencryptor:
             [d if isinstance(d, DecryptionFailed) else next(sealed) for d in opened],
             done.common["key_version"],
         )
-
-    def move_file(self, header: bytes, of: messages.Header, bound: dict[str, str]) -> Moved:
-        """Wrap the key of a file anew: its stream stays as it is. Returns the new header."""
-        recipients = files.read_recipients(io.BytesIO(header))
-        kem = Kem(self._pipeline, self._keys, self._context)
-        file_key = kem.unwrap_file_key(
-            recipients,
-            of.version,
-            of.algorithm,
-            name=self.target.name,
-            context=bound,
-            accept_compromised=self.accept_compromised,
-        ).symmetric_key
-        wrapped = kem.wrap_file_key(
-            file_key,
-            self.target.version,
-            self.target.algorithm.name,
-            name=self.target.name,
-            context=bound,
-        )
-        replaced = [wrapped.wrapped_key if messages.read_header(r) == of else r for r in recipients]
-        return Moved([files.pack_recipients(replaced)], wrapped.key_version)
 
     def _opening(self, values: Sequence[Value]) -> KeyCall[Sequence[bytes | DecryptionFailed]]:
         def execute(key: KeyVersion) -> Effect[Sequence[bytes | DecryptionFailed]]:

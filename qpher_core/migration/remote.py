@@ -7,6 +7,7 @@ decrypting and for encrypting.
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 from attrs import frozen
 
@@ -68,19 +69,13 @@ class RemoteReencryptor(Reencryptor):
         version: int | None = None
         for value in values:
             try:
-                secret = kem.unwrap(
-                    value.data,
-                    value.header.version,
-                    value.header.algorithm,
-                    name=self.target.name,
-                    context=value.context,
-                    accept_compromised=self.accept_compromised,
-                ).symmetric_key
+                secret = self._unwrap(kem, value)
             except DecryptionFailed as error:
                 moved.append(error)
                 continue
+            wrap = kem.wrap_file_key if value.header.kind is Kind.FILE_KEY else kem.wrap
             target = self.target
-            wrapped = kem.wrap(
+            wrapped = wrap(
                 secret,
                 target.version,
                 target.algorithm.name,
@@ -90,6 +85,19 @@ class RemoteReencryptor(Reencryptor):
             moved.append(wrapped.wrapped_key)
             version = wrapped.key_version
         return Moved(moved, version)
+
+    def _unwrap(self, kem: BatchKem, value: Value) -> bytes:
+        header = value.header
+        arguments: dict[str, Any] = {
+            "key_version": header.version,
+            "algorithm": header.algorithm,
+            "name": self.target.name,
+            "context": value.context,
+            "accept_compromised": self.accept_compromised,
+        }
+        if header.kind is Kind.FILE_KEY:
+            return kem.unwrap_file_key([value.data], **arguments).symmetric_key
+        return kem.unwrap(value.data, **arguments).symmetric_key
 
 
 def _raised(result: EncryptResult | QpherError) -> EncryptResult:

@@ -130,6 +130,7 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "keys.compromise": ("keys.compromise", lambda w: w.acme.keys.compromise(KEM, 1)),
     "keys.destroy": ("keys.destroy", lambda w: w.acme.keys.destroy(KEM, 1, name="archived")),
     "keys.get": ("keys.get", lambda w: w.acme.keys.get(KEM, 1)),
+    "keys.evidence": ("audit.read", lambda w: w.acme.keys.evidence(KEM, 1)),
     "keys.active": ("keys.get", lambda w: w.acme.keys.active(KEM)),
     "keys.list": ("keys.list", lambda w: w.acme.keys.list()),
     "kem.encrypt": ("kem.encrypt", lambda w: w.acme.kem.encrypt(b"x")),
