@@ -40,7 +40,11 @@ from qpher_core.errors import (
     ValidationError,
 )
 from qpher_core.importing import wrap_private_key
+from qpher_core.key_evidence import KeyEvidence, KeyStillNeeded
+from qpher_core.key_usage import KeyUse
 from qpher_core.lifecycle import KeyState
+from qpher_core.migration.report import Failure, MigrationProgress, MigrationReport
+from qpher_core.migration.sql import SqlColumn
 from qpher_core.models import (
     AuditEntry,
     AuditReport,
@@ -87,14 +91,20 @@ __all__ = [
     "EntryFilter",
     "EntryPage",
     "ExportReport",
+    "Failure",
     "ImportParameters",
     "IntegrityError",
+    "KeyEvidence",
     "KeyProtector",
     "KeyRef",
     "KeyState",
+    "KeyStillNeeded",
     "KeyStore",
+    "KeyUse",
     "KeyVersion",
     "MaintenanceReport",
+    "MigrationProgress",
+    "MigrationReport",
     "NotFound",
     "OutcomeUnknown",
     "PermissionDenied",
@@ -115,6 +125,7 @@ __all__ = [
     "RewrapReport",
     "ScheduledKey",
     "Session",
+    "SqlColumn",
     "StateConflict",
     "Store",
     "StoreUnavailable",

@@ -59,11 +59,13 @@ class Effect(Generic[T]):
         value: for the caller, once recorded.
         content: what the audit entry's content digest covers.
         key: the key that the entry names, where it is not the one that was resolved.
+        reason: for the audit entry, where only executing told it; else it is the call's.
     """
 
     value: T = field(repr=False)
     content: bytes | None = field(default=None, repr=False)
     key: KeyVersion | None = None
+    reason: str = ""
 
 
 #: The part of a call that writes; it runs inside the transaction of its audit entry.
@@ -160,6 +162,10 @@ class Result(Protocol[T_co]):
 
 class Runner(Protocol):
     """Runs calls: the pipeline here, or that of a service elsewhere."""
+
+    @property
+    def here(self) -> bool:
+        """Whether calls are executed in this process; elsewhere only what has an endpoint is."""
 
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T], /) -> Result[T]:
         """Run one call and record it."""

@@ -12,7 +12,7 @@ import contextlib
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -27,6 +27,8 @@ __all__ = [
     "open_source",
     "open_target",
     "pack_header",
+    "pack_recipients",
+    "read_header",
     "read_recipients",
 ]
 
@@ -46,7 +48,13 @@ def new_file_key() -> bytes:
 
 def pack_header(wrapped_key: bytes) -> bytes:
     """Return the header of a file for one recipient."""
-    return _MAGIC + b"\x01" + len(wrapped_key).to_bytes(_LENGTH_BYTES) + wrapped_key
+    return pack_recipients([wrapped_key])
+
+
+def pack_recipients(recipients: Sequence[bytes]) -> bytes:
+    """Return the header of a file for several recipients, at most 255."""
+    packed = (len(wrapped).to_bytes(_LENGTH_BYTES) + wrapped for wrapped in recipients)
+    return _MAGIC + bytes([len(recipients)]) + b"".join(packed)
 
 
 def read_recipients(source: BinaryIO) -> list[bytes]:
@@ -65,6 +73,12 @@ def read_recipients(source: BinaryIO) -> list[bytes]:
             return []
         recipients.append(wrapped)
     return recipients
+
+
+def read_header(source: BinaryIO) -> bytes:
+    """Read the header and return its bytes; of a malformed one, the beginning of it."""
+    recipients = read_recipients(source)
+    return pack_recipients(recipients) if recipients else _MAGIC
 
 
 def header_bytes(recipients: list[bytes]) -> int:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from qpher_core.errors import DecryptionFailed
 
-__all__ = ["OVERHEAD", "open_sealed", "seal"]
+__all__ = ["OVERHEAD", "KeySchedule", "open_sealed", "seal"]
 
 _KDF_HKDF_SHA256: Final = 0x0001
 _AEAD_AES_256_GCM: Final = 0x0002
@@ -30,34 +30,51 @@ OVERHEAD: Final = 16
 
 def seal(kem_id: int, shared_secret: bytes, info: bytes, plaintext: bytes) -> bytes:
     """Return ciphertext ‖ tag. The shared secret must be fresh: it gives one key and nonce."""
-    key, nonce = _schedule(kem_id, shared_secret, info)
-    return AESGCM(key).encrypt(nonce, plaintext, None)
+    return KeySchedule(kem_id, info).seal(shared_secret, plaintext)
 
 
 def open_sealed(kem_id: int, shared_secret: bytes, info: bytes, sealed: bytes) -> bytes:
     """Return the plaintext, or raise :class:`DecryptionFailed`."""
-    key, nonce = _schedule(kem_id, shared_secret, info)
-    # Raised outside the handler: not even __context__ tells one cause from another.
-    with contextlib.suppress(InvalidTag, ValueError):  # ValueError: shorter than a tag
-        return AESGCM(key).decrypt(nonce, sealed, None)
-    raise DecryptionFailed
+    return KeySchedule(kem_id, info).open(shared_secret, sealed)
 
 
-def _schedule(kem_id: int, shared_secret: bytes, info: bytes) -> tuple[bytes, bytes]:
-    """KeySchedule of RFC 9180 section 5.1 with an empty psk; the first nonce is the base nonce."""
-    suite = b"HPKE" + b"".join(
-        part.to_bytes(2) for part in (kem_id, _KDF_HKDF_SHA256, _AEAD_AES_256_GCM)
-    )
-    context = (
-        _MODE_BASE
-        + _labeled_extract(suite, b"", b"psk_id_hash", b"")
-        + _labeled_extract(suite, b"", b"info_hash", info)
-    )
-    secret = _labeled_extract(suite, shared_secret, b"secret", b"")
-    return (
-        _labeled_expand(suite, secret, b"key", context, _KEY_BYTES),
-        _labeled_expand(suite, secret, b"base_nonce", context, _NONCE_BYTES),
-    )
+class KeySchedule:
+    """KeySchedule of RFC 9180 section 5.1 with an empty psk; the first nonce is the base nonce.
+
+    What does not depend on the shared secret is computed once, for any number of messages.
+    """
+
+    __slots__ = ("_context", "_suite")
+
+    def __init__(self, kem_id: int, info: bytes) -> None:
+        self._suite = b"HPKE" + b"".join(
+            part.to_bytes(2) for part in (kem_id, _KDF_HKDF_SHA256, _AEAD_AES_256_GCM)
+        )
+        self._context = (
+            _MODE_BASE
+            + _labeled_extract(self._suite, b"", b"psk_id_hash", b"")
+            + _labeled_extract(self._suite, b"", b"info_hash", info)
+        )
+
+    def seal(self, shared_secret: bytes, plaintext: bytes) -> bytes:
+        """As the function :func:`seal`."""
+        key, nonce = self._derive(shared_secret)
+        return AESGCM(key).encrypt(nonce, plaintext, None)
+
+    def open(self, shared_secret: bytes, sealed: bytes) -> bytes:
+        """As the function :func:`open_sealed`."""
+        key, nonce = self._derive(shared_secret)
+        # Raised outside the handler: not even __context__ tells one cause from another.
+        with contextlib.suppress(InvalidTag, ValueError):  # ValueError: shorter than a tag
+            return AESGCM(key).decrypt(nonce, sealed, None)
+        raise DecryptionFailed
+
+    def _derive(self, shared_secret: bytes) -> tuple[bytes, bytes]:
+        secret = _labeled_extract(self._suite, shared_secret, b"secret", b"")
+        return (
+            _labeled_expand(self._suite, secret, b"key", self._context, _KEY_BYTES),
+            _labeled_expand(self._suite, secret, b"base_nonce", self._context, _NONCE_BYTES),
+        )
 
 
 def _labeled_extract(suite: bytes, salt: bytes, label: bytes, ikm: bytes) -> bytes:

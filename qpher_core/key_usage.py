@@ -9,22 +9,24 @@ import re
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
 from qpher_core.lifecycle import PROTECT
-from qpher_core.models import KeyRef
+from qpher_core.models import AuditEntry, KeyRef
 from qpher_core.operations import OPERATIONS
-from qpher_core.protocols import AuditRecords
 
-__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "KeyUse", "LogUsage"]
+__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "OF_MIGRATIONS", "KeyUse", "LogUsage"]
 
 #: Rows whose entries are about several values, and say in their reason how many.
 MIGRATE_FROM: Final = "kem.migrate_from"
 MIGRATE_TO: Final = "kem.migrate_to"
+
+#: They belong to ``Session.migrate``, which enters the pipeline once for each batch and key.
+OF_MIGRATIONS: Final = frozenset({MIGRATE_FROM, MIGRATE_TO})
 
 _LOGS: Final = 256  # tenants that are kept
 _COUNT: Final = re.compile(r"([0-9]{1,9}) values; ")
@@ -65,11 +67,18 @@ class _Tally:
     uses: dict[tuple[str, str, int], KeyUse] = field(factory=dict)
 
 
-class LogUsage:
-    """Counts uses in the logs of a store. Thread-safe."""
+class Entries(Protocol):
+    """Reads logs, such as ``AuditLog.entries``."""
 
-    def __init__(self, audit: AuditRecords) -> None:
-        self._audit = audit
+    def __call__(self, tenant_id: uuid.UUID, *, start: int) -> Iterable[AuditEntry]:
+        """Return the entries of a tenant's log from a place on."""
+
+
+class LogUsage:
+    """Counts uses in logs. Thread-safe."""
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
         self._tallies: OrderedDict[uuid.UUID, _Tally] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -81,7 +90,7 @@ class LogUsage:
         """Return the use of all of a tenant's key versions, by name, algorithm and version."""
         tally = self._tally(tenant_id)
         with tally.lock:
-            for entry in self._audit.read(tenant_id, start=tally.read):
+            for entry in self._entries(tenant_id, start=tally.read):
                 _count(tally.uses, entry.fields)
                 tally.read = entry.seq + 1
             return dict(tally.uses)
@@ -113,7 +122,7 @@ def _count(uses: dict[tuple[str, str, int], KeyUse], fields: Mapping[str, Any]) 
 
 def _values(action: str, reason: str) -> int:
     """Return how many values an entry is about."""
-    if action not in {MIGRATE_FROM, MIGRATE_TO}:
+    if action not in OF_MIGRATIONS:
         return 1
     found = _COUNT.match(reason)
     return int(found.group(1)) if found else 0

@@ -5,8 +5,10 @@ header (11 bytes) ‖ enc ‖ sealed
 header = "QPH" ‖ format 0x01 ‖ kind (1) ‖ KEM id (2) ‖ key version (4), big-endian
 """
 
+import contextlib
 import enum
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
@@ -19,7 +21,19 @@ from qpher_core.errors import DecryptionFailed
 from qpher_core.models import KeyRef, canonical_json
 from qpher_core.protocols import DecapsulationKey, EncapsulationKey
 
-__all__ = ["HEADER_BYTES", "Binding", "Kind", "address_of", "decrypt", "encrypt", "version_of"]
+__all__ = [
+    "HEADER_BYTES",
+    "Binding",
+    "Header",
+    "Kind",
+    "address_of",
+    "decrypt",
+    "decrypt_all",
+    "encrypt",
+    "encrypt_all",
+    "read_header",
+    "version_of",
+]
 
 _MAGIC: Final = b"QPH\x01"
 _HEADER: Final = struct.Struct(">4sBHI")
@@ -27,6 +41,12 @@ HEADER_BYTES: Final = _HEADER.size
 
 #: Bytes of randomness that an encapsulation draws; X-Wing draws for both of its parts.
 _RANDOMNESS_BYTES: Final = {"X-Wing": 64}
+
+
+#: KEM id to algorithm.
+_ALGORITHMS: Final = {
+    row.hpke_kem_id: row.name for row in ALGORITHMS.values() if row.hpke_kem_id is not None
+}
 
 
 class Kind(enum.IntEnum):
@@ -106,6 +126,90 @@ def decrypt(key: DecapsulationKey, binding: Binding, data: bytes) -> bytes:
     return hpke.open_sealed(binding.kem_id, shared_secret, binding.info, data[enc_end:])
 
 
+def encrypt_all(key: EncapsulationKey, items: Sequence[tuple[Binding, bytes]]) -> list[bytes]:
+    """Encrypt several plaintexts to one key, each with its own encapsulation and binding."""
+    schedules = _Schedules()
+    made = key.encapsulate_many(len(items))
+    return [
+        binding.header + enc + schedules.of(binding).seal(secret, plaintext)
+        for (binding, plaintext), (enc, secret) in zip(items, made, strict=True)
+    ]
+
+
+def decrypt_all(
+    key: DecapsulationKey, items: Sequence[tuple[Binding, bytes]]
+) -> list[bytes | DecryptionFailed]:
+    """Decrypt several messages under one key; an error stands in the place of one that fails."""
+    schedules = _Schedules()
+    results: list[bytes | DecryptionFailed] = [DecryptionFailed()] * len(items)
+    good = [n for n, (binding, data) in enumerate(items) if _well_formed(binding, data)]
+    if not good:
+        return results
+    enc_end = HEADER_BYTES + ALGORITHMS[items[0][0].ref.algorithm].output_bytes
+    secrets = _decapsulate_all(key, [items[n][1][HEADER_BYTES:enc_end] for n in good])
+    for n, secret in zip(good, secrets, strict=True):
+        binding, data = items[n]
+        if secret is not None:
+            with contextlib.suppress(DecryptionFailed):
+                results[n] = schedules.of(binding).open(secret, data[enc_end:])
+    return results
+
+
+def _well_formed(binding: Binding, data: bytes) -> bool:
+    least = HEADER_BYTES + ALGORITHMS[binding.ref.algorithm].output_bytes + hpke.OVERHEAD
+    return data[:HEADER_BYTES] == binding.header and len(data) >= least
+
+
+def _decapsulate_all(key: DecapsulationKey, ciphertexts: list[bytes]) -> list[bytes | None]:
+    try:
+        return list(key.decapsulate_many(ciphertexts))
+    except DecryptionFailed:  # one of them has an all-zero X25519 part; the others are good
+        return [_decapsulate(key, ciphertext) for ciphertext in ciphertexts]
+
+
+def _decapsulate(key: DecapsulationKey, ciphertext: bytes) -> bytes | None:
+    try:
+        return key.decapsulate(ciphertext)
+    except DecryptionFailed:
+        return None
+
+
+class _Schedules:
+    """Key schedules of one batch, by what they are bound to."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[int, bytes], hpke.KeySchedule] = {}
+        self._last: tuple[Binding, hpke.KeySchedule] | None = None
+
+    def of(self, binding: Binding) -> hpke.KeySchedule:
+        if self._last is not None and self._last[0] is binding:
+            return self._last[1]
+        slot = (binding.kem_id, binding.info)
+        schedule = self._of.get(slot) or self._of.setdefault(slot, hpke.KeySchedule(*slot))
+        self._last = (binding, schedule)
+        return schedule
+
+
+@frozen
+class Header:
+    """What the header of a ciphertext says."""
+
+    kind: Kind
+    algorithm: str
+    version: int
+
+
+def read_header(data: bytes) -> Header | None:
+    """Return what the header of a ciphertext says, or None if it has none."""
+    if len(data) < HEADER_BYTES:
+        return None
+    magic, kind, kem_id, version = _HEADER.unpack_from(data)
+    algorithm = _ALGORITHMS.get(kem_id)
+    if magic != _MAGIC or kind not in set(Kind) or algorithm is None or version < 1:
+        return None
+    return Header(Kind(kind), algorithm, version)
+
+
 def version_of(data: bytes) -> int | None:
     """Return the key version that the header of a ciphertext names, or None if it has none."""
     if len(data) < HEADER_BYTES:
@@ -119,9 +223,8 @@ def address_of(data: bytes) -> tuple[str, int] | None:
     version = version_of(data)
     if version is None:
         return None
-    kem_id = _HEADER.unpack_from(data)[2]
-    rows = (row for row in ALGORITHMS.values() if row.hpke_kem_id == kem_id)
-    return next(((row.name, version) for row in rows), None)
+    algorithm = _ALGORITHMS.get(_HEADER.unpack_from(data)[2])
+    return None if algorithm is None else (algorithm, version)
 
 
 def _randomness(binding: Binding, salt: bytes, plaintext: bytes) -> bytes:

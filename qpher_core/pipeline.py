@@ -127,6 +127,8 @@ class _Refusals:
 class Pipeline:
     """Runs calls. Thread-safe."""
 
+    here = True
+
     def __init__(
         self,
         store: Store,
@@ -339,7 +341,8 @@ class Pipeline:
             if used is None:
                 raise TypeError(f"{call.operation.action} neither used nor made a key")
             accepted = call.accept_compromised and _compromised(key)
-            reason = _ACCEPTED if accepted else call.reason
+            reasons = (effect.reason or call.reason, _ACCEPTED if accepted else "")
+            reason = "; ".join(filter(None, reasons))
             return note(writer, _Recorded(context, call, request_id, used, reason), effect)
 
         commit = self._append if isinstance(outcome, Effect) else self._commit

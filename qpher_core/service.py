@@ -259,7 +259,7 @@ class Qpher:
         self.anchors = Anchors(store, self._anchorer)
         self.imports = Imports(importer)
         self.protector = Protector(store, self._pipeline, protector, sealer, keks)
-        self._usage = LogUsage(store.audit)
+        self._usage = LogUsage(store.audit.read)
         self._maintainer = Maintainer(
             self._pipeline, self._keys, store.policies, self._usage, self.tenants, _now
         )
@@ -313,7 +313,13 @@ class Qpher:
     def within(self, context: RequestContext) -> Session:
         """Return the session of one request. The pipeline checks the tenant with each call."""
         return Session(
-            self._pipeline, self._keys, self._audit, self._anchorer, self.usage_of, context
+            self._pipeline,
+            self._keys,
+            self._audit,
+            self._anchorer,
+            self.usage_of,
+            context,
+            uses=self._usage,
         )
 
     def usage_of(self, tenant: str | uuid.UUID) -> UsageReport:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What callers hold for one tenant. Every public method is one call of the pipeline."""
 
+import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from attrs import frozen
@@ -10,11 +11,16 @@ from attrs import frozen
 from qpher_core.audit.proof import LogProof
 from qpher_core.audit.selection import EntryFilter, EntryPage, check_limit, make_page
 from qpher_core.calls import Call, Effect, Runner
+from qpher_core.key_usage import LogUsage
+from qpher_core.migration.engine import ContextOf
+from qpher_core.migration.report import MigrationReport, Progress
+from qpher_core.migration.sources import Sink
 from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import AuditLog, KeyStore
 from qpher_core.session_batches import BatchKem, BatchSignatures
 from qpher_core.session_keys import Keys
+from qpher_core.session_migration import MigrationSource, Migrator
 from qpher_core.session_usage import SessionUsage, UsageReport
 
 __all__ = ["Session", "SessionAudit"]
@@ -137,13 +143,80 @@ class Session:
         anchorer: Prover,
         usage: Callable[[uuid.UUID], UsageReport],
         context: RequestContext,
+        *,
+        uses: LogUsage | None = None,
     ) -> None:
         self._context = context
-        self.keys = Keys(pipeline, keystore, context)
+        self.keys = Keys(pipeline, keystore, context, uses or LogUsage(audit.entries))
         self.kem = BatchKem(pipeline, keystore, context)
         self.signatures = BatchSignatures(pipeline, keystore, context)
         self.audit = SessionAudit(pipeline, audit, anchorer, context)
+        self._migrator = Migrator(pipeline, keystore, context, self.keys)
         self.usage = SessionUsage(pipeline, lambda: usage(context.tenant_id), context)
+
+    def migrate(
+        self,
+        source: MigrationSource,
+        *,
+        to_algorithm: str = "ML-KEM-768",
+        to_version: int | None = None,
+        name: str = "default",
+        context: Mapping[str, str] | ContextOf | None = None,
+        sink: Sink | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+        batch: int = 1000,
+        threads: int = 1,
+        rate: float | None = None,
+        accept_compromised: bool = False,
+        progress: Progress = lambda _: None,
+    ) -> MigrationReport:
+        """Move what is encrypted to another key version or algorithm (docs/migration.md).
+
+        Messages and wrapped keys are encrypted anew, encrypted files have their header rewritten.
+        What is there already stays as it is, so a second run moves only what is left.
+
+        Args:
+            source: a column (:class:`SqlColumn`), a file or a directory, or pairs of an id (int
+                or str) and a ciphertext, in the same order each time.
+            to_algorithm: a KEM.
+            to_version: a key version; the active one, at each moment, where none is given.
+            name: key name, before and after.
+            context: what the values are bound to, before and after; or a function that gives it
+                for an id (of a file, its path below the directory), called from any thread.
+            sink: with pairs, makes a list of (id, new ciphertext) durable. Called in order.
+            journal: a file that keeps how far the migration is; with it, a run that was cut short
+                goes on where it was.
+            dry_run: only say what would be done.
+            batch: items that are moved, written and noted together, at most 10,000.
+            threads: how many batches are moved at once, while one is written.
+            rate: items in a second at most.
+            accept_compromised: whether values of compromised keys are moved.
+            progress: called after each batch.
+
+        Raises:
+            ValidationError: a parameter is not what it must be.
+            NotFound, StateConflict: the new key cannot be used, or another process migrates with
+                the same journal.
+            PermissionDenied, RateLimited, Unavailable: policy or a store does not go along. What
+                was moved until then stays; go on with the journal. Errors about single items are
+                in the report.
+        """
+        return self._migrator.run(
+            source,
+            to_algorithm=to_algorithm,
+            to_version=to_version,
+            name=name,
+            context=context,
+            sink=sink,
+            journal=journal,
+            dry_run=dry_run,
+            batch=batch,
+            threads=threads,
+            rate=rate,
+            accept_compromised=accept_compromised,
+            progress=progress,
+        )
 
     def __repr__(self) -> str:
         return f"<Session of tenant {self._context.tenant_id} for {self._context.actor!r}>"

@@ -2,6 +2,7 @@
 """``session.keys``: generating key versions and moving them through their states."""
 
 import uuid
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -19,6 +20,8 @@ from qpher_core.calls import (
     Runner,
 )
 from qpher_core.errors import StateConflict, ValidationError
+from qpher_core.key_evidence import KeyEvidence, KeyStillNeeded
+from qpher_core.key_usage import LogUsage
 from qpher_core.lifecycle import KeyState, restored
 from qpher_core.models import ImportParameters, KeyVersion, RequestContext, RotateResult
 from qpher_core.operations import OPERATIONS
@@ -42,6 +45,7 @@ class Keys:
     _pipeline: Runner
     _keys: KeyStore
     _context: RequestContext
+    _uses: LogUsage
 
     def generate(self, algorithm: str, *, name: str = "default") -> KeyVersion:
         """Generate a key version and make it active; one that was active is retired."""
@@ -106,10 +110,21 @@ class Keys:
         return self._move("resume", KeyState.ACTIVE, algorithm, key_version, name, reason)
 
     def retire(
-        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+        self,
+        algorithm: str,
+        key_version: int,
+        *,
+        name: str = "default",
+        reason: str = "",
+        force: bool = False,
     ) -> KeyVersion:
-        """Stop protecting with a key for good; processing goes on."""
-        return self._move("retire", KeyState.RETIRED, algorithm, key_version, name, reason)
+        """Stop protecting with a key for good; processing goes on.
+
+        Warns (``KeyStillNeeded``) where that stops callers; not with ``force``.
+        """
+        return self._move(
+            "retire", KeyState.RETIRED, algorithm, key_version, name, reason, force=force
+        )
 
     def archive(
         self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
@@ -133,14 +148,36 @@ class Keys:
         return self._move("compromise", KeyState.COMPROMISED, algorithm, key_version, name, reason)
 
     def destroy(
-        self, algorithm: str, key_version: int, *, name: str = "default", reason: str = ""
+        self,
+        algorithm: str,
+        key_version: int,
+        *,
+        name: str = "default",
+        reason: str = "",
+        force: bool = False,
     ) -> KeyVersion:
         """Erase the private key for good; the record and the public key stay.
+
+        Warns (``KeyStillNeeded``) where something is known to depend on it; not with ``force``.
 
         Copies in backups of the store are not reached; the storage may keep the erased bytes
         until it reuses their place.
         """
-        return self._move("destroy", KeyState.DESTROYED, algorithm, key_version, name, reason)
+        return self._move(
+            "destroy", KeyState.DESTROYED, algorithm, key_version, name, reason, force=force
+        )
+
+    def evidence(self, algorithm: str, key_version: int, *, name: str = "default") -> KeyEvidence:
+        """Return what is known to depend on a key version; it needs what reading the log needs.
+
+        A service elsewhere hands over the log for it: ask seldom.
+        """
+        call = KeyCall(
+            operation=OPERATIONS["audit.read"],
+            selector=_selector(name, algorithm, check_version(key_version)),
+            execute=lambda key: Effect(self._evidence(key)),
+        )
+        return self._pipeline.read(self._context, call)
 
     def get(self, algorithm: str, key_version: int, *, name: str = "default") -> KeyVersion:
         """Return one key version."""
@@ -242,12 +279,16 @@ class Keys:
         key_version: int,
         name: str,
         reason: str,
+        *,
+        force: bool = True,
     ) -> KeyVersion:
         """Move one key version to another state; without a target, to where it is restored."""
         selector = _selector(name, algorithm, check_version(key_version))
         text = check_text(reason, "reason", longest=_LONGEST_REASON, least=0)
 
         def execute(key: KeyVersion) -> Change[KeyVersion]:
+            if not force:
+                _warn(action, self._evidence(key))
             if target is not KeyState.DESTROYED:  # which works without the KEK as well
                 self._keys.warm(key)
 
@@ -263,9 +304,24 @@ class Keys:
         )
         return self._pipeline.run(self._context, call).value
 
+    def _evidence(self, key: KeyVersion) -> KeyEvidence:
+        active = self._keys.active(key.ref.tenant_id, key.name, key.algorithm)
+        successor = None if active is None or active.ref == key.ref else active.version
+        return KeyEvidence(key, self._uses.of(key.ref), successor, datetime.now(UTC))
+
     def _read(self, selector: KeySelector) -> KeyVersion:
         call = KeyCall(operation=OPERATIONS["keys.get"], selector=selector, execute=Effect)
         return self._pipeline.read(self._context, call)
+
+
+def _warn(action: str, evidence: KeyEvidence) -> None:
+    """Warn of what speaks against a change that was decided on and is not made yet."""
+    retiring = action == "retire"
+    found = evidence.against_retiring if retiring else evidence.against_destroying
+    if found:
+        text = f"{evidence.key.ref} is to be {'retired' if retiring else 'destroyed'}: "
+        # past execute, run, _run, _execute, _move and the public method: the caller's line
+        warnings.warn(KeyStillNeeded(text + "; ".join(found), evidence), stacklevel=8)
 
 
 def rotation(

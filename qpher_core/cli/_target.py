@@ -6,18 +6,22 @@ import getpass
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import click
 from attrs import frozen
 
 import qpher_core
-from qpher_core.errors import ValidationError
+from qpher_core.errors import NotFound, ValidationError
 from qpher_core.remote import RemoteSettings
 from qpher_core.service import Qpher
 from qpher_core.session import Session
 
 __all__ = ["AS_JSON", "PROTECTORS", "STORE", "Target", "on_store", "on_tenant"]
+
+#: Schemes of stores in files; the rest of the URL is their path.
+_IN_FILES: Final = ("sqlite:///", "file://")
 
 _Function = Callable[..., Any]
 
@@ -83,14 +87,28 @@ class Target:
         """Whom policy and audit log of a local store know."""
         return self.actor or f"cli:{getpass.getuser()}"
 
+    @property
+    def place(self) -> Path | None:
+        """The file or folder of the store, where it has one."""
+        for scheme in _IN_FILES:
+            if self.store.startswith(scheme):
+                return Path(self.store.removeprefix(scheme)).absolute()
+        return None
+
     @contextmanager
-    def service(self) -> Iterator[Qpher]:
-        """Open the service itself, which only a local store gives."""
+    def service(self, *, create: bool = False) -> Iterator[Qpher]:
+        """Open the service itself, which only a local store gives.
+
+        Args:
+            create: whether a store that is not there is made; else a mistyped name is told.
+        """
         if self.is_remote:
             raise ValidationError(
                 "--store must be a local one here: this is done where the service runs",
                 parameter="store",
             )
+        if not create and self.place is not None and not self.place.exists():
+            raise NotFound(f"there is no store at {self.place}: qpher-core init makes one")
         with qpher_core.open(self.store, protector=list(self.protectors) or None) as kms:
             yield kms
 

@@ -21,7 +21,7 @@ def init(target: Target, tenant: str, *, as_json: bool) -> None:
 
     A store that has tenants already is left as it is.
     """
-    with target.service() as kms:
+    with target.service(create=True) as kms:
         if kms.tenants.list():
             raise StateConflict("the store has tenants already", code="ERR_CONFLICT_001")
         made = kms.tenants.create(tenant)

@@ -14,10 +14,12 @@ from qpher_core.cli.audit import audit
 from qpher_core.cli.bench import bench
 from qpher_core.cli.completion import completion
 from qpher_core.cli.demo import demo
+from qpher_core.cli.doctor import doctor
 from qpher_core.cli.encrypt import decrypt, encrypt
 from qpher_core.cli.init import init
 from qpher_core.cli.keys import keys, rotate
 from qpher_core.cli.maintain import maintain
+from qpher_core.cli.migrate import migrate, rewrap
 from qpher_core.cli.protector import protector
 from qpher_core.cli.report import report
 from qpher_core.cli.serve import serve
@@ -32,12 +34,15 @@ _COMMANDS = (
     completion,
     decrypt,
     demo,
+    doctor,
     encrypt,
     init,
     keys,
     maintain,
+    migrate,
     protector,
     report,
+    rewrap,
     rotate,
     serve,
     tenant,

@@ -29,7 +29,7 @@ def tenant() -> None:
 @on_store
 def create(target: Target, name: str, plan: str | None, *, as_json: bool) -> None:
     """Create the tenant NAME."""
-    with target.service() as kms:
+    with target.service(create=True) as kms:
         show(_row(kms.tenants.create(name, plan=plan)), as_json=as_json)
 
 

@@ -57,7 +57,7 @@ def test_an_error_is_one_line_on_stderr(tmp_path: Path) -> None:
     """No traceback, nothing on standard output, and the status of the table."""
     arguments = ["keys", "list", "--store", f"sqlite:///{tmp_path}/none/q.db"]
     done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 8
+    assert done.returncode == 3
     assert done.stdout == ""
     assert done.stderr.startswith("qpher-core: ")
     assert done.stderr.count("\n") == 1

@@ -17,6 +17,15 @@ def test_every_transcript_is_what_a_local_store_gives(tmp_path: Path) -> None:
             assert rerun(block, environment, tmp_path) == block.text
 
 
+def test_transcripts_are_the_same_on_every_store(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A service over HTTP gives what a local store gives, refusals included."""
+    for block in blocks(TEXT):
+        if block.heading != "Setting up":  # which is done where the store is
+            assert rerun(block, environment, tmp_path) == block.text
+
+
 def test_the_table_of_exit_statuses_is_current() -> None:
     """The document has the table that the code has."""
     assert statuses() in TEXT

@@ -16,6 +16,7 @@ from qpher_core.calls import Call, Effect, KeyCall, KeySelector
 from qpher_core.envelopes import EncryptedEnvelope
 from qpher_core.errors import PermissionDenied
 from qpher_core.files import read_recipients
+from qpher_core.key_usage import OF_MIGRATIONS
 from qpher_core.lifecycle import PROCESS, PROTECT, KeyState
 from qpher_core.models import ApiKey, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS, Operation, Recording
@@ -41,6 +42,7 @@ HOLDER_READS = {
     "anchors.list",
     "anchors.publish",
     "anchors.statements",
+    "policies.decide",
     "policies.diff",
     "policies.explain",
     "policies.revision",
@@ -128,6 +130,7 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "keys.compromise": ("keys.compromise", lambda w: w.acme.keys.compromise(KEM, 1)),
     "keys.destroy": ("keys.destroy", lambda w: w.acme.keys.destroy(KEM, 1, name="archived")),
     "keys.get": ("keys.get", lambda w: w.acme.keys.get(KEM, 1)),
+    "keys.evidence": ("audit.read", lambda w: w.acme.keys.evidence(KEM, 1)),
     "keys.active": ("keys.get", lambda w: w.acme.keys.active(KEM)),
     "keys.list": ("keys.list", lambda w: w.acme.keys.list()),
     "kem.encrypt": ("kem.encrypt", lambda w: w.acme.kem.encrypt(b"x")),
@@ -218,7 +221,7 @@ SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
 }
 
 #: Reads of what belongs to the service or another tenant, which remote callers ask leave for.
-PERMITTED_READS = {"api_keys.read", "policies.read", "tenants.read"}
+PERMITTED_READS = {"api_keys.read", "policies.decide", "policies.read", "tenants.read"}
 
 
 def public_methods(holder: object, parts: list[str]) -> set[str]:
@@ -272,7 +275,7 @@ def test_no_method_is_forgotten(kms: Qpher, acme: Session) -> None:
 def test_every_row_is_used() -> None:
     """Each row of the table belongs to a public method, and each method's row exists."""
     used = {action for action, _ in (SESSION_METHODS | SERVICE_METHODS).values()}
-    assert used | PERMITTED_READS == set(OPERATIONS)
+    assert used | PERMITTED_READS | OF_MIGRATIONS == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("method", SESSION_METHODS)
@@ -306,7 +309,7 @@ def test_rows_are_consistent(row: Operation) -> None:
         assert row.kind is (Kind.KEM if part == "kem" else Kind.SIGNATURE)
         assert part in row.features
         assert row.states in {PROTECT, PROCESS}
-        processes = name.startswith(("decrypt", "decapsulate", "unwrap", "verify"))
+        processes = name.startswith(("decrypt", "decapsulate", "unwrap", "verify", "migrate_from"))
         assert (row.states == PROCESS) == processes == row.accepts_compromised
     else:
         assert not row.accepts_compromised

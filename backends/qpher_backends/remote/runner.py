@@ -104,6 +104,11 @@ class RemoteRunner:
     _link: Link
     _keys: RemoteKeyStore
 
+    @property
+    def here(self) -> bool:
+        """Return False: calls are executed by the service."""
+        return False
+
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> _Answered[T]:
         """Run one call at the service."""
         action = call.operation.action

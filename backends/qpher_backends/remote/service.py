@@ -11,6 +11,7 @@ from qpher_backends.remote.keystore import RemoteKeyStore
 from qpher_backends.remote.link import Link, expect
 from qpher_backends.remote.runner import RemoteRunner
 from qpher_core.models import RequestContext
+from qpher_core.protocols import Primitives
 from qpher_core.remote import RemoteSettings
 from qpher_core.session import Session
 from qpher_core.session_usage import UsageReport
@@ -41,11 +42,17 @@ class Service:
 
     def session(self) -> Session:
         """Return the session of the API key's tenant."""
-        tenant_id = self._tenant()
-        keys = RemoteKeyStore(self._link, tenant_id)
-        audit = RemoteAuditLog(self._link, tenant_id)
-        context = RequestContext(tenant_id, self._link.actor)
+        keys, audit = self.key_store(), self.audit_log()
+        context = RequestContext(self._tenant(), self._link.actor)
         return Session(RemoteRunner(self._link, keys), keys, audit, audit, self._usage, context)
+
+    def key_store(self, primitives: str | Primitives | None = None) -> RemoteKeyStore:
+        """Return the keys of the API key's tenant alone; ``primitives`` open their public side."""
+        return RemoteKeyStore(self._link, self._tenant(), primitives)
+
+    def audit_log(self) -> RemoteAuditLog:
+        """Return the log of the API key's tenant alone."""
+        return RemoteAuditLog(self._link, self._tenant())
 
     def anchor_keys(self) -> tuple[str, ...]:
         """Return the vkeys of all keys that ever signed anchors, the one in use first."""

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop of a migration: read a batch, move it, make it durable, note it in the journal.
+
+While one batch is written, the next ones are moved by other threads.
+"""
+
+import contextlib
+import io
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, TypeGuard
+
+from attrs import field, frozen
+
+from qpher_core import files, messages
+from qpher_core.errors import (
+    AlgorithmUnavailable,
+    AuthenticationError,
+    DecryptionFailed,
+    NotFound,
+    PermissionDenied,
+    QpherError,
+    RateLimited,
+    StateConflict,
+    Unavailable,
+)
+from qpher_core.lifecycle import PROCESS, KeyState
+from qpher_core.migration.journal import Journal, Tally
+from qpher_core.migration.reencrypt import Moved, Reencryptor, Value
+from qpher_core.migration.report import (
+    Failure,
+    ItemId,
+    MigrationProgress,
+    MigrationReport,
+    Progress,
+)
+from qpher_core.migration.sources import Change, Item, Source
+from qpher_core.session_keys import Keys
+from qpher_core.validation import check_context
+
+__all__ = ["FILE_MAGIC", "ContextOf", "Engine"]
+
+#: The context of an item, by its id.
+ContextOf = Callable[[ItemId], Mapping[str, str] | None]
+
+#: What the header of an encrypted file begins with.
+FILE_MAGIC: Final = b"QPHF"
+
+#: Errors that are not about single items: whoever gets one goes on later.
+_STOPS: Final = (AuthenticationError, PermissionDenied, RateLimited, Unavailable)
+
+
+@frozen
+class _Found:
+    """An item that is to be moved."""
+
+    item: Item
+    header: messages.Header
+    context: dict[str, str] = field(repr=False)
+
+    @property
+    def ciphertext(self) -> bytes:
+        """The value, or the recipient of a file that is to be replaced."""
+        every = _ciphertexts(self.item.value or b"")
+        return next(c for c in every if messages.read_header(c) == self.header)
+
+    def replaced(self, ciphertext: bytes) -> bytes:
+        """Return the value with this ciphertext instead; of a file, its new header."""
+        value = self.item.value or b""
+        if not value.startswith(FILE_MAGIC):
+            return ciphertext
+        old = self.ciphertext
+        recipients = [ciphertext if c == old else c for c in _ciphertexts(value)]
+        return files.pack_recipients(recipients)
+
+
+@frozen
+class _Batch:
+    """One batch, moved and not yet written."""
+
+    position: ItemId
+    tally: Tally
+    changes: Sequence[tuple[_Found, Change]]
+
+
+@frozen(kw_only=True)
+class Engine:
+    """Migrates one source.
+
+    Attributes:
+        context: the context of each item, or one for all.
+        rate: items in a second at most; None without a limit.
+    """
+
+    keys: Keys
+    reencryptor: Reencryptor
+    source: Source
+    context: ContextOf | dict[str, str] = field(repr=False)
+    batch: int
+    threads: int
+    rate: float | None
+    dry_run: bool
+    progress: Progress
+
+    def run(self, journal: Journal) -> MigrationReport:
+        """Migrate what the journal does not have yet."""
+        move = self._look if self.dry_run else self._move
+        began, before = time.monotonic(), journal.tally.done
+        for moved in self._ahead(move, self.source.batches(journal.position, self.batch)):
+            self._write(moved)
+            journal.record(moved.tally, moved.position)
+            tally = journal.tally
+            self.progress(MigrationProgress(tally.done, self.source.total, len(tally.failed)))
+            if self.rate is not None:
+                wait = began + (tally.done - before) / self.rate - time.monotonic()
+                time.sleep(max(0.0, wait))
+        journal.finish()
+        return self._report(journal)
+
+    def _ahead(
+        self,
+        move: Callable[[Sequence[Item]], _Batch],
+        batches: Iterator[Sequence[Item]],
+    ) -> Iterator[_Batch]:
+        """Yield the batches in order, moved by threads that are at most a few ahead."""
+        with ThreadPoolExecutor(self.threads, "qpher-migrate") as pool:
+            waiting: deque[Future[_Batch]] = deque()
+            try:
+                for items in batches:
+                    waiting.append(pool.submit(move, items))
+                    if len(waiting) > self.threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _write(self, moved: _Batch) -> None:
+        """Make a batch durable, and count it."""
+        gone: set[ItemId] = set()
+        if moved.changes and not self.dry_run:
+            gone.update(self.source.write([change for _, change in moved.changes]))
+        for found, change in moved.changes:
+            if change.item.id in gone:
+                moved.tally.changed += 1
+            else:
+                moved.tally.moved += 1
+                moved.tally.sources[found.header.algorithm, found.header.version] += 1
+
+    def _report(self, journal: Journal) -> MigrationReport:
+        tally = journal.tally
+        return MigrationReport(
+            tally.moved,
+            tally.already,
+            tally.changed,
+            tally.ignored,
+            tuple(tally.failed),
+            dict(tally.sources),
+            self.reencryptor.target.algorithm.name,
+            tally.version,
+            self.dry_run,
+            journal.resumed,
+        )
+
+    # --- one batch -----------------------------------------------------------------------------
+
+    def _move(self, items: Sequence[Item]) -> _Batch:
+        return self._each_group(items, self._move_group)
+
+    def _look(self, items: Sequence[Item]) -> _Batch:
+        """Say what would be done, by headers and the states of keys; nothing is decrypted."""
+        return self._each_group(items, self._look_at_group)
+
+    def _each_group(
+        self, items: Sequence[Item], function: Callable[[Sequence[_Found]], Moved]
+    ) -> _Batch:
+        tally = Tally()
+        changes: list[tuple[_Found, Change]] = []
+        for group in self._groups(items, tally):
+            try:
+                moved = function(group)
+            except QpherError as error:
+                if isinstance(error, _STOPS) and not isinstance(error, AlgorithmUnavailable):
+                    raise
+                tally.failed += [_failure(found.item, error) for found in group]
+                continue
+            tally.version = max(filter(None, (tally.version, moved.version)), default=None)
+            for found, value in zip(group, moved.values, strict=True):
+                if isinstance(value, DecryptionFailed):
+                    tally.failed.append(_failure(found.item, value))
+                else:
+                    changes.append((found, Change(found.item, found.replaced(value))))
+        return _Batch(items[-1].position, tally, changes)
+
+    def _move_group(self, group: Sequence[_Found]) -> Moved:
+        return self.reencryptor.move(
+            [Value(found.header, found.context, found.ciphertext) for found in group]
+        )
+
+    def _look_at_group(self, group: Sequence[_Found]) -> Moved:
+        header, name = group[0].header, self.reencryptor.target.name
+        key = self.keys.get(header.algorithm, header.version, name=name)
+        lax = self.reencryptor.accept_compromised and key.state is KeyState.COMPROMISED
+        if key.state not in PROCESS and not lax:
+            raise StateConflict(f"{key.ref} is {key.state}")
+        return Moved([b""] * len(group), None)
+
+    def _groups(self, items: Sequence[Item], tally: Tally) -> list[list[_Found]]:
+        """Sort out what is to be moved, by key version."""
+        target = self._target()
+        groups: defaultdict[tuple[str, int], list[_Found]] = defaultdict(list)
+        for item in items:
+            value = item.value or b""
+            headers = [h for h in map(messages.read_header, _ciphertexts(value)) if _movable(h)]
+            if not headers:
+                tally.ignored += 1
+            elif target in {(header.algorithm, header.version) for header in headers}:
+                tally.already += 1
+            else:
+                header = self._ours(headers)
+                try:
+                    bound = self._bound(item.id)
+                except QpherError as error:
+                    tally.failed.append(_failure(item, error))
+                    continue
+                groups[header.algorithm, header.version].append(_Found(item, header, bound))
+        return list(groups.values())
+
+    def _target(self) -> tuple[str, int]:
+        """Return the key version that items are to be under, now."""
+        target = self.reencryptor.target
+        if target.version is not None:
+            return target.algorithm.name, target.version
+        return target.algorithm.name, self.keys.active(
+            target.algorithm.name, name=target.name
+        ).version
+
+    def _ours(self, headers: Sequence[messages.Header]) -> messages.Header:
+        """Return the recipient of a file that is this tenant's, as far as its keys tell."""
+        for header in headers[1:] and headers:
+            with contextlib.suppress(NotFound):
+                self.keys.get(header.algorithm, header.version, name=self.reencryptor.target.name)
+                return header
+        return headers[0]
+
+    def _bound(self, item: ItemId) -> dict[str, str]:
+        return self.context if isinstance(self.context, dict) else check_context(self.context(item))
+
+
+def _ciphertexts(value: bytes) -> Sequence[bytes]:
+    """Return what is encrypted to keys in a value: itself, or each recipient of a file."""
+    return files.read_recipients(io.BytesIO(value)) if value.startswith(FILE_MAGIC) else [value]
+
+
+def _movable(header: messages.Header | None) -> TypeGuard[messages.Header]:
+    return header is not None and header.kind is not messages.Kind.IMPORTED_KEY
+
+
+def _failure(item: Item, error: QpherError) -> Failure:
+    return Failure(item.id, error.code, str(error))

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file or a directory tree as the source of a migration.
+
+Encrypted files change their header alone, as far as the reading goes; what holds a message or a
+wrapped key is small and is replaced. Every file has its old content or its new one, whole.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from qpher_core import files
+from qpher_core.errors import ValidationError
+from qpher_core.migration.engine import FILE_MAGIC
+from qpher_core.migration.report import ItemId
+from qpher_core.migration.sources import Change, Item
+
+__all__ = ["FolderSource"]
+
+#: Bytes of the largest file that is read whole, to see whether it is a message.
+_LARGEST_MESSAGE: Final = 64 << 20
+
+_MESSAGE_MAGIC: Final = b"QPH\x01"
+_COPIED_AT_ONCE: Final = 1 << 20
+_PARTIAL: Final = ".partial"
+
+
+class FolderSource:
+    """Implements ``Source`` over the regular files under a directory; links are not followed."""
+
+    def __init__(self, path: Path, leave_out: Path | None = None) -> None:
+        if not path.exists():
+            raise ValidationError(f"{path} does not exist", parameter="source")
+        self._root = path if path.is_dir() else path.parent
+        left = None if leave_out is None else leave_out.absolute()
+        found = _walk(path) if path.is_dir() else [path.name]
+        self._names = sorted(n for n in found if (self._root / n).absolute() != left)
+        self.name = str(path.absolute())
+        self.total: int | None = len(self._names)
+
+    def batches(self, after: ItemId | None, size: int) -> Iterator[Sequence[Item]]:
+        """Yield the files by name; messages are in memory, so fewer at once where they are big."""
+        batch: list[Item] = []
+        held = 0
+        for name in self._names:
+            if isinstance(after, str) and name <= after:
+                continue
+            value = self._read(name)
+            held += len(value or b"")
+            batch.append(Item(name, value, name))
+            if len(batch) >= size or held > _LARGEST_MESSAGE:
+                yield batch
+                batch, held = [], 0
+        if batch:
+            yield batch
+
+    def write(self, changes: Sequence[Change]) -> Sequence[ItemId]:
+        """Replace files, one by one."""
+        return [c.item.id for c in changes if not self._replace(str(c.item.id), c)]
+
+    def _read(self, name: str) -> bytes | None:
+        """Return a message, or the header of an encrypted file; None for another file."""
+        path = self._root / name
+        try:
+            with path.open("rb") as file:
+                magic = file.read(len(_MESSAGE_MAGIC))
+                file.seek(0)
+                if magic == FILE_MAGIC:
+                    return files.read_header(file)
+                if magic == _MESSAGE_MAGIC and os.fstat(file.fileno()).st_size <= _LARGEST_MESSAGE:
+                    return file.read()
+        except FileNotFoundError:
+            return None  # removed since the names were read
+        return None
+
+    def _replace(self, name: str, change: Change) -> bool:
+        """Replace one file, unless it is no longer as it was read."""
+        path, old = self._root / name, change.item.value or b""
+        try:
+            with path.open("rb") as reading, files.open_target(path) as writing:
+                if reading.read(len(old)) != old:
+                    raise _Changed
+                writing.write(change.value)
+                shutil.copyfileobj(reading, writing, _COPIED_AT_ONCE)
+                _keep_metadata(reading.fileno(), writing.fileno())
+                if not os.path.samestat(os.fstat(reading.fileno()), path.stat()):
+                    raise _Changed
+        except (_Changed, FileNotFoundError):
+            return False
+        return True
+
+
+class _Changed(Exception):  # noqa: N818 - a signal, not an error
+    """The file is another one by now."""
+
+
+def _walk(root: Path) -> Iterator[str]:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            if name.endswith(_PARTIAL):
+                continue  # left by a writer that was killed
+            if path.is_file() and not path.is_symlink():
+                yield str(path.relative_to(root))
+
+
+def _keep_metadata(source: int, target: int) -> None:
+    status = os.fstat(source)
+    os.fchmod(target, status.st_mode & 0o7777)
+    if os.geteuid() == 0:
+        os.fchown(target, status.st_uid, status.st_gid)
