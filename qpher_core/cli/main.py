@@ -19,6 +19,7 @@ from qpher_core.cli.encrypt import decrypt, encrypt
 from qpher_core.cli.init import init
 from qpher_core.cli.keys import keys, rotate
 from qpher_core.cli.maintain import maintain
+from qpher_core.cli.migrate import migrate, rewrap
 from qpher_core.cli.protector import protector
 from qpher_core.cli.report import report
 from qpher_core.cli.serve import serve
@@ -38,8 +39,10 @@ _COMMANDS = (
     init,
     keys,
     maintain,
+    migrate,
     protector,
     report,
+    rewrap,
     rotate,
     serve,
     tenant,
