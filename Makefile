@@ -56,6 +56,9 @@ audit-long: $(READY)
 bench-growth: $(READY)
 	$(BIN)/python -m benchmarks.key_growth
 
+schemathesis: $(READY)
+	QPHER_SCHEMATHESIS_EXAMPLES=150 $(BIN)/python -m pytest -q tests/http/test_schemathesis.py
+
 contract-matrix: $(READY) postgresql
 	$(BIN)/python -m pytest -q -p tests.contract.matrix tests/contract
 

@@ -51,7 +51,7 @@ __all__ = ["DEFAULT_SCOPES", "SCOPES", "ApiKeys", "Authenticated", "make_secret"
 _log: Final = logging.getLogger("qpher_core.api_keys")
 
 #: Every scope; ``admin`` is for the service itself and for other tenants.
-SCOPES: Final = ("kem", "signatures", "keys", "audit", "api_keys", "admin")
+SCOPES: Final = ("kem", "signatures", "keys", "audit", "api_keys", "policies", "admin")
 
 #: Scopes of a key that is made without naming any.
 DEFAULT_SCOPES: Final = ("kem", "signatures", "keys", "audit")

@@ -157,4 +157,7 @@ class StoreUnavailable(Unavailable):
 
 
 class OutcomeUnknown(StoreUnavailable):
-    """The store was lost during a commit: nobody here knows whether it counts."""
+    """The store, or a service elsewhere, was lost during a change.
+
+    Nobody here knows whether it counts; the audit log does.
+    """

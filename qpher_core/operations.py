@@ -147,6 +147,7 @@ _ROWS: Final = (
     _read("api_keys.read", "api_keys"),
     _read("tenants.read", "admin"),
     _read("policies.read", "admin"),
+    _read("policies.decide", "policies"),
     _read("usage.read", "usage"),
     _admin("protector.use", "id of the KEK"),
     _admin("protector.rewrap", "report: KEK, number of records, KEKs no longer needed"),

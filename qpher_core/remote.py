@@ -4,13 +4,30 @@
 import ssl
 import uuid
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen
 
+from qpher_core.errors import ValidationError
 from qpher_core.session import Session
 
 __all__ = ["RemoteService", "RemoteSettings"]
+
+_LONGEST: Final = 86_400  # seconds
+
+
+def _number(_: object, attribute: "Attribute[float]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
+        name = attribute.name
+        raise ValidationError(
+            f"{name} must be seconds, above 0, at most {_LONGEST}", parameter=name
+        )
+
+
+def _count(_: object, attribute: "Attribute[int]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        name = attribute.name
+        raise ValidationError(f"{name} must be an integer from 1", parameter=name)
 
 
 @frozen(kw_only=True)
@@ -27,11 +44,14 @@ class RemoteSettings:
             network then sees the API key and every plaintext.
         tenant_id: the API key's tenant; the service is asked where none is given, which needs
             that policy allows ``usage.read``.
+
+    Raises:
+        ValidationError: a value is out of range.
     """
 
-    deadline: float = field(default=30.0, validator=validators.gt(0))
-    attempts: int = field(default=4, validator=validators.ge(1))
-    connections: int = field(default=32, validator=validators.ge(1))
+    deadline: float = field(default=30.0, validator=_number)
+    attempts: int = field(default=4, validator=_count)
+    connections: int = field(default=32, validator=_count)
     ca: str | ssl.SSLContext | None = field(default=None, repr=False)
     plain_http: bool = False
     tenant_id: uuid.UUID | None = None

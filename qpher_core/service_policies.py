@@ -70,6 +70,14 @@ class Policies:
         """Return the current rules of a tenant, or of the service."""
         return self._store.policies.get(self._id(tenant))
 
+    def decide(self, request: PolicyRequest) -> Decision:
+        """Return what policy decides on a request of another service; nothing is done or recorded.
+
+        Raises:
+            PolicyUnavailable: the engine cannot answer.
+        """
+        return self._pipeline.ask(request)
+
     def revision(self, number: int, tenant: str | uuid.UUID | None = None) -> PolicyDocument:
         """Return one revision of the rules of a tenant, or of the service, from 1.
 

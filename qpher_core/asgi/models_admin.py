@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from qpher_core.asgi.models import Model, Name
 
-Scope = Literal["kem", "signatures", "keys", "audit", "api_keys", "admin"]
+Scope = Literal["kem", "signatures", "keys", "audit", "api_keys", "policies", "admin"]
 KeyId = Annotated[str, Meta(pattern="^[0-9A-Za-z]{12}$")]
 Owner = Annotated[
     str,
@@ -99,7 +99,7 @@ class CreateApiKey(Model):
     """Create an API key. Without scopes it has kem, signatures, keys and audit."""
 
     name: Name = "default"
-    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=6)] | None = None
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=7)] | None = None
     expires_in_seconds: Annotated[int, Meta(ge=1, le=10 * 366 * 86_400)] | None = None
 
 

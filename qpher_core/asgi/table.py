@@ -9,6 +9,7 @@ from qpher_core.asgi import (
     routes_batch,
     routes_kem,
     routes_keys,
+    routes_policies,
     routes_signatures,
     routes_tenants,
 )
@@ -24,6 +25,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *routes_keys.ENDPOINTS,
     *routes_batch.ENDPOINTS,
     *routes_audit.ENDPOINTS,
+    *routes_policies.ENDPOINTS,
     *routes_tenants.ENDPOINTS,
     *routes_admin.ENDPOINTS,
 )

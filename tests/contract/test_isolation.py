@@ -79,6 +79,7 @@ class Things:
             "symmetric_key": bytes(32),
             "file_key": bytes(32),
             "count": 1,
+            "envelope": kem.encrypt_local(SECRET, name=name),
         }
 
     def arguments(self, path: str, method: Callable[..., Any], name: str | None) -> dict[str, Any]:

@@ -552,6 +552,26 @@ def test_urls_that_are_not_connected_to(url: str) -> None:
     assert caught.value.parameter == "url"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"deadline": 0},
+        {"deadline": -1},
+        {"deadline": float("nan")},
+        {"deadline": float("inf")},
+        {"deadline": "1"},
+        {"attempts": 0},
+        {"attempts": 1.5},
+        {"connections": True},
+    ],
+)
+def test_settings_are_checked(wrong: dict[str, Any]) -> None:
+    """A deadline or number that is none is refused by name."""
+    with pytest.raises(ValidationError) as caught:
+        RemoteSettings(**wrong)
+    assert caught.value.parameter in wrong
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.9", "http://[::1]:80", "http://localhost:1/kms"])
 def test_loopback_needs_no_tls(url: str) -> None:
     """Nothing leaves the machine there."""

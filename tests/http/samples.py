@@ -102,6 +102,11 @@ class Samples:
             "/kms/keys/generate": {"algorithm": KEM, "name": "generated"},
             "/kms/keys/import": {"algorithm": KEM, "name": "brought", "wrapped": brought},
             "/kms/keys/rotate": {"algorithm": KEM, "name": "rotate"},
+            "/policies/decide": {
+                "action": "kem.encrypt",
+                "actor": "clerk",
+                "time": "2026-01-31T23:59:59Z",
+            },
             "/tenants": {"name": "one more"},
             "/admin/tenants": {"name": "yet one more", "plan": "pro"},
             "/tenants/{tenant_id}/api-keys": {"name": "made"},

@@ -192,6 +192,8 @@ def _of_another(endpoint: Endpoint) -> set[int]:
     """Return what another tenant may get for identifiers that are not its own."""
     if (endpoint.method == "GET" and endpoint.path in _OWN) or endpoint.path.startswith("/audit/"):
         return {200, 404}  # its own, of which it has nothing
+    if endpoint.path == "/policies/decide":
+        return {200}  # about itself
     if endpoint.path == "/kms/keys/generate":
         return {201}  # of its own
     if endpoint.path == "/kms/keys/import":

@@ -79,7 +79,7 @@ def test_default_scopes_are_not_administrative(kms: Qpher, acme: Session) -> Non
     """A key that is made without naming scopes can neither make keys nor administer."""
     key, _ = kms.api_keys.create("acme")
     assert key.scopes == set(DEFAULT_SCOPES)
-    assert set(SCOPES) - key.scopes == {"api_keys", "admin"}
+    assert set(SCOPES) - key.scopes == {"api_keys", "policies", "admin"}
 
 
 def test_every_refusal_looks_the_same(

@@ -42,6 +42,7 @@ HOLDER_READS = {
     "anchors.list",
     "anchors.publish",
     "anchors.statements",
+    "policies.decide",
     "policies.diff",
     "policies.explain",
     "policies.revision",
@@ -220,7 +221,7 @@ SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
 }
 
 #: Reads of what belongs to the service or another tenant, which remote callers ask leave for.
-PERMITTED_READS = {"api_keys.read", "policies.read", "tenants.read"}
+PERMITTED_READS = {"api_keys.read", "policies.decide", "policies.read", "tenants.read"}
 
 
 def public_methods(holder: object, parts: list[str]) -> set[str]:

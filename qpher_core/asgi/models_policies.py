@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models of decisions for other services."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from qpher_core.asgi.models import AlgorithmName, Model, Name, Version
+from qpher_core.asgi.models_audit import Moment
+
+Word = Annotated[str, Meta(min_length=1, max_length=128)]
+Words = Annotated[list[Word], Meta(max_length=64)]
+
+
+class Decide(Model):
+    """A request that is to be decided on, for the caller's tenant and by its plan.
+
+    The members are those of docs/policy.md, but for ``tenant_id`` and ``plan``.
+    """
+
+    action: Word
+    actor: Name
+    time: Moment
+    scopes: Words | None = None
+    features: Words = msgspec.field(default_factory=list)
+    key_name: Name | None = None
+    algorithm: AlgorithmName | None = None
+    key_version: Version | None = None
+    key_state: Word | None = None
+    context_keys: Words = msgspec.field(default_factory=list)
+    payload_bytes: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    source: Word | None = None
+
+
+class Decided(msgspec.Struct):
+    """A decision."""
+
+    allow: bool
+    rule: str
+    reason: str
