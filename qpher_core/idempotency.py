@@ -10,6 +10,7 @@ derives for the tenant).
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from qpher_core.validation import check_text
 __all__ = ["Idempotency"]
 
 _REMEMBERED: Final = timedelta(hours=24)
+_VISIBLE: Final = re.compile("[!-~]*")
 _LONGEST_KEY: Final = 255
 _NONCE_BYTES: Final = 12
 _CIPHERS: Final = 256
@@ -57,7 +59,7 @@ class Idempotency:
 
         Args:
             tenant_id: whose call it is.
-            key: the idempotency key, 1 to 255 characters.
+            key: the idempotency key, 1 to 255 visible ASCII characters.
             request: all that makes the request what it is.
             request_id: its id, by which the audit log names it.
 
@@ -67,6 +69,11 @@ class Idempotency:
             StoreUnavailable: it cannot be written down.
         """
         text = check_text(key, "Idempotency-Key", longest=_LONGEST_KEY)
+        if _VISIBLE.fullmatch(text) is None:
+            raise ValidationError(
+                "Idempotency-Key must have visible ASCII characters only",
+                parameter="Idempotency-Key",
+            )
         now = self._clock()
         fresh = IdempotencyRecord(
             tenant_id,

@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from qpher_core.asgi.envelope import error_answer
 from qpher_core.asgi.gateway import Gateway, Parts, Workers, log_unexpected
@@ -51,9 +52,12 @@ def create_app(kms: Qpher, settings: Settings | None = None, *, closes: bool = F
         Proxies(chosen.trusted_proxies),
         Metrics(),
     )
+    methods: dict[str, dict[str, Gateway]] = {}
+    for endpoint in ENDPOINTS:
+        methods.setdefault(endpoint.path, {})[endpoint.method] = Gateway(endpoint, parts)
     routes = [
-        Route(BASE + endpoint.path, Gateway(endpoint, parts), methods=[endpoint.method])
-        for endpoint in ENDPOINTS
+        Route(BASE + _typed(path), _ByMethod(gateways), methods=list(gateways))
+        for path, gateways in methods.items()
     ]
 
     @contextlib.asynccontextmanager
@@ -71,6 +75,22 @@ def create_app(kms: Qpher, settings: Settings | None = None, *, closes: bool = F
     )
     app.router.redirect_slashes = False
     return app
+
+
+class _ByMethod:
+    """The endpoints of one path."""
+
+    def __init__(self, gateways: Mapping[str, Gateway]) -> None:
+        self.gateways = gateways
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await self.gateways[method](scope, receive, send)
+
+
+def _typed(path: str) -> str:
+    """Return a path that matches numbers alone where it has one: other paths lie beside them."""
+    return path.replace("{key_version}", "{key_version:int}")
 
 
 def _cors(settings: Settings) -> list[Middleware]:

@@ -46,8 +46,8 @@ _WITH_BODY: Final = (413, 415)
 _REQUEST_ID: Final = {
     "name": "X-Request-ID",
     "in": "header",
-    "description": "Id of the request, which its audit entries carry. A new one if none is given.",
-    "schema": {"type": "string", "format": "uuid"},
+    "description": "A UUID: id of the request, which its entries carry. Else it gets a new one.",
+    "schema": {"type": "string", "examples": ["9f1b4dd2-9a3e-4f5c-8f0e-2d6f4f6f3a11"]},
 }
 _IDEMPOTENCY: Final = {
     "name": "Idempotency-Key",

@@ -3,6 +3,7 @@
 
 import binascii
 import json
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from qpher_core.errors import ValidationError
 __all__ = ["Base64", "decode_body", "decode_hook", "decode_params", "schema_hook"]
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 MALFORMED: Final = "ERR_INVALID_001"
 
@@ -65,12 +67,19 @@ def decode_body(body: bytes, kind: type[T]) -> T:
         raise ValidationError(f"the body is not JSON: {_reason(error)}", code=MALFORMED) from None
 
 
-def decode_params(values: dict[str, str], kind: type[T]) -> T:
+def decode_params(values: dict[str, str], kind: type[S]) -> S:
     """Return path and query parameters as their model. Raises ``ValidationError``."""
     try:
-        return msgspec.convert(values, type=kind, strict=False, dec_hook=decode_hook)
+        params = msgspec.convert(values, type=kind, strict=False, dec_hook=decode_hook)
+        for field in msgspec.structs.fields(kind):
+            given = getattr(params, field.name)
+            if field.name in values and (given is None or isinstance(given, datetime)):
+                # Its text says null, or a number of seconds, and stands for neither here.
+                text = msgspec.convert(values[field.name], type=field.type, dec_hook=decode_hook)
+                msgspec.structs.force_setattr(params, field.name, text)
     except msgspec.ValidationError as error:
         raise ValidationError(str(error)) from None
+    return params
 
 
 def _reason(error: Exception) -> str:

@@ -2,10 +2,12 @@
 """The protectors that the contract suite runs on, each with the real thing behind it."""
 
 import base64
+import functools
 import os
 import secrets
 import shutil
 import subprocess
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -193,24 +195,32 @@ def _keyring(_: Path) -> Iterator[None]:
     keyring.set_keyring(before)
 
 
+@functools.cache
+def _token_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return where tokens are: one folder for this process, as the module reads it only once."""
+    return tempfile.TemporaryDirectory(prefix="qpher-tokens-")
+
+
 @contextmanager
-def _softhsm(folder: Path) -> Iterator[None]:
-    """Make a token in a folder."""
+def _softhsm(_: Path) -> Iterator[None]:
+    """Make a token, unless this process has one already."""
     module = next((path for path in _SOFTHSM if Path(path).exists()), None)
     if module is None or shutil.which("softhsm2-util") is None:
         pytest.skip("SoftHSM is not installed (Debian: softhsm2)")
-    (folder / "tokens").mkdir()
+    folder = Path(_token_folder().name)
     configuration = folder / "softhsm2.conf"
-    configuration.write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOFTHSM2_CONF", str(configuration))
         patch.setenv("QPHER_TEST_MODULE", module)
-        pins = ["--pin", _PIN, "--so-pin", "canary-so-pin"]
-        subprocess.run(
-            ["softhsm2-util", "--init-token", "--free", "--label", "qpher test", *pins],
-            check=True,
-            capture_output=True,
-        )
+        if not configuration.exists():
+            (folder / "tokens").mkdir()
+            configuration.write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
+            pins = ["--pin", _PIN, "--so-pin", "canary-so-pin"]
+            subprocess.run(
+                ["softhsm2-util", "--init-token", "--free", "--label", "qpher test", *pins],
+                check=True,
+                capture_output=True,
+            )
         yield
 
 
