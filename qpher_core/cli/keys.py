@@ -2,7 +2,9 @@
 """``qpher-core keys``: key versions and their life."""
 
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import click
@@ -13,6 +15,7 @@ from qpher_core.cli._output import show, show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_tenant
 from qpher_core.errors import ValidationError
 from qpher_core.importing import wrap_private_key
+from qpher_core.key_evidence import KeyStillNeeded
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import ImportParameters, KeyVersion, rfc3339
 from qpher_core.session_keys import Keys
@@ -24,6 +27,9 @@ VERSION: Final = click.argument("version", type=click.IntRange(1))
 NAME: Final = click.option("--name", default="default", show_default=True, help="Name of the key.")
 _OPTIONAL_VERSION: Final = click.argument("version", type=click.IntRange(1), required=False)
 _REASON: Final = click.option("--reason", default="", help="Why, for the audit log.")
+_ANYWAY: Final = click.option(
+    "--force", is_flag=True, help="Even if something is known to depend on it."
+)
 
 _FORMATS: Final[Mapping[str, Callable[[KeyVersion], bytes]]] = {
     "pem": lambda key: key.to_pem().encode(),
@@ -150,11 +156,39 @@ def import_key(target: Target, algorithm: str, wrapped: str, name: str, *, as_js
         show(_row(session.keys.import_key(algorithm, data, name=name)), as_json=as_json)
 
 
+@keys.command(example="qpher-core keys evidence ML-KEM-768 1")
+@ALGORITHM
+@VERSION
+@NAME
+@AS_JSON
+@on_tenant
+def evidence(target: Target, algorithm: str, version: int, name: str, *, as_json: bool) -> None:
+    """Show what is known to depend on a VERSION: uses, migrations, and what would be lost.
+
+    Exit status: 0, nothing speaks against destroying it; 1, something does.
+    """
+    with target.session() as session:
+        found = session.keys.evidence(algorithm, version, name=name)
+    against = found.against_destroying
+    row = {
+        "protected": found.use.protected,
+        "processed": found.use.processed,
+        "migrated": found.use.migrated,
+        "remaining": found.remaining,
+        "last_used": found.use.last_used and rfc3339(found.use.last_used),
+        "successor": found.successor,
+        "against_destroying": list(against) if as_json else "; ".join(against) or None,
+    }
+    show(row, as_json=as_json)
+    sys.exit(NO if against else 0)
+
+
 @keys.command(example="qpher-core keys destroy ML-KEM-768 1 --yes --reason 'data deleted'")
 @ALGORITHM
 @VERSION
 @NAME
 @_REASON
+@_ANYWAY
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @AS_JSON
 @on_tenant
@@ -165,17 +199,40 @@ def destroy(
     name: str,
     reason: str,
     *,
+    force: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Erase the private key of a VERSION for good; what it protects is lost."""
     if not yes:
         _confirm(f"Destroy {algorithm} key {name!r} version {version}? This cannot be undone.")
-    with target.session() as session:
-        show(
-            _row(session.keys.destroy(algorithm, version, name=name, reason=reason)),
-            as_json=as_json,
-        )
+    with target.session() as session, _needed_stops():
+        key = session.keys.destroy(algorithm, version, name=name, reason=reason, force=force)
+    show(_row(key), as_json=as_json)
+
+
+@keys.command(example="qpher-core keys retire ML-KEM-768 1")
+@ALGORITHM
+@VERSION
+@NAME
+@_REASON
+@_ANYWAY
+@AS_JSON
+@on_tenant
+def retire(
+    target: Target,
+    algorithm: str,
+    version: int,
+    name: str,
+    reason: str,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Stop protecting with a VERSION for good; processing goes on."""
+    with target.session() as session, _needed_stops():
+        key = session.keys.retire(algorithm, version, name=name, reason=reason, force=force)
+    show(_row(key), as_json=as_json)
 
 
 def _transition(action: str, summary: str) -> None:
@@ -199,7 +256,6 @@ def _transition(action: str, summary: str) -> None:
 for _action, _summary in {
     "suspend": "Stop protecting with an active VERSION for now; processing goes on.",
     "resume": "Make a suspended VERSION active again, if no other is.",
-    "retire": "Stop protecting with a VERSION for good; processing goes on.",
     "archive": "Stop every use of a retired or compromised VERSION; it can be restored.",
     "restore": "Make an archived VERSION what it was before, so that it can process.",
     "compromise": "Mark a VERSION as compromised: it processes only what insists on it.",
@@ -221,6 +277,18 @@ def _row(key: KeyVersion) -> dict[str, Any]:
         "state": str(key.state),
         "created_at": rfc3339(key.created_at),
     }
+
+
+@contextmanager
+def _needed_stops() -> Iterator[None]:
+    """Stop before a change that something is known to depend on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", KeyStillNeeded)
+        try:
+            yield
+        except KeyStillNeeded as needed:
+            click.echo(f"qpher-core: {needed}; --force does it all the same", err=True)
+            sys.exit(NO)
 
 
 def _confirm(question: str) -> None:
