@@ -23,6 +23,7 @@ from qpher_core.cli.migrate import migrate, rewrap
 from qpher_core.cli.protector import protector
 from qpher_core.cli.report import report
 from qpher_core.cli.serve import serve
+from qpher_core.cli.sign import sign, verify
 from qpher_core.cli.tenant import tenant
 
 __all__ = ["main"]
@@ -45,7 +46,9 @@ _COMMANDS = (
     rewrap,
     rotate,
     serve,
+    sign,
     tenant,
+    verify,
 )
 
 
