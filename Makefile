@@ -20,6 +20,8 @@ help:
 	@echo "make crash-all          500 kills spread over all stores and pairs of them"
 	@echo "make bench              providers side by side, and the cost of the pipeline"
 	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
+	@echo "make crash-migration    100 kills of migrations of a column, and 100 of a directory"
+	@echo "make bench-migration    a million values move to another key, beside the store's own update"
 	@echo "make openapi            write docs/openapi.json anew"
 	@echo "make transcripts        write the transcripts of docs/cli.md anew"
 	@echo "make clean              remove what the targets made"
@@ -64,6 +66,12 @@ contract-matrix: $(READY) postgresql
 
 crash-all: $(READY) postgresql
 	QPHER_CRASH_KILLS=500 $(BIN)/python -m pytest -q tests/crash
+
+crash-migration: $(READY)
+	QPHER_CRASH_KILLS=200 $(BIN)/python -m pytest -q --timeout 1800 tests/crash/test_migration.py
+
+bench-migration: $(READY)
+	$(BIN)/python -m benchmarks.migration
 
 openapi: $(READY)
 	$(BIN)/python -c 'import sys; from qpher_core.asgi.openapi import document_bytes; \

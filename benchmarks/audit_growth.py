@@ -39,7 +39,7 @@ DRAFT = EntryDraft(
 
 def append(kms: qpher_core.Qpher, tenant_id: uuid.UUID, count: int) -> None:
     """Append entries in one durable commit."""
-    store = kms._store  # noqa: SLF001 - entries without operations
+    store = kms._store
     log = StoredAuditLog(store.audit, lambda: datetime.now(UTC))
 
     def work(writer: StoreWriter) -> None:
@@ -62,7 +62,7 @@ def median(call: Callable[[], object]) -> float:
 def measure(kms: qpher_core.Qpher, tenant: qpher_core.Tenant, size: int) -> dict[str, float]:
     """Grow the log to a size and time both operations."""
     session = kms.session(tenant.id, actor="bench")
-    store = kms._store  # noqa: SLF001
+    store = kms._store
     while (left := size - store.audit.head(tenant.id)[0]) > 0:
         append(kms, tenant.id, min(left, STEP))
     appending = median(lambda: append(kms, tenant.id, 100))

@@ -91,13 +91,13 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[qpher_c
     folder = tmp_path_factory.mktemp("export")
     with qpher_core.open(f"sqlite:///{folder}/q.db") as kms:
         tenant = kms.tenants.create("acme")
-        log = StoredAuditLog(kms._store.audit, _now)  # noqa: SLF001 - entries without operations
+        log = StoredAuditLog(kms._store.audit, _now)
 
         def work(writer: StoreWriter) -> None:
             for _ in range(ENTRIES):
                 log.append(writer.audit, tenant.id, DRAFT)
 
-        kms._store.commit(work)  # noqa: SLF001
+        kms._store.commit(work)
         kms.audit.export(folder / "export.jsonl", "acme")
         keys = list(map(qpher_core.VerifierKey.parse, kms.anchors.keys()))
     return folder / "export.jsonl", keys
@@ -142,13 +142,13 @@ def test_proof(benchmark: BenchmarkFixture, tmp_path: Path, size: int) -> None:
     benchmark.group = "proof"
     with qpher_core.open(f"sqlite:///{tmp_path}/q.db") as kms:
         tenant = kms.tenants.create("acme")
-        log = StoredAuditLog(kms._store.audit, _now)  # noqa: SLF001
+        log = StoredAuditLog(kms._store.audit, _now)
 
         def work(writer: StoreWriter) -> None:
             for _ in range(size):
                 log.append(writer.audit, tenant.id, DRAFT)
 
-        kms._store.commit(work)  # noqa: SLF001
+        kms._store.commit(work)
         session = kms.session("acme", actor="bench")
         receipt = next(iter(session.audit.entries(start=size // 3))).receipt
         kms.anchors.publish(tenant)

@@ -69,6 +69,7 @@ from qpher_core.protocols import (
     Store,
 )
 from qpher_core.remote import RemoteService, RemoteSettings
+from qpher_core.resigning import ResignResult
 from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
 from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
 from qpher_core.session import Session
@@ -124,6 +125,7 @@ __all__ = [
     "Receipt",
     "RemoteService",
     "RemoteSettings",
+    "ResignResult",
     "RewrapReport",
     "ScheduledKey",
     "Session",

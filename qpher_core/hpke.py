@@ -7,12 +7,13 @@ associated data: all binding is in ``info``.
 """
 
 import contextlib
+import hmac
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from qpher_core.errors import DecryptionFailed
 
@@ -82,5 +83,6 @@ def _labeled_extract(suite: bytes, salt: bytes, label: bytes, ikm: bytes) -> byt
 
 
 def _labeled_expand(suite: bytes, prk: bytes, label: bytes, info: bytes, length: int) -> bytes:
+    """LabeledExpand; one block of HKDF-Expand (RFC 5869 section 2.3) gives up to 32 bytes."""
     labeled = length.to_bytes(2) + b"HPKE-v1" + suite + label + info
-    return HKDFExpand(SHA256(), length, labeled).derive(prk)
+    return hmac.digest(prk, labeled + b"\x01", "sha256")[:length]

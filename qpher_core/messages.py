@@ -7,6 +7,7 @@ header = "QPH" ‖ format 0x01 ‖ kind (1) ‖ KEM id (2) ‖ key version (4), 
 
 import contextlib
 import enum
+import functools
 import struct
 from collections.abc import Sequence
 from typing import Final
@@ -38,6 +39,7 @@ __all__ = [
 _MAGIC: Final = b"QPH\x01"
 _HEADER: Final = struct.Struct(">4sBHI")
 HEADER_BYTES: Final = _HEADER.size
+_PARSED_HEADERS: Final = 256
 
 #: Bytes of randomness that an encapsulation draws; X-Wing draws for both of its parts.
 _RANDOMNESS_BYTES: Final = {"X-Wing": 64}
@@ -130,10 +132,11 @@ def encrypt_all(key: EncapsulationKey, items: Sequence[tuple[Binding, bytes]]) -
     """Encrypt several plaintexts to one key, each with its own encapsulation and binding."""
     schedules = _Schedules()
     made = key.encapsulate_many(len(items))
-    return [
-        binding.header + enc + schedules.of(binding).seal(secret, plaintext)
-        for (binding, plaintext), (enc, secret) in zip(items, made, strict=True)
-    ]
+    sealed = []
+    for (binding, plaintext), (enc, secret) in zip(items, made, strict=True):
+        header, schedule = schedules.of(binding)
+        sealed.append(header + enc + schedule.seal(secret, plaintext))
+    return sealed
 
 
 def decrypt_all(
@@ -142,22 +145,23 @@ def decrypt_all(
     """Decrypt several messages under one key; an error stands in the place of one that fails."""
     schedules = _Schedules()
     results: list[bytes | DecryptionFailed] = [DecryptionFailed()] * len(items)
-    good = [n for n, (binding, data) in enumerate(items) if _well_formed(binding, data)]
-    if not good:
+    if not items:
         return results
     enc_end = HEADER_BYTES + ALGORITHMS[items[0][0].ref.algorithm].output_bytes
+    good = [
+        n
+        for n, (binding, data) in enumerate(items)
+        if data[:HEADER_BYTES] == schedules.of(binding)[0] and len(data) >= enc_end + hpke.OVERHEAD
+    ]
+    if not good:
+        return results
     secrets = _decapsulate_all(key, [items[n][1][HEADER_BYTES:enc_end] for n in good])
     for n, secret in zip(good, secrets, strict=True):
         binding, data = items[n]
         if secret is not None:
             with contextlib.suppress(DecryptionFailed):
-                results[n] = schedules.of(binding).open(secret, data[enc_end:])
+                results[n] = schedules.of(binding)[1].open(secret, data[enc_end:])
     return results
-
-
-def _well_formed(binding: Binding, data: bytes) -> bool:
-    least = HEADER_BYTES + ALGORITHMS[binding.ref.algorithm].output_bytes + hpke.OVERHEAD
-    return data[:HEADER_BYTES] == binding.header and len(data) >= least
 
 
 def _decapsulate_all(key: DecapsulationKey, ciphertexts: list[bytes]) -> list[bytes | None]:
@@ -175,19 +179,22 @@ def _decapsulate(key: DecapsulationKey, ciphertext: bytes) -> bytes | None:
 
 
 class _Schedules:
-    """Key schedules of one batch, by what they are bound to."""
+    """Headers and key schedules of one batch, by what they are bound to."""
 
     def __init__(self) -> None:
-        self._of: dict[tuple[int, bytes], hpke.KeySchedule] = {}
-        self._last: tuple[Binding, hpke.KeySchedule] | None = None
+        self._of: dict[tuple[bytes, bytes], tuple[bytes, hpke.KeySchedule]] = {}
+        self._last: tuple[Binding, tuple[bytes, hpke.KeySchedule]] | None = None
 
-    def of(self, binding: Binding) -> hpke.KeySchedule:
+    def of(self, binding: Binding) -> tuple[bytes, hpke.KeySchedule]:
+        """Return header and key schedule of a binding."""
         if self._last is not None and self._last[0] is binding:
             return self._last[1]
-        slot = (binding.kem_id, binding.info)
-        schedule = self._of.get(slot) or self._of.setdefault(slot, hpke.KeySchedule(*slot))
-        self._last = (binding, schedule)
-        return schedule
+        header, info = binding.header, binding.info
+        found = self._of.get((header, info))
+        if found is None:
+            found = self._of[header, info] = header, hpke.KeySchedule(binding.kem_id, info)
+        self._last = (binding, found)
+        return found
 
 
 @frozen
@@ -201,9 +208,14 @@ class Header:
 
 def read_header(data: bytes) -> Header | None:
     """Return what the header of a ciphertext says, or None if it has none."""
+    return _parse_header(bytes(data[:HEADER_BYTES]))
+
+
+@functools.lru_cache(_PARSED_HEADERS)
+def _parse_header(data: bytes) -> Header | None:
     if len(data) < HEADER_BYTES:
         return None
-    magic, kind, kem_id, version = _HEADER.unpack_from(data)
+    magic, kind, kem_id, version = _HEADER.unpack(data)
     algorithm = _ALGORITHMS.get(kem_id)
     if magic != _MAGIC or kind not in set(Kind) or algorithm is None or version < 1:
         return None

@@ -20,6 +20,7 @@ from qpher_core.cli.init import init
 from qpher_core.cli.keys import keys, rotate
 from qpher_core.cli.maintain import maintain
 from qpher_core.cli.migrate import migrate, rewrap
+from qpher_core.cli.policy import policy
 from qpher_core.cli.protector import protector
 from qpher_core.cli.report import report
 from qpher_core.cli.serve import serve
@@ -41,6 +42,7 @@ _COMMANDS = (
     keys,
     maintain,
     migrate,
+    policy,
     protector,
     report,
     rewrap,

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeGuard
+from typing import Final
 
 from attrs import field, frozen
 
@@ -52,27 +52,25 @@ FILE_MAGIC: Final = b"QPHF"
 _STOPS: Final = (AuthenticationError, PermissionDenied, RateLimited, Unavailable)
 
 
+#: A ciphertext with its header.
+_Encrypted = tuple[messages.Header, bytes]
+
+
 @frozen
 class _Found:
-    """An item that is to be moved."""
+    """An item that is to be moved: its value, or the recipient of a file that is ours."""
 
     item: Item
     header: messages.Header
     context: dict[str, str] = field(repr=False)
-
-    @property
-    def ciphertext(self) -> bytes:
-        """The value, or the recipient of a file that is to be replaced."""
-        every = _ciphertexts(self.item.value or b"")
-        return next(c for c in every if messages.read_header(c) == self.header)
+    ciphertext: bytes = field(repr=False)
 
     def replaced(self, ciphertext: bytes) -> bytes:
         """Return the value with this ciphertext instead; of a file, its new header."""
         value = self.item.value or b""
         if not value.startswith(FILE_MAGIC):
             return ciphertext
-        old = self.ciphertext
-        recipients = [ciphertext if c == old else c for c in _ciphertexts(value)]
+        recipients = [ciphertext if c == self.ciphertext else c for c in _ciphertexts(value)]
         return files.pack_recipients(recipients)
 
 
@@ -213,20 +211,20 @@ class Engine:
         target = self._target()
         groups: defaultdict[tuple[str, int], list[_Found]] = defaultdict(list)
         for item in items:
-            value = item.value or b""
-            headers = [h for h in map(messages.read_header, _ciphertexts(value)) if _movable(h)]
-            if not headers:
+            found = _encrypted(item.value or b"")
+            if not found:
                 tally.ignored += 1
-            elif target in {(header.algorithm, header.version) for header in headers}:
+            elif target in {(header.algorithm, header.version) for header, _ in found}:
                 tally.already += 1
             else:
-                header = self._ours(headers)
+                header, ciphertext = found[0] if len(found) == 1 else self._ours(found)
                 try:
                     bound = self._bound(item.id)
                 except QpherError as error:
                     tally.failed.append(_failure(item, error))
                     continue
-                groups[header.algorithm, header.version].append(_Found(item, header, bound))
+                slot = header.algorithm, header.version
+                groups[slot].append(_Found(item, header, bound, ciphertext))
         return list(groups.values())
 
     def _target(self) -> tuple[str, int]:
@@ -238,13 +236,13 @@ class Engine:
             target.algorithm.name, name=target.name
         ).version
 
-    def _ours(self, headers: Sequence[messages.Header]) -> messages.Header:
+    def _ours(self, found: Sequence[_Encrypted]) -> _Encrypted:
         """Return the recipient of a file that is this tenant's, as far as its keys tell."""
-        for header in headers[1:] and headers:
+        for header, ciphertext in found:
             with contextlib.suppress(NotFound):
                 self.keys.get(header.algorithm, header.version, name=self.reencryptor.target.name)
-                return header
-        return headers[0]
+                return header, ciphertext
+        return found[0]
 
     def _bound(self, item: ItemId) -> dict[str, str]:
         return self.context if isinstance(self.context, dict) else check_context(self.context(item))
@@ -255,8 +253,14 @@ def _ciphertexts(value: bytes) -> Sequence[bytes]:
     return files.read_recipients(io.BytesIO(value)) if value.startswith(FILE_MAGIC) else [value]
 
 
-def _movable(header: messages.Header | None) -> TypeGuard[messages.Header]:
-    return header is not None and header.kind is not messages.Kind.IMPORTED_KEY
+def _encrypted(value: bytes) -> list[_Encrypted]:
+    """Return the same with their headers, as far as they are ours and can be moved."""
+    return [
+        (header, ciphertext)
+        for ciphertext in _ciphertexts(value)
+        if (header := messages.read_header(ciphertext)) is not None
+        and header.kind is not messages.Kind.IMPORTED_KEY
+    ]
 
 
 def _failure(item: Item, error: QpherError) -> Failure:

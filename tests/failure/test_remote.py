@@ -3,15 +3,18 @@
 
 import base64
 import contextlib
+import hashlib
 import io
 import json
 import logging
 import pickle
+import random
 import socket
 import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from qpher_core import (
     OutcomeUnknown,
     QpherError,
     RateLimited,
+    Receipt,
     RemoteSettings,
     Session,
     StateConflict,
@@ -162,6 +166,43 @@ def test_a_use_whose_answer_is_lost_is_repeated(kms: Qpher, proxy: Proxy) -> Non
         with pytest.raises(Unavailable) as caught:
             session.kem.encrypt(b"x")
         assert not isinstance(caught.value, OutcomeUnknown)
+
+
+def test_random_faults_lose_and_double_nothing(kms: Qpher, proxy: Proxy) -> None:
+    """Of eight threads, with a third of all answers lost: what returned is in the log, once."""
+    choose = random.Random(7)
+    proxy.plan = choose.choices(["pass", "lose", "half", "drop"], [6, 1, 1, 1], k=2000)
+    returned: list[Receipt] = []
+    made: list[str] = []
+    unknown: list[str] = []
+
+    def work(number: int) -> None:
+        name = f"key {number}"
+        try:
+            session.keys.generate(KEM, name=name)
+            made.append(name)
+        except OutcomeUnknown:
+            unknown.append(name)
+            return
+        for _ in range(3):
+            with contextlib.suppress(Unavailable):
+                returned.append(session.keys.rotate(KEM, name=name).receipt)
+                returned.append(session.kem.encrypt(b"x", name=name).receipt)
+
+    with through(proxy, kms) as session:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(40), timeout=120))
+        proxy.plan = []
+        for receipt in returned:
+            assert session.audit.entry(receipt).fields["outcome"] == "success"
+        keys = session.keys.list()
+    assert len({receipt.seq for receipt in returned}) == len(returned)
+    generated = [e["key"]["name"] for e in log_of(kms, "keys.generate")]
+    assert len(generated) == len(set(generated))
+    assert set(made) <= set(generated) <= {*made, *unknown}
+    rotated = [(e["key"]["name"], e["key"]["version"]) for e in log_of(kms, "keys.rotate")]
+    assert len(rotated) == len(set(rotated))
+    assert len(keys) == 1 + len(generated) + len(rotated)
 
 
 def test_refusals_are_repeated_neither_here_nor_there(kms: Qpher, proxy: Proxy) -> None:
@@ -388,13 +429,22 @@ def test_a_batch_with_another_number_of_items() -> None:
 
 def test_entries_that_are_not_what_they_claim() -> None:
     """An altered entry, one of another place, and pages that go back are refused."""
-    body = '{"seq":0}'
-    right = "4c8b6b6ad6dbf6f97cb5d9e8a4cf5b9f" * 2
-    entry = {"seq": 0, "hash": right, "body": body}
+
+    def entry(seq: int, body: str = "{}") -> dict[str, object]:
+        return {"seq": seq, "hash": hashlib.sha256(b"{}").hexdigest(), "body": body}
+
+    good = telling({"entries": [entry(1), entry(2)], "cursor": None})
+    with replying(good) as url, connected(url, make_secret()[1]) as session:
+        assert [found.seq for found in session.audit.entries(start=1)] == [1, 2]
     for data in (
-        {"entries": [entry], "cursor": None},
+        {"entries": [entry(1, "[]")], "cursor": None},
+        {"entries": [entry(0)], "cursor": None},
+        {"entries": [entry(2), entry(1)], "cursor": None},
+        {"entries": [entry(1), entry(1)], "cursor": None},
+        {"entries": [entry(1)], "cursor": 1},
         {"entries": [], "cursor": 0},
         {"entries": [], "cursor": -1},
+        {"entries": None, "cursor": None},
     ):
         with (
             replying(telling(data)) as url,
@@ -447,6 +497,28 @@ def test_servers_that_fail(name: str) -> None:
 
 
 # --- limits ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(1 << 20) + 1, 5 << 20, 40 << 20])
+def test_what_is_too_large_is_refused_by_name(kms: Qpher, size: int) -> None:
+    """One request, one typed error, also where the service does not read it to its end."""
+    tenant = kms.tenants.get("acme").id
+    api_key = quiet_key(kms, tenant, "remote")
+    with serving(create_app(kms)) as url, connected(url, api_key, tenant_id=tenant) as session:
+        with pytest.raises(ValidationError) as caught:
+            session.kem.encrypt(bytes(size))
+        assert caught.value.code == "ERR_INVALID_004"
+        assert session.kem.encrypt(bytes(1 << 20)).key_version == 1
+
+
+def test_a_batch_that_is_too_long_is_refused(kms: Qpher, proxy: Proxy) -> None:
+    """A service takes 1,000 items at once; beyond them nothing is done."""
+    with through(proxy, kms) as session:
+        before = kms.audit.verify("acme").entries
+        with pytest.raises(ValidationError, match="1000"):
+            session.kem.encapsulate_many(1001)
+        assert kms.audit.verify("acme").entries == before
+        assert len(session.kem.encapsulate_many(1000)) == 1000
 
 
 def test_rate_limits_are_waited_for_or_raised(kms: Qpher) -> None:

@@ -31,6 +31,7 @@ class Proxy:
         self._port = int(port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._held: list[socket.socket] = []
+        self._lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.plan: list[str] = []
         self.seen: Callable[[bytes], object] = len
@@ -55,10 +56,11 @@ class Proxy:
     def _connection(self, client: socket.socket) -> None:
         with client, socket.create_connection((self._host, self._port)) as server:
             while (request := _message(client)) is not None:
-                self.requests += 1
+                with self._lock:
+                    self.requests += 1
+                    what = self.plan.pop(0) if self.plan else "pass"
                 self.seen(request)
                 server.sendall(request)
-                what = self.plan.pop(0) if self.plan else "pass"
                 answer = b"" if what == "drop" else _message(server)
                 assert answer is not None
                 if what == "pass":

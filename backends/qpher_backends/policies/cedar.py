@@ -19,7 +19,7 @@ from qpher_core.models import Decision, PolicyRequest
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import Store
 
-__all__ = ["SCHEMA", "CedarEngine", "open_policy"]
+__all__ = ["SCHEMA", "CedarEngine", "check_policies", "open_policy"]
 
 _TYPES: Final = """\
 // A tenant; what acts for it and its keys are in it.
@@ -112,11 +112,16 @@ class CedarEngine:
             raise PolicyUnavailable(
                 f"Cedar policies cannot be read ({type(error).__name__})"
             ) from error
-        checked = cedarpy.validate_policies(text, SCHEMA)
-        if not checked.validation_passed:
-            reasons = "; ".join(dict.fromkeys(error.error for error in checked.errors))
-            raise ValidationError(f"Cedar policies are refused: {reasons}", parameter="policy")
+        check_policies(text)
         return _Loaded(stamp, cedarpy.PolicySet.from_str(text))
+
+
+def check_policies(text: str) -> None:
+    """Check policies against the schema. Raises ``ValidationError`` with Cedar's reasons."""
+    checked = cedarpy.validate_policies(text, SCHEMA)
+    if not checked.validation_passed:
+        reasons = "; ".join(dict.fromkeys(error.error for error in checked.errors))
+        raise ValidationError(f"Cedar policies are refused: {reasons}", parameter="policy")
 
 
 def _uid(kind: str, name: str) -> _Json:

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A column of small values moves to another key, beside the store's own update of the same rows.
+
+``python -m benchmarks.migration [--rows N] [--threads N] [--url URL of keys and log]``. All parts
+run on one database, one after the other:
+
+1. *store*: the pages are read and the rows replaced by the same statements and transactions as
+   in a migration, with values of the same length; nothing is computed.
+2. *migrate*: ``session.migrate`` with a journal, to the next version of the key.
+3. *crypto*: the same values decrypted and encrypted in memory, by one thread, without any store.
+"""
+
+import argparse
+import atexit
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import qpher_core
+from qpher_core import messages
+from qpher_core.migration.sources import Change
+from qpher_core.migration.sql import SqlColumn, SqlSource
+from qpher_core.session import Session
+from tests.postgres import Server
+
+KEM = "ML-KEM-768"
+CONTEXT = {"table": "cards"}
+BATCH = 1000
+
+
+def boxes(session: Session, count: int) -> Iterator[tuple[int, bytes]]:
+    """Yield encrypted values, made as whoever has the public key makes them."""
+    key = session.keys.active(KEM)
+    opened = session.kem._keys.open_encapsulation(key)
+    binding = messages.Binding(key.ref, messages.Kind.MESSAGE, CONTEXT)
+    for start in range(0, count, BATCH):
+        numbers = range(start, min(start + BATCH, count))
+        plain = [(binding, b"4111 1111 1111 %04d" % (n % 10000)) for n in numbers]
+        yield from zip(numbers, messages.encrypt_all(opened, plain), strict=True)
+
+
+def store_alone(source: SqlSource) -> float:
+    """Return the seconds that the store takes to read and replace all rows."""
+    began = time.perf_counter()
+    for items in source.batches(None, BATCH):
+        source.write([Change(i, os.urandom(16) + (i.value or b"")[16:]) for i in items])
+    return time.perf_counter() - began
+
+
+def crypto_alone(session: Session, count: int) -> float:
+    """Return the seconds that one thread takes to decrypt and encrypt as many values."""
+    old, new = session.keys.get(KEM, 1), session.keys.get(KEM, 2)
+    keys = session.kem._keys
+    source = messages.Binding(old.ref, messages.Kind.MESSAGE, CONTEXT)
+    target = messages.Binding(new.ref, messages.Kind.MESSAGE, CONTEXT)
+    sealed = messages.encrypt_all(keys.open_encapsulation(old), [(source, b"x" * 19)] * BATCH)
+    items = [(source, value) for value in sealed]
+    began = time.perf_counter()
+    for _ in range(count // BATCH):
+        opened = messages.decrypt_all(keys.open_decapsulation(old), items)
+        plain = [(target, p) for p in opened if isinstance(p, bytes)]
+        messages.encrypt_all(keys.open_encapsulation(new), plain)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--url", help="keys and log; SQLite beside the rows if left out")
+    parser.add_argument("--postgres", action="store_true", help="rows on a server of its own")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with qpher_core.open(given.url or f"sqlite:///{folder}/qpher.db") as kms:
+            kms.tenants.create("acme")
+            database = on_postgres() if given.postgres else on_sqlite(folder / "app.db")
+            measure(kms.session("acme", actor="bench"), database, folder, given)
+
+
+def on_sqlite(path: Path) -> Any:
+    """Return a durable database in a file."""
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    return database
+
+
+def on_postgres() -> Any:
+    """Return a connection to a server that is started for it, durable as servers are."""
+    import psycopg  # noqa: PLC0415 - an extra
+
+    folder = Path(tempfile.mkdtemp(prefix="qpher-bench-"))
+    server = Server(folder, settings={"fsync": "on", "full_page_writes": "on"})
+    server.create()
+    atexit.register(server.stop)
+    return psycopg.connect(host=str(folder), user="postgres", dbname="postgres")
+
+
+def fill(database: Any, rows: Iterator[tuple[int, bytes]]) -> None:
+    """Make two tables of the same rows."""
+    sqlite = isinstance(database, sqlite3.Connection)
+    binary, mark = ("BLOB", "?") if sqlite else ("BYTEA", "%s")
+    for table in ("cards", "others"):
+        database.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, number {binary})")
+    database.cursor().executemany(f"INSERT INTO cards VALUES ({mark}, {mark})", rows)
+    database.execute("INSERT INTO others SELECT id, number FROM cards")
+    database.commit()
+
+
+def measure(session: Session, database: Any, folder: Path, given: argparse.Namespace) -> None:
+    """Measure each part on one database."""
+    rows = given.rows
+    session.keys.generate(KEM)
+    fill(database, boxes(session, rows))
+    session.keys.rotate(KEM)
+    store = store_alone(SqlSource(SqlColumn(database, "others", "id", "number")))
+    began = time.perf_counter()
+    report = session.migrate(
+        SqlColumn(database, "cards", "id", "number"),
+        context=CONTEXT,
+        journal=folder / "journal",
+        threads=given.threads,
+        batch=BATCH,
+    )
+    migrate = time.perf_counter() - began
+    if not report.complete or report.moved != rows:
+        raise SystemExit(f"not all were moved: {report}")
+    crypto = crypto_alone(session, rows)
+    database.close()
+    for part, seconds in (("store", store), ("migrate", migrate), ("crypto", crypto)):
+        print(
+            f"{part:8} {seconds:8.1f} s  {seconds / rows * 1e6:7.1f} us a row"
+            f"  {seconds / store:5.2f} of the store's own"
+        )
+
+
+if __name__ == "__main__":
+    main()
