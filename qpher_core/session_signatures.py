@@ -9,9 +9,10 @@ from qpher_core import algorithms
 from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
 from qpher_core.chunked import Progress
 from qpher_core.context_string import Context, context_string
-from qpher_core.errors import ValidationError
+from qpher_core.errors import NotFound, ValidationError
 from qpher_core.files import FileSource
 from qpher_core.models import (
+    KeyRef,
     KeyVersion,
     RequestContext,
     SignHashResult,
@@ -227,12 +228,13 @@ class Signatures:
             context: must be given again to verify.
             progress: called with the number of bytes of each piece.
         """
-        signature_selector(name, algorithm, key_version)
+        row = signature_selector(name, algorithm, key_version).algorithm
         digest = file_digest(source, progress)
         done = self.sign_hash(digest, FILE_HASH, key_version, algorithm, name=name, context=context)
-        selector = signature_selector(name, algorithm, done.key_version)
-        call = KeyCall(operation=OPERATIONS["keys.get"], selector=selector, execute=Effect)
-        key: KeyVersion = self._pipeline.read(self._context, call)
+        # What was just signed with is known to the caller: its public side needs no decision.
+        key = self._keys.get(KeyRef(self._context.tenant_id, name, row.name, done.key_version))
+        if key is None:
+            raise NotFound("the key is gone since it signed")
         return FileSignature(
             key.algorithm, key.name, key.version, fingerprint(key), done.receipt, done.signature
         )
@@ -250,7 +252,7 @@ class Signatures:
 
         ``qpher_core.verify_file`` does it with the public key alone, anywhere.
         """
-        given = FileSignature.from_text(signature) if isinstance(signature, str) else signature
+        given = FileSignature.given(signature)
         signature_selector(given.key_name, given.algorithm, given.key_version)
         return self.verify_hash(
             file_digest(source, progress),

@@ -86,6 +86,21 @@ class FileSignature:
         return parsed
 
     @classmethod
+    def given(cls, value: object) -> Self:
+        """Return what a caller gave: a signature, or its text.
+
+        Raises:
+            ValidationError: it is neither.
+        """
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, str):
+            raise ValidationError(
+                "signature must be a FileSignature or its text", parameter="signature"
+            )
+        return cls.from_text(value)
+
+    @classmethod
     def _of(cls, document: Mapping[str, Any]) -> Self:
         receipt = document["receipt"]
         return cls(
@@ -139,7 +154,7 @@ def verify_file(
         ValidationError: the signature is malformed.
         AlgorithmUnavailable: no installed provider has its algorithm.
     """
-    given = FileSignature.from_text(signature) if isinstance(signature, str) else signature
+    given = FileSignature.given(signature)
     row = find(given.algorithm, kind=Kind.SIGNATURE)
     key = check_bytes(public_key, "public_key", sizes=(row.public_key_bytes,))
     scheme = open_primitives(None).signatures.get(row.name)
