@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 import qpher_core
 from qpher_core.cli.main import main
-from tests.cli.transcripts import only
 
 #: What depends on the machine that runs the tests.
 MACHINE = {"versions", "primitives", "clock", "locked memory", "disk"}
@@ -44,7 +43,7 @@ def _publishing(folder: Path) -> qpher_core.AnchorSettings:
 def _examine(url: str, *arguments: str, **environment: str) -> tuple[int, dict[str, str]]:
     """Return the exit status, and advice for what does not stand well, by check."""
     options = ["doctor", "--store", url, "--json", *arguments]
-    result = CliRunner(env=only(environment)).invoke(main, options)
+    result = CliRunner(env=environment).invoke(main, options)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     found = json.loads(result.stdout)
     assert all((row["standing"] == "ok") == (row["advice"] is None) for row in found)

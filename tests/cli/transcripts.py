@@ -22,7 +22,7 @@ import qpher_core
 from qpher_core.cli._frame import EXIT_STATUSES
 from qpher_core.cli.main import main
 
-__all__ = ["DOCUMENT", "Block", "blocks", "local_store", "only", "rerun", "statuses", "written"]
+__all__ = ["DOCUMENT", "Block", "blocks", "local_store", "rerun", "statuses", "written"]
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -102,17 +102,11 @@ def written(document: str) -> str:
     return _STATUSES.sub(lambda _: statuses(), document, count=1)
 
 
-def only(environment: Mapping[str, str]) -> dict[str, str | None]:
-    """Return an environment for click's runner in which no other settings of ours are left."""
-    inherited: dict[str, str | None] = {n: None for n in os.environ if n.startswith("QPHER_")}
-    return inherited | dict(environment)
-
-
 def _run(command: str, environment: Mapping[str, str]) -> tuple[str, int]:
     """Run a command: ours in this process, a shell line as it is."""
     words = shlex.split(command)
     if words[0] == "qpher-core" and not {"|", "<", ">"} & set(words):
-        result = CliRunner(env=only(environment)).invoke(main, words[1:], prog_name="qpher-core")
+        result = CliRunner(env=dict(environment)).invoke(main, words[1:], prog_name="qpher-core")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result.output, result.exit_code
@@ -122,11 +116,7 @@ def _run(command: str, environment: Mapping[str, str]) -> tuple[str, int]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={
-            **{n: v for n, v in os.environ.items() if not n.startswith("QPHER_")},
-            **environment,
-            "PATH": places,
-        },
+        env={**os.environ, **environment, "PATH": places},
         check=False,
     )
     return done.stdout, done.returncode
