@@ -11,18 +11,21 @@ run on one database, one after the other:
 """
 
 import argparse
+import atexit
 import os
 import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import qpher_core
 from qpher_core import messages
 from qpher_core.migration.sources import Change
 from qpher_core.migration.sql import SqlColumn, SqlSource
 from qpher_core.session import Session
+from tests.postgres import Server
 
 KEM = "ML-KEM-768"
 CONTEXT = {"table": "cards"}
@@ -70,25 +73,51 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--url", help="keys and log; SQLite beside the rows if left out")
+    parser.add_argument("--postgres", action="store_true", help="rows on a server of its own")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with qpher_core.open(given.url or f"sqlite:///{folder}/qpher.db") as kms:
             kms.tenants.create("acme")
-            measure(kms.session("acme", actor="bench"), folder, given.rows, given.threads)
+            database = on_postgres() if given.postgres else on_sqlite(folder / "app.db")
+            measure(kms.session("acme", actor="bench"), database, folder, given)
 
 
-def measure(session: Session, folder: Path, rows: int, threads: int) -> None:
-    """Measure each part on one database."""
-    session.keys.generate(KEM)
-    database = sqlite3.connect(folder / "app.db")
+def on_sqlite(path: Path) -> Any:
+    """Return a durable database in a file."""
+    database = sqlite3.connect(path)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
+    return database
+
+
+def on_postgres() -> Any:
+    """Return a connection to a server that is started for it, durable as servers are."""
+    import psycopg  # noqa: PLC0415 - an extra
+
+    folder = Path(tempfile.mkdtemp(prefix="qpher-bench-"))
+    server = Server(folder, settings={"fsync": "on", "full_page_writes": "on"})
+    server.create()
+    atexit.register(server.stop)
+    return psycopg.connect(host=str(folder), user="postgres", dbname="postgres")
+
+
+def fill(database: Any, rows: Iterator[tuple[int, bytes]]) -> None:
+    """Make two tables of the same rows."""
+    sqlite = isinstance(database, sqlite3.Connection)
+    binary, mark = ("BLOB", "?") if sqlite else ("BYTEA", "%s")
     for table in ("cards", "others"):
-        database.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, number BLOB)")
-    database.executemany("INSERT INTO cards VALUES (?, ?)", boxes(session, rows))
+        database.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, number {binary})")
+    database.cursor().executemany(f"INSERT INTO cards VALUES ({mark}, {mark})", rows)
     database.execute("INSERT INTO others SELECT id, number FROM cards")
     database.commit()
+
+
+def measure(session: Session, database: Any, folder: Path, given: argparse.Namespace) -> None:
+    """Measure each part on one database."""
+    rows = given.rows
+    session.keys.generate(KEM)
+    fill(database, boxes(session, rows))
     session.keys.rotate(KEM)
     store = store_alone(SqlSource(SqlColumn(database, "others", "id", "number")))
     began = time.perf_counter()
@@ -96,7 +125,7 @@ def measure(session: Session, folder: Path, rows: int, threads: int) -> None:
         SqlColumn(database, "cards", "id", "number"),
         context=CONTEXT,
         journal=folder / "journal",
-        threads=threads,
+        threads=given.threads,
         batch=BATCH,
     )
     migrate = time.perf_counter() - began

@@ -18,6 +18,7 @@ from qpher_core.migration.sources import Sink
 from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import AuditLog, KeyStore
+from qpher_core.resigning import ResignResult, resign
 from qpher_core.session_batches import BatchKem, BatchSignatures
 from qpher_core.session_keys import Keys
 from qpher_core.session_migration import MigrationSource, Migrator
@@ -216,6 +217,48 @@ class Session:
             rate=rate,
             accept_compromised=accept_compromised,
             progress=progress,
+        )
+
+    def resign(
+        self,
+        message: bytes,
+        signature: bytes,
+        key_version: int,
+        algorithm: str,
+        *,
+        to_algorithm: str,
+        to_version: int | None = None,
+        name: str = "default",
+        context: Mapping[str, str] | None = None,
+        accept_compromised: bool = False,
+    ) -> ResignResult:
+        """Verify a signature and sign the message anew, with a link to the former signature.
+
+        Args:
+            message: what was signed.
+            signature: the former signature.
+            key_version: its key version.
+            algorithm: its algorithm.
+            to_algorithm: of the new signature.
+            to_version: its key version; the active one where none is given.
+            name: key name, before and after.
+            context: of the former signature; the new one's, in the result, has the link as well.
+            accept_compromised: whether a compromised key may have made the former signature.
+
+        Raises:
+            ValidationError: the former signature is not valid, or a parameter is not.
+        """
+        return resign(
+            self.signatures,
+            message,
+            signature,
+            key_version,
+            algorithm,
+            to_algorithm=to_algorithm,
+            to_version=to_version,
+            name=name,
+            context=context,
+            accept_compromised=accept_compromised,
         )
 
     def __repr__(self) -> str:
