@@ -62,7 +62,7 @@ def report_usage(store: Store, tenant: Tenant, now: datetime) -> UsageReport:
     ]
     return UsageReport(
         tenant,
-        StoreUsage(store.keys, store.audit).calls(tenant.id, now),
+        StoreUsage(store.keys, store.audit, store.api_keys).calls(tenant.id, now),
         kinds.count(Kind.KEM),
         kinds.count(Kind.SIGNATURE),
         sum(record.key.valid(now) for record in store.api_keys.find(tenant.id)),

@@ -148,6 +148,21 @@ class GroupCommit(Generic[W]):
             self._coming.discard(threading.get_ident())
             if self._all_here.locked() and not self._awaited():
                 self._all_here.release()
+        try:
+            self._see_done(job)
+        except BaseException:
+            self._abandon(job)
+            raise
+        if job.error is not None:
+            raise job.error
+        if not job.done:
+            # Its leader was interrupted (Ctrl-C) where nothing can be caught any more.
+            raise StoreUnavailable("the commit was interrupted")
+        value: T = job.value
+        return value
+
+    def _see_done(self, job: _Job[W]) -> None:
+        """Wait for a leader, or lead, until the job is done or given up."""
         if self._leading.locked():
             job.wake.acquire(timeout=_PATIENCE)
         if not job.done:
@@ -159,13 +174,18 @@ class GroupCommit(Generic[W]):
                 finally:
                     self._leader = None
             self._wake_next()
-        if job.error is not None:
-            raise job.error
-        if not job.done:
-            # Its leader was interrupted (Ctrl-C) where nothing can be caught any more.
-            raise StoreUnavailable("the commit was interrupted")
-        value: T = job.value
-        return value
+
+    def _abandon(self, job: _Job[W]) -> None:
+        """Leave nobody to run the job of a caller that was interrupted, once it is gone.
+
+        What the work uses may end with the caller: the transaction of another store.
+        """
+        with self._waiting_lock:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                return
+        with self._leading:  # whoever took the job is done with it
+            pass
 
     def _is_waiting(self, job: _Job[W]) -> bool:
         with self._waiting_lock:

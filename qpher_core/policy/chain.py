@@ -89,4 +89,4 @@ def open_policy(url: str, store: Store) -> RuleChain:
     """Open ``rules:``, the rule chain over the store's own documents."""
     if url != "rules:":
         raise ValidationError("policy must be 'rules:' or another engine", parameter="policy")
-    return RuleChain(store.policies, StoreUsage(store.keys, store.audit))
+    return RuleChain(store.policies, StoreUsage(store.keys, store.audit, store.api_keys))

@@ -103,7 +103,16 @@ class QuotaRule:
             and usage.key_versions(request.tenant_id) >= limits.key_versions
         ):
             return f"the tenant has its {limits.key_versions} key versions"
-        return None
+        return self._denies_api_key(request, usage)
+
+    def _denies_api_key(self, request: PolicyRequest, usage: Usage) -> str | None:
+        """Count API keys against a limit that is given; a plan's is held by creating them."""
+        most = None if self.limits is None else self.limits.api_keys
+        if most is None or request.action != "api_keys.create":
+            return None
+        if usage.api_keys(request.tenant_id, request.time) < most:
+            return None
+        return f"the tenant has its {most} API keys"
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from qpher_core._cache import BoundedCache
 from qpher_core.lifecycle import KeyState
-from qpher_core.protocols import AuditRecords, KeyRecords
+from qpher_core.protocols import ApiKeyRecords, AuditRecords, KeyRecords
 
 __all__ = ["StoreUsage", "Usage", "month_of", "next_month"]
 
@@ -27,13 +27,17 @@ class Usage(Protocol):
     def key_versions(self, tenant_id: uuid.UUID) -> int:
         """Return how many key versions exist and are not destroyed."""
 
+    def api_keys(self, tenant_id: uuid.UUID, now: datetime) -> int:
+        """Return how many API keys are valid."""
+
 
 class StoreUsage:
-    """Usage as a store's key records and audit log show it."""
+    """Usage as a store's keys, API keys and audit log show it."""
 
-    def __init__(self, keys: KeyRecords, audit: AuditRecords) -> None:
+    def __init__(self, keys: KeyRecords, audit: AuditRecords, api_keys: ApiKeyRecords) -> None:
         self._keys = keys
         self._audit = audit
+        self._api_keys = api_keys
         self._starts: BoundedCache[tuple[uuid.UUID, datetime], int] = BoundedCache(_MONTHS)
 
     def calls(self, tenant_id: uuid.UUID, now: datetime) -> int:
@@ -49,6 +53,10 @@ class StoreUsage:
         """Return the number of records that are not destroyed."""
         records = self._keys.find(tenant_id)
         return sum(record.key.state is not KeyState.DESTROYED for record in records)
+
+    def api_keys(self, tenant_id: uuid.UUID, now: datetime) -> int:
+        """Return the number of API keys that are accepted at a moment."""
+        return sum(record.key.valid(now) for record in self._api_keys.find(tenant_id))
 
     def _first(self, tenant_id: uuid.UUID, month: datetime, size: int) -> int:
         """Return the number of entries before a month, by bisection: times follow the order."""

@@ -55,8 +55,8 @@ REQUEST = PolicyRequest(
 class FixedUsage:
     """A tenant that has used some of everything."""
 
-    def __init__(self, calls: int = 0, versions: int = 0) -> None:
-        self.counts = calls, versions
+    def __init__(self, calls: int = 0, versions: int = 0, api_keys: int = 0) -> None:
+        self.counts = calls, versions, api_keys
 
     def calls(self, tenant_id: uuid.UUID, now: datetime) -> int:
         """Return the calls of the month."""
@@ -68,8 +68,13 @@ class FixedUsage:
         assert tenant_id == TENANT
         return self.counts[1]
 
+    def api_keys(self, tenant_id: uuid.UUID, now: datetime) -> int:
+        """Return the API keys."""
+        assert (tenant_id, now) == (TENANT, NOW)
+        return self.counts[2]
 
-USAGE = FixedUsage(calls=10, versions=3)
+
+USAGE = FixedUsage(calls=10, versions=3, api_keys=2)
 
 
 def denial(rules: object, **changes: object) -> str | None:
@@ -275,6 +280,14 @@ def test_quotas_of_calls() -> None:
     """A limit on calls denies the call that would go beyond it."""
     assert denial([{"rule": "quota", "calls": 11}]) is None
     assert "10 calls" in (denial([{"rule": "quota", "calls": 10}]) or "")
+
+
+def test_quotas_of_api_keys() -> None:
+    """A limit on API keys denies creating one more, and nothing else."""
+    creating = {"action": "api_keys.create"}
+    assert denial([{"rule": "quota", "api_keys": 3}], **creating) is None
+    assert "2 API keys" in (denial([{"rule": "quota", "api_keys": 2}], **creating) or "")
+    assert denial([{"rule": "quota", "api_keys": 2}]) is None
 
 
 def test_quotas_of_plans() -> None:
@@ -544,10 +557,10 @@ def test_calls_are_those_of_the_month(kms: Qpher, acme: Session) -> None:
     for _ in year:
         store.commit(lambda writer: log.append(writer.audit, TENANT, draft()))
     for month in (12, 11):  # the log's end is what is asked for
-        usage = StoreUsage(store.keys, store.audit)
+        usage = StoreUsage(store.keys, store.audit, store.api_keys)
         expected = sum(moment.month >= month for moment in year)
         assert usage.calls(TENANT, datetime(2026, month, 28, tzinfo=UTC)) == expected
-    assert StoreUsage(store.keys, store.audit).calls(uuid.uuid4(), NOW) == 0
+    assert StoreUsage(store.keys, store.audit, store.api_keys).calls(uuid.uuid4(), NOW) == 0
     assert next_month(datetime(2026, 12, 31, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
 
 
@@ -603,7 +616,9 @@ class Overtaking:
 def test_generating_at_the_same_moment_is_a_rotation_too() -> None:
     """A plan without rotation has one version, also when two generate the first at once."""
     store = open_store("memory:", parameter="url")
-    engine = Overtaking(RuleChain(store.policies, StoreUsage(store.keys, store.audit)))
+    engine = Overtaking(
+        RuleChain(store.policies, StoreUsage(store.keys, store.audit, store.api_keys))
+    )
     with qpher_core.open(store, policy=engine) as kms:
         kms.tenants.create("small", plan="free")
         small = kms.session("small", actor="x")
