@@ -73,6 +73,7 @@ from qpher_core.resigning import ResignResult
 from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
 from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
 from qpher_core.session import Session
+from qpher_core.signed_files import FileSignature, verify_file
 
 __all__ = [
     "ALGORITHMS",
@@ -93,6 +94,7 @@ __all__ = [
     "EntryPage",
     "ExportReport",
     "Failure",
+    "FileSignature",
     "ImportParameters",
     "IntegrityError",
     "KeyEvidence",
@@ -141,6 +143,7 @@ __all__ = [
     "Witness",
     "open",
     "verify_export",
+    "verify_file",
     "verify_proof",
     "wrap_private_key",
 ]

@@ -57,7 +57,7 @@ class Operation:
     @property
     def administrative(self) -> bool:
         """Whether the scope ``admin`` includes it."""
-        return self.scope in {"admin", "api_keys"}
+        return self.scope in {"admin", "api_keys", "policies"}
 
 
 def _kem(action: str, states: frozenset[KeyState], content: str, *, lax: bool = False) -> Operation:

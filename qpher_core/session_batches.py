@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from qpher_core import messages
 from qpher_core.calls import Effect, Item, KeyCall, KeySelector, Result
+from qpher_core.context_string import context_string
 from qpher_core.errors import QpherError, ValidationError
 from qpher_core.models import (
     DecapsulateResult,
@@ -26,7 +27,6 @@ from qpher_core.session_kem import Kem, kem_selector
 from qpher_core.session_signatures import (
     Signatures,
     bound_input,
-    context_string,
     recorded_context,
     signature_selector,
 )

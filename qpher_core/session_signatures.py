@@ -1,64 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
 """``session.signatures``: signing and verifying."""
 
-import hashlib
-from collections.abc import Mapping
 from typing import Final
 
 from attrs import frozen
 
 from qpher_core import algorithms
 from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
-from qpher_core.errors import ValidationError
+from qpher_core.chunked import Progress
+from qpher_core.context_string import Context, context_string
+from qpher_core.errors import NotFound, ValidationError
+from qpher_core.files import FileSource
 from qpher_core.models import (
+    KeyRef,
     KeyVersion,
     RequestContext,
     SignHashResult,
     SignResult,
     VerifyHashResult,
     VerifyResult,
-    canonical_json,
 )
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import KeyStore
+from qpher_core.signed_files import FILE_HASH, FileSignature, file_digest, fingerprint
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
 __all__ = [
     "HASHES",
     "Signatures",
     "bound_input",
-    "context_string",
     "recorded_context",
     "signature_selector",
 ]
 
 _DEFAULT: Final = "ML-DSA-65"
-_LONGEST_CONTEXT_STRING: Final = 255
 _SIGNATURE_TYPE: Final = "detached"
 
 #: Hash name to digest length in bytes.
 HASHES: Final = {"SHA-256": 32, "SHA-384": 48, "SHA-512": 64}
-
-Context = Mapping[str, str] | bytes | None
-
-
-def context_string(context: Context) -> bytes:
-    """Return the context string (FIPS 204 section 5.2) that a context stands for.
-
-    Bytes, at most 255, stand for themselves. A mapping stands for ``qpher-context/1:`` followed
-    by SHA-256 of its canonical JSON; an empty one for the empty string.
-    """
-    if isinstance(context, bytes | bytearray | memoryview):
-        raw = bytes(context)
-        if len(raw) > _LONGEST_CONTEXT_STRING:
-            raise ValidationError(
-                f"context must have at most 255 bytes, not {len(raw)}", parameter="context"
-            )
-        return raw
-    mapping = check_context(context)
-    if not mapping:
-        return b""
-    return b"qpher-context/1:" + hashlib.sha256(canonical_json(mapping)).digest()
 
 
 @frozen
@@ -228,6 +207,63 @@ class Signatures:
         )
         done = self._pipeline.run(self._context, call)
         return VerifyHashResult(valid=done.value, hash_algorithm=hash_algorithm, **done.common)
+
+    def sign_file(
+        self,
+        source: FileSource,
+        key_version: int | None = None,
+        algorithm: str = _DEFAULT,
+        *,
+        name: str = "default",
+        context: Context = None,
+        progress: Progress = lambda _: None,
+    ) -> FileSignature:
+        """Sign a file of any size in constant memory, over its SHA-512.
+
+        Args:
+            source: path or binary file.
+            key_version: key version, from 1; the active one where none is given.
+            algorithm: a signature algorithm.
+            name: key name.
+            context: must be given again to verify.
+            progress: called with the number of bytes of each piece.
+        """
+        row = signature_selector(name, algorithm, key_version).algorithm
+        digest = file_digest(source, progress)
+        done = self.sign_hash(digest, FILE_HASH, key_version, algorithm, name=name, context=context)
+        # What was just signed with is known to the caller: its public side needs no decision.
+        key = self._keys.get(KeyRef(self._context.tenant_id, name, row.name, done.key_version))
+        if key is None:
+            raise NotFound("the key is gone since it signed")
+        return FileSignature(
+            key.algorithm, key.name, key.version, fingerprint(key), done.receipt, done.signature
+        )
+
+    def verify_file(
+        self,
+        source: FileSource,
+        signature: FileSignature | str,
+        *,
+        context: Context = None,
+        accept_compromised: bool = False,
+        progress: Progress = lambda _: None,
+    ) -> VerifyHashResult:
+        """Verify a file with the key that its signature names.
+
+        ``qpher_core.verify_file`` does it with the public key alone, anywhere.
+        """
+        given = FileSignature.given(signature)
+        signature_selector(given.key_name, given.algorithm, given.key_version)
+        return self.verify_hash(
+            file_digest(source, progress),
+            FILE_HASH,
+            given.signature,
+            given.key_version,
+            given.algorithm,
+            name=given.key_name,
+            context=context,
+            accept_compromised=accept_compromised,
+        )
 
 
 def signature_selector(name: str, algorithm: str, version: int | None) -> KeySelector:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from qpher_core.asgi.models import AlgorithmName, Model, Name, Version
 from qpher_core.asgi.models_audit import Moment
+from qpher_core.lifecycle import KeyState
 
 Word = Annotated[str, Meta(min_length=1, max_length=128)]
 Words = Annotated[list[Word], Meta(max_length=64)]
@@ -27,7 +28,7 @@ class Decide(Model):
     key_name: Name | None = None
     algorithm: AlgorithmName | None = None
     key_version: Version | None = None
-    key_state: Word | None = None
+    key_state: KeyState | None = None
     context_keys: Words = msgspec.field(default_factory=list)
     payload_bytes: Annotated[int, Meta(ge=0, le=2**53)] = 0
     source: Word | None = None

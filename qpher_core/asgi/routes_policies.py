@@ -3,6 +3,7 @@
 
 from typing import Final
 
+from qpher_core.algorithms import find
 from qpher_core.asgi import models_policies as models
 from qpher_core.asgi.endpoint import Ask, Endpoint
 from qpher_core.models import PolicyRequest
@@ -23,9 +24,9 @@ def decide(ask: Ask) -> models.Decided:
             action=body.action,
             features=frozenset(body.features),
             key_name=body.key_name,
-            algorithm=body.algorithm,
+            algorithm=None if body.algorithm is None else find(body.algorithm).name,
             key_version=body.key_version,
-            key_state=body.key_state,
+            key_state=None if body.key_state is None else str(body.key_state),
             context_keys=frozenset(body.context_keys),
             payload_bytes=body.payload_bytes,
             time=body.time,

@@ -24,6 +24,7 @@ from qpher_core.cli.policy import policy
 from qpher_core.cli.protector import protector
 from qpher_core.cli.report import report
 from qpher_core.cli.serve import serve
+from qpher_core.cli.sign import sign, verify
 from qpher_core.cli.tenant import tenant
 
 __all__ = ["main"]
@@ -47,7 +48,9 @@ _COMMANDS = (
     rewrap,
     rotate,
     serve,
+    sign,
     tenant,
+    verify,
 )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stores that commands work on: a local one, and a service over HTTP."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,13 @@ def service_of(url: str, tenant: str) -> Iterator[dict[str, str]]:
         _, secret = kms.api_keys.create(tenant, name="cli", scopes=SCOPES)
         with serving(create_app(kms)) as base:
             yield {"QPHER_STORE": base, "QPHER_API_KEY": secret}
+
+
+@pytest.fixture(autouse=True)
+def no_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave no settings of ours in the environment: commands would heed those of other tests."""
+    for name in [name for name in os.environ if name.startswith("QPHER_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(params=["local", "service"])

@@ -38,6 +38,8 @@ _VARYING: Final = (
     (re.compile(r"qph_\w+"), "qph_" + 12 * "A" + "_" + 50 * "B"),
     (re.compile(r"(?<=\"id\": \")\w{12}(?=\")"), 12 * "A"),
     (re.compile(r"(?<=^id {12})\w{12}$", re.MULTILINE), 12 * "A"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), 4 * "0123456789abcdef"),
+    (re.compile(r"(?<=audit entry        )\d+$|(?<=\"audit_entry\": )\d+", re.MULTILINE), "12"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "0123456789abcdef"),
 )  # fmt: skip
 

@@ -187,3 +187,16 @@ def test_the_url_takes_its_key_from_the_environment(
                 made = made or session.keys.generate(KEM)
         assert made is not None
         assert secret.split("_")[2] not in repr(kms._policy)
+
+
+def test_an_alias_is_the_algorithm_that_rules_name(central: Qpher) -> None:
+    """Whichever name of an algorithm is asked about; one that is unknown is not decided on."""
+    rules(central, {"rule": "deny", "algorithms": ["ML-KEM-768"]})
+    with (
+        serving(create_app(central)) as base,
+        closing(RemotePolicy(base, key_of(central), PATIENT)) as engine,
+    ):
+        for name, allowed in (("ML-KEM-768", False), ("Kyber768", False), ("ML-KEM-1024", True)):
+            assert engine.decide(evolve(REQUEST, algorithm=name)).allow is allowed
+        with pytest.raises(PolicyUnavailable, match="algorithm"):
+            engine.decide(evolve(REQUEST, algorithm="RSA"))

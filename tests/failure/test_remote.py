@@ -135,6 +135,34 @@ def test_a_change_whose_answers_are_all_lost(kms: Qpher, proxy: Proxy) -> None:
         assert [key.version for key in session.keys.list(name="new")] == [1]
 
 
+def test_a_refusal_before_the_call_says_nothing_of_the_lost_attempt(
+    kms: Qpher, proxy: Proxy
+) -> None:
+    """The change was made, its answer lost, and the API key revoked before the repeat."""
+
+    def revoke(_: bytes) -> None:
+        if proxy.requests == 2:
+            [key] = kms.api_keys.list("acme")
+            kms.api_keys.revoke("acme", key.id)
+
+    with through(proxy, kms) as session:
+        proxy.plan, proxy.seen = ["lose"], revoke
+        with pytest.raises(OutcomeUnknown, match="API key"):
+            session.keys.generate(KEM, name="new")
+        assert [e["outcome"] for e in log_of(kms, "keys.generate")] == ["success"]
+        with pytest.raises(AuthenticationError):
+            session.keys.generate(KEM, name="newer")
+
+
+def test_a_refusal_of_the_repeat_stands(kms: Qpher, proxy: Proxy) -> None:
+    """Where the first attempt was refused too, or never arrived, nothing was done."""
+    with through(proxy, kms) as session:
+        proxy.plan = ["lose"]
+        with pytest.raises(NotFound):
+            session.keys.retire(KEM, 9)
+        assert proxy.requests == 2
+
+
 def test_a_change_that_is_still_under_way_is_waited_for(kms: Qpher, proxy: Proxy) -> None:
     """A repeat that overtakes the first attempt waits until that is finished."""
     commit = kms._store.commit

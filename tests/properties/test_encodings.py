@@ -11,11 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qpher_core import chunked
+from qpher_core.context_string import context_string
 from qpher_core.discovery import open_primitives
 from qpher_core.errors import DecryptionFailed
 from qpher_core.messages import Binding, Kind, decrypt, encrypt
 from qpher_core.models import KeyRef, canonical_json
-from qpher_core.session_signatures import context_string
 from qpher_core.validation import check_context
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -23,6 +23,7 @@ from qpher_core.operations import OPERATIONS, Operation, Recording
 from qpher_core.pipeline import Pipeline
 from qpher_core.service import Qpher
 from qpher_core.session import Session
+from qpher_core.signed_files import FileSignature
 
 KEM, SIGNATURE = "ML-KEM-768", "ML-DSA-44"
 DIGEST = hashlib.sha256(b"x").digest()
@@ -169,6 +170,16 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "signatures.verify_hash": (
         "signatures.verify_hash",
         lambda w: w.acme.signatures.verify_hash(DIGEST, "SHA-256", w.hashed, 1, SIGNATURE),
+    ),
+    "signatures.sign_file": (
+        "signatures.sign_hash",
+        lambda w: w.acme.signatures.sign_file(io.BytesIO(b"x"), algorithm=SIGNATURE),
+    ),
+    "signatures.verify_file": (
+        "signatures.verify_hash",
+        lambda w: w.acme.signatures.verify_file(
+            io.BytesIO(b"x"), FileSignature(SIGNATURE, "default", 1, bytes(32), w.receipt, w.hashed)
+        ),
     ),
     "kem.encrypt_many": ("kem.encrypt", lambda w: w.acme.kem.encrypt_many([b"x"])),
     "kem.decrypt_many": ("kem.decrypt", lambda w: w.acme.kem.decrypt_many([w.box], 1)),

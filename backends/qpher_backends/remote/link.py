@@ -25,8 +25,10 @@ from qpher_core.asgi.models_audit import AnchorKeys
 from qpher_core.asgi.table import BASE, ENDPOINTS
 from qpher_core.errors import (
     AlgorithmUnavailable,
+    AuthenticationError,
     OutcomeUnknown,
     QpherError,
+    RateLimited,
     StateConflict,
     Unavailable,
     ValidationError,
@@ -45,6 +47,9 @@ _AGAIN: Final = frozenset({429, 502, 503, 504})
 _QUOTA: Final = "ERR_QUOTA_001"  # waiting does not help
 _UNDER_WAY: Final = "ERR_CONFLICT_001"
 _NOT_SAID: Final = frozenset({"ERR_INTERNAL_001", "ERR_TIMEOUT_001"})  # whether it was done
+#: What is decided before the service looks whether it was asked before: it tells nothing of an
+#: attempt whose answer was lost.
+_BEFORE_THE_CALL: Final = (AuthenticationError, RateLimited, Unavailable)
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_error: Final = msgspec.json.Decoder(ErrorEnvelope).decode
@@ -198,7 +203,7 @@ class Link:
                 break
             time.sleep(pause)
             attempt += 1
-        if maybe_done and (result.done or result.again):
+        if maybe_done and (result.done or isinstance(result.error, _BEFORE_THE_CALL)):
             raise _unknown(asked, result.error)
         raise result.error
 
