@@ -61,6 +61,9 @@ bench-growth: $(READY)
 schemathesis: $(READY)
 	QPHER_SCHEMATHESIS_EXAMPLES=150 $(BIN)/python -m pytest -q tests/http/test_schemathesis.py
 
+soak: $(READY)
+	$(BIN)/python -m benchmarks.load.soak
+
 contract-matrix: $(READY) postgresql
 	$(BIN)/python -m pytest -q -p tests.contract.matrix tests/contract
 
