@@ -12,8 +12,6 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from qpher_core.errors import DecryptionFailed
 
@@ -45,17 +43,20 @@ class KeySchedule:
     What does not depend on the shared secret is computed once, for any number of messages.
     """
 
-    __slots__ = ("_context", "_suite")
+    __slots__ = ("_key", "_nonce", "_secret")
 
     def __init__(self, kem_id: int, info: bytes) -> None:
-        self._suite = b"HPKE" + b"".join(
+        suite = b"HPKE" + b"".join(
             part.to_bytes(2) for part in (kem_id, _KDF_HKDF_SHA256, _AEAD_AES_256_GCM)
         )
-        self._context = (
+        context = (
             _MODE_BASE
-            + _labeled_extract(self._suite, b"", b"psk_id_hash", b"")
-            + _labeled_extract(self._suite, b"", b"info_hash", info)
+            + _extract(b"", _labeled(suite, b"psk_id_hash", b""))
+            + _extract(b"", _labeled(suite, b"info_hash", info))
         )
+        self._secret = _labeled(suite, b"secret", b"")
+        self._key = _KEY_BYTES.to_bytes(2) + _labeled(suite, b"key", context)
+        self._nonce = _NONCE_BYTES.to_bytes(2) + _labeled(suite, b"base_nonce", context)
 
     def seal(self, shared_secret: bytes, plaintext: bytes) -> bytes:
         """As the function :func:`seal`."""
@@ -71,18 +72,23 @@ class KeySchedule:
         raise DecryptionFailed
 
     def _derive(self, shared_secret: bytes) -> tuple[bytes, bytes]:
-        secret = _labeled_extract(self._suite, shared_secret, b"secret", b"")
+        secret = _extract(shared_secret, self._secret)
         return (
-            _labeled_expand(self._suite, secret, b"key", self._context, _KEY_BYTES),
-            _labeled_expand(self._suite, secret, b"base_nonce", self._context, _NONCE_BYTES),
+            _expand(secret, self._key)[:_KEY_BYTES],
+            _expand(secret, self._nonce)[:_NONCE_BYTES],
         )
 
 
-def _labeled_extract(suite: bytes, salt: bytes, label: bytes, ikm: bytes) -> bytes:
-    return HKDF.extract(SHA256(), salt, b"HPKE-v1" + suite + label + ikm)
+def _labeled(suite: bytes, label: bytes, data: bytes) -> bytes:
+    """Return what LabeledExtract and, behind a length, LabeledExpand hash (section 4)."""
+    return b"HPKE-v1" + suite + label + data
 
 
-def _labeled_expand(suite: bytes, prk: bytes, label: bytes, info: bytes, length: int) -> bytes:
-    """LabeledExpand; one block of HKDF-Expand (RFC 5869 section 2.3) gives up to 32 bytes."""
-    labeled = length.to_bytes(2) + b"HPKE-v1" + suite + label + info
-    return hmac.digest(prk, labeled + b"\x01", "sha256")[:length]
+def _extract(salt: bytes, ikm: bytes) -> bytes:
+    """HKDF-Extract (RFC 5869 section 2.2); HMAC pads an empty salt with zeros."""
+    return hmac.digest(salt, ikm, "sha256")
+
+
+def _expand(prk: bytes, info: bytes) -> bytes:
+    """HKDF-Expand (RFC 5869 section 2.3) of one block, 32 bytes."""
+    return hmac.digest(prk, info + b"\x01", "sha256")

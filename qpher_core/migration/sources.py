@@ -20,11 +20,13 @@ class Item:
         id: names it in reports and for the caller's context.
         value: what it holds; of an encrypted file, its header alone. None for what holds nothing.
         position: where the source goes on after it.
+        text: whether the source holds the value as text, in base64.
     """
 
     id: ItemId
     value: bytes | None
     position: ItemId
+    text: bool = False
 
 
 @frozen

@@ -146,15 +146,18 @@ class SqlSource:
         self._next = f"SELECT {key}, {value} FROM {table} WHERE {key} > {one} {page} {two}"
         self._count = f"SELECT count(*) FROM {table}"
         self._swap = f"UPDATE {table} SET {value} = {one} WHERE {key} = {two} AND {value} = {three}"
-        self._text: set[ItemId] = set()
         self.name = f"{table}.{value} by {key}"
         self.total: int | None = int(self._database.query(self._count, ())[0][0])
 
     def batches(self, after: ItemId | None, size: int) -> Iterator[Sequence[Item]]:
         """Yield rows by id."""
         while rows := self._page(after, size):
-            yield [Item(row_id, self._stored(row_id, value), row_id) for row_id, value in rows]
+            yield [
+                Item(row_id, _stored(value), row_id, isinstance(value, str))
+                for row_id, value in rows
+            ]
             after = rows[-1][0]
+        self._database.rollback()  # ends the transaction of reading; writing commits its own
 
     def _page(self, after: ItemId | None, size: int) -> list[Sequence[Any]]:
         if after is None:
@@ -168,7 +171,7 @@ class SqlSource:
 
     def write(self, changes: Sequence[Change]) -> Sequence[ItemId]:
         """Swap the values of a batch in one transaction."""
-        rows = [self._row(change) for change in changes]
+        rows = [_row(change) for change in changes]
         try:
             swapped = self._database.update(self._swap, rows)
             gone = [] if swapped == len(rows) else self._write_each(changes, rows)
@@ -176,7 +179,6 @@ class SqlSource:
         except BaseException:
             self._database.rollback()
             raise
-        self._text.difference_update(change.item.id for change in changes)
         return gone
 
     def _write_each(self, changes: Sequence[Change], rows: Sequence[Sequence[Any]]) -> list[ItemId]:
@@ -188,24 +190,23 @@ class SqlSource:
             if self._database.update(self._swap, [row]) == 0
         ]
 
-    def _row(self, change: Change) -> tuple[Any, Any, Any]:
-        item = change.item
-        if item.id in self._text:
-            old, new = (base64.b64encode(v or b"").decode() for v in (item.value, change.value))
-            return new, item.id, old
-        return change.value, item.id, item.value
 
-    def _stored(self, row_id: ItemId, value: object) -> bytes | None:
-        """Return what a row holds; text that is not base64 is not ours."""
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            return bytes(value)  # type: ignore[call-overload,no-any-return]
-        try:
-            found = base64.b64decode(value, validate=True)
-        except ValueError:
-            return None
-        if base64.b64encode(found).decode() != value:
-            return None  # it could not be compared with what is stored
-        self._text.add(row_id)
-        return found
+def _row(change: Change) -> tuple[bytes | str, ItemId, bytes | str]:
+    """Return the parameters of a swap: new value, id, old value."""
+    item, old = change.item, change.item.value or b""
+    if item.text:
+        return base64.b64encode(change.value).decode(), item.id, base64.b64encode(old).decode()
+    return change.value, item.id, old
+
+
+def _stored(value: object) -> bytes | None:
+    """Return what a row holds; text that is not base64, as it would be written, is not ours."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return bytes(value)  # type: ignore[call-overload,no-any-return]
+    try:
+        found = base64.b64decode(value, validate=True)
+    except ValueError:
+        return None
+    return found if base64.b64encode(found).decode() == value else None
