@@ -10,7 +10,12 @@ T = TypeVar("T")
 
 #: Calls that may be stuck at once, over the whole process, before further ones are refused.
 _MOST_STUCK: Final = 64
-_slots: Final = threading.BoundedSemaphore(_MOST_STUCK)
+
+# One item for each further call. Not a semaphore: those are written in Python, and one that Ctrl-C
+# stops half-way through stays locked for ever.
+_slots: Final[queue.SimpleQueue[None]] = queue.SimpleQueue()
+for _ in range(_MOST_STUCK):
+    _slots.put(None)
 
 
 def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
@@ -19,8 +24,10 @@ def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
     A thread that does not come back is left behind (Python cannot end it); it is a daemon, so
     that it cannot keep the process alive either.
     """
-    if not _slots.acquire(timeout=seconds):
-        raise TimeoutError("too many earlier calls have not come back")
+    try:
+        _slots.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError("too many earlier calls have not come back") from None
     answers: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -29,12 +36,12 @@ def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
         except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
             answers.put((None, error))
         finally:
-            _slots.release()
+            _slots.put(None)
 
     try:
         threading.Thread(target=run, daemon=True, name="qpher-deadline").start()
     except RuntimeError:  # no more threads: run() will not release the slot
-        _slots.release()
+        _slots.put(None)
         raise
     try:
         value, error = answers.get(timeout=seconds)

@@ -8,6 +8,7 @@ is longer than those wait who want to work; here whoever needs a connection make
 import functools
 import math
 import os
+import queue
 import threading
 import time
 import uuid
@@ -97,7 +98,11 @@ class Connections:
         self._conninfo = conninfo
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
-        self._free = threading.Semaphore(most)
+        # Not a semaphore: those are written in Python, and one that Ctrl-C stops half-way through
+        # stays locked for ever.
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(most):
+            self._free.put(None)
         self._pid = os.getpid()
         self._closed = False
 
@@ -112,20 +117,22 @@ class Connections:
             StoreUnavailable: there is none to be had.
         """
         self._check_usable()
-        if not self._free.acquire(timeout=deadline.left):
-            raise StoreUnavailable(f"all connections are in use for {deadline}")
+        try:
+            self._free.get(timeout=deadline.left)
+        except queue.Empty:
+            raise StoreUnavailable(f"all connections are in use for {deadline}") from None
         try:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             return self._lend(connection or self._connect_until(deadline), deadline)
         except BaseException:
-            self._free.release()
+            self._free.put(None)
             raise
 
     def give_back(self, connection: Connection, *, counted: bool = True) -> None:
         """Take a connection back; close it unless it can be lent again."""
         if counted:
-            self._free.release()
+            self._free.put(None)
         with self._lock:
             keep = not self._closed and not connection.lost and connection.idle
             if keep:
