@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls with a deadline."""
 
+import queue
 import threading
 import time
 
@@ -42,7 +43,10 @@ def test_a_late_answer_is_none() -> None:
 
 def test_too_many_stuck_calls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """When earlier calls have not come back, further ones are refused instead of piling up."""
-    monkeypatch.setattr(_deadline, "_slots", threading.BoundedSemaphore(2))
+    slots: queue.SimpleQueue[None] = queue.SimpleQueue()
+    for _ in range(2):
+        slots.put(None)
+    monkeypatch.setattr(_deadline, "_slots", slots)
     release = threading.Event()
     for _ in range(2):
         with pytest.raises(TimeoutError):
