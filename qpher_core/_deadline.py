@@ -6,16 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from qpher_core.permits import Permits
+
 T = TypeVar("T")
 
 #: Calls that may be stuck at once, over the whole process, before further ones are refused.
 _MOST_STUCK: Final = 64
-
-# One item for each further call. Not a semaphore: those are written in Python, and one that Ctrl-C
-# stops half-way through stays locked for ever.
-_slots: Final[queue.SimpleQueue[None]] = queue.SimpleQueue()
-for _ in range(_MOST_STUCK):
-    _slots.put(None)
+_slots: Final = Permits(_MOST_STUCK)
 
 
 def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
@@ -24,10 +21,8 @@ def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
     A thread that does not come back is left behind (Python cannot end it); it is a daemon, so
     that it cannot keep the process alive either.
     """
-    try:
-        _slots.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError("too many earlier calls have not come back") from None
+    if not _slots.take(seconds):
+        raise TimeoutError("too many earlier calls have not come back")
     answers: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -36,12 +31,12 @@ def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
         except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
             answers.put((None, error))
         finally:
-            _slots.put(None)
+            _slots.give_back()
 
     try:
         threading.Thread(target=run, daemon=True, name="qpher-deadline").start()
     except RuntimeError:  # no more threads: run() will not release the slot
-        _slots.put(None)
+        _slots.give_back()
         raise
     try:
         value, error = answers.get(timeout=seconds)

@@ -236,8 +236,9 @@ def test_the_other_process_goes_on(backend: str, tmp_path: Path) -> None:
     url = _prepare(backend, tmp_path)
     survivor, victim = _start(url, tmp_path, 1), _start(url, tmp_path, 2)
     first = _acknowledged(victim, 0.2)
-    second = _acknowledged(survivor, 0.1, beyond=max(first.entries))  # it went on
+    second = _acknowledged(survivor, 0.1, beyond=max(first.entries))
     assert not first.entries.keys() & second.entries.keys()
+    assert max(second.entries) > max(first.entries), "the survivor stopped as well"
     _check(url, tmp_path, first)
     _check(url, tmp_path, second)
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls with a deadline."""
 
-import queue
 import threading
 import time
 
@@ -9,6 +8,7 @@ import pytest
 
 from qpher_core import _deadline
 from qpher_core._deadline import call_with_deadline
+from qpher_core.permits import Permits
 
 
 def finish(release: threading.Event) -> None:
@@ -43,10 +43,7 @@ def test_a_late_answer_is_none() -> None:
 
 def test_too_many_stuck_calls_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """When earlier calls have not come back, further ones are refused instead of piling up."""
-    slots: queue.SimpleQueue[None] = queue.SimpleQueue()
-    for _ in range(2):
-        slots.put(None)
-    monkeypatch.setattr(_deadline, "_slots", slots)
+    monkeypatch.setattr(_deadline, "_slots", Permits(2))
     release = threading.Event()
     for _ in range(2):
         with pytest.raises(TimeoutError):

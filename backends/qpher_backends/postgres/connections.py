@@ -8,7 +8,6 @@ is longer than those wait who want to work; here whoever needs a connection make
 import functools
 import math
 import os
-import queue
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ from psycopg.abc import PQGen
 
 from qpher_backends.sql.run import Row
 from qpher_core.errors import StoreUnavailable
+from qpher_core.permits import Permits
 
 __all__ = ["Connection", "Connections", "Deadline", "conflicts", "in_words", "is_lost", "run_on"]
 
@@ -98,11 +98,7 @@ class Connections:
         self._conninfo = conninfo
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
-        # Not a semaphore: those are written in Python, and one that Ctrl-C stops half-way through
-        # stays locked for ever.
-        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(most):
-            self._free.put(None)
+        self._free = Permits(most)
         self._pid = os.getpid()
         self._closed = False
 
@@ -117,22 +113,20 @@ class Connections:
             StoreUnavailable: there is none to be had.
         """
         self._check_usable()
-        try:
-            self._free.get(timeout=deadline.left)
-        except queue.Empty:
-            raise StoreUnavailable(f"all connections are in use for {deadline}") from None
+        if not self._free.take(deadline.left):
+            raise StoreUnavailable(f"all connections are in use for {deadline}")
         try:
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             return self._lend(connection or self._connect_until(deadline), deadline)
         except BaseException:
-            self._free.put(None)
+            self._free.give_back()
             raise
 
     def give_back(self, connection: Connection, *, counted: bool = True) -> None:
         """Take a connection back; close it unless it can be lent again."""
         if counted:
-            self._free.put(None)
+            self._free.give_back()
         with self._lock:
             keep = not self._closed and not connection.lost and connection.idle
             if keep:
