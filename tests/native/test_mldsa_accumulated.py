@@ -21,7 +21,6 @@ def test_100(name: str) -> None:
     assert selftest.dsa_accumulated(name, 100) == selftest.DSA_ACCUMULATED[name]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", LONG)
 def test_10000(name: str) -> None:
     """Ten thousand of them."""
