@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: openapi transcripts demo test lint types unit crash differential accumulated audit-long bench clean help postgresql chromium
+.PHONY: openapi transcripts demo test lint types unit crash differential accumulated audit-long bench clean help postgresql redis chromium
 .DEFAULT_GOAL := help
 
 help:
@@ -38,7 +38,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: $(READY) postgresql chromium
+unit: $(READY) postgresql redis chromium
 	$(BIN)/python -m pytest -q -m "not long" tests
 
 crash: $(READY) postgresql
@@ -116,7 +116,13 @@ postgresql:
 	  $(APT) install -y --no-install-recommends postgresql-15 >/dev/null; } || \
 	  echo "PostgreSQL is missing (Debian: postgresql-15): its tests are skipped"
 
-# The tests of the report's page draw it in a browser.
+# The tests of shared rate limits start a Redis of their own. The package would start one too.
+redis:
+	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && $(APT) update && \
+	  $(APT) install -y --no-install-recommends redis-server >/dev/null; } || \
+	  echo "redis-server is missing (Debian: redis-server): its tests are skipped"
+
+# The tests of the report's page and of the API's page draw them in a browser.
 chromium:
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && $(APT) update && \
 	  $(APT) install -y --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \

@@ -51,7 +51,8 @@ class Readiness:
         kept = self._kept
         if kept is not None and time.monotonic() - kept[0] < _KEPT:
             return kept[1]
-        checks = {n: _outcome(n, check) for n, check in self._parts.kms.checks().items()}
+        every = {**self._parts.kms.checks(), "rate limits": self._parts.rates.probe}
+        checks = {name: _outcome(name, check) for name, check in every.items()}
         ready = all(outcome == "ok" for outcome in checks.values())
         health = Health("ready" if ready else "unavailable", checks)
         self._kept = (time.monotonic(), health)

@@ -7,7 +7,7 @@ A request must pass both; one that is refused counts for neither.
 import functools
 import math
 import time
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 from limits import RateLimitItem, parse
@@ -21,7 +21,7 @@ from qpher_core.policy.plans import LIMITS
 
 __all__ = ["RateLimits", "RateVerdict"]
 
-_NO_RATE: Final = ()
+_REDIS_SECONDS: Final = 0.5  # to connect, and for each answer
 
 
 @frozen
@@ -41,12 +41,7 @@ class RateLimits:
     def __init__(self, settings: Settings) -> None:
         self._tenant_rate = _rate(settings.tenant_rate, "tenant_rate")
         self._key_rate = _rate(settings.key_rate, "key_rate")
-        try:
-            self._storage: Storage = storage_from_string(settings.rate_storage)  # type: ignore[assignment]
-        except Exception as error:
-            raise ValidationError(
-                f"rate_storage cannot be used: {error}", parameter="rate_storage"
-            ) from error
+        self._storage = _storage(settings.rate_storage)
         self._limiter = MovingWindowRateLimiter(self._storage)
 
     def check(self, tenant: Tenant, key: ApiKey) -> RateVerdict:
@@ -64,6 +59,15 @@ class RateLimits:
             raise StoreUnavailable(
                 f"the rate limits cannot be counted ({type(error).__name__})"
             ) from error
+
+    def probe(self) -> None:
+        """Check that the place where requests are counted answers.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        if not self._storage.check():
+            raise StoreUnavailable("the rate limits cannot be counted")
 
     def _rates(self, tenant: Tenant, key: ApiKey) -> list[tuple[str, RateLimitItem, str]]:
         planned = LIMITS[tenant.plan].rate if tenant.plan is not None else None
@@ -100,6 +104,39 @@ class RateLimits:
             tuple(headers),
             RateLimited(f"too many requests of this {names}; try again in {wait} s"),
         )
+
+
+def _storage(url: str) -> Storage:
+    """Open what requests are counted in. Errors name the scheme alone: a URL can hold a password.
+
+    Raises:
+        ValidationError: there is no such storage, or the package for it is missing.
+    """
+    scheme = url.partition(":")[0]
+    try:
+        options = _redis_options() if scheme.startswith("redis") else {}
+        return storage_from_string(url, **options)  # type: ignore[return-value]
+    except ImportError:
+        reason = "needs a package that is missing: pip install 'qpher-core[redis]'"
+    except Exception as error:  # noqa: BLE001 - whatever the libraries raise
+        reason = f"cannot be used ({type(error).__name__})"
+    raise ValidationError(f"rate_storage {scheme!r} {reason}", parameter="rate_storage")
+
+
+def _redis_options() -> dict[str, Any]:
+    """Return how long Redis is waited for: a request costs two attempts, and then it is refused.
+
+    The second attempt is for connections of the pool that a restart has closed. It can count a
+    request twice, never not at all.
+    """
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - of an extra
+    from redis.retry import Retry  # noqa: PLC0415
+
+    return {
+        "socket_connect_timeout": _REDIS_SECONDS,
+        "socket_timeout": _REDIS_SECONDS,
+        "retry": Retry(NoBackoff(), 1),
+    }
 
 
 @functools.lru_cache(64)

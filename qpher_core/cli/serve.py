@@ -33,7 +33,13 @@ __all__ = ["serve"]
 @click.option("--stop-deadline", default=30, show_default=True, help="Seconds to finish in.")
 @click.option("--tenant-rate", help="Requests of one tenant, such as 100/second.")
 @click.option("--key-rate", help="Requests of one API key, such as 100/second.")
-@click.option("--rate-storage", default="memory://", show_default=True, help="Or redis://…")
+@click.option(
+    "--rate-storage",
+    default="memory://",
+    show_default=True,
+    envvar="QPHER_RATE_STORAGE",
+    help="Or redis://…; a password in it is better left in QPHER_RATE_STORAGE.",
+)
 @click.option("--trusted-proxy", "proxies", multiple=True, help="Networks of proxies.")
 @click.option("--cors-origin", "origins", multiple=True, help="Origins of browsers.")
 @click.option("--docs/--no-docs", default=True, help="Serve /docs and /openapi.json.")
