@@ -12,8 +12,9 @@ from starlette.applications import Starlette
 import qpher_core
 from qpher_core.asgi.app import create_app
 from qpher_core.asgi.settings import Settings
+from qpher_core.service import Qpher
 
-__all__ = ["app_of_process", "export_options"]
+__all__ = ["app_of_process", "export_options", "try_options"]
 
 _OPTIONS: Final = "QPHER_SERVE_OPTIONS"
 
@@ -28,8 +29,21 @@ def export_options(options: Mapping[str, Any]) -> None:
 
 def app_of_process() -> Starlette:
     """Open the service and return its application, which closes it in the end."""
-    options = json.loads(os.environ[_OPTIONS])
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    return _opened()[1]
+
+
+def try_options() -> None:
+    """Open and close the service once: a worker that cannot would be started again and again.
+
+    Raises:
+        QpherError: the service cannot be opened, or a setting is not one.
+    """
+    _opened()[0].close()
+
+
+def _opened() -> tuple[Qpher, Starlette]:
+    options = json.loads(os.environ[_OPTIONS])
     kms = qpher_core.open(
         options["store"],
         protector=options["protectors"] or None,
@@ -46,7 +60,7 @@ def app_of_process() -> Starlette:
         docs=options["docs"],
     )
     try:
-        return create_app(kms, settings, closes=True)
+        return kms, create_app(kms, settings, closes=True)
     except BaseException:
         kms.close()
         raise

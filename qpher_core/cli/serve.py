@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """``qpher-core serve``: the HTTP API under uvicorn."""
 
+import contextlib
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,6 +16,9 @@ from qpher_core.cli._frame import Command
 from qpher_core.cli._target import PROTECTORS, STORE
 
 __all__ = ["serve"]
+
+#: Seconds after which a worker that does not answer its parent is taken for hung and replaced.
+_HEALTHCHECK_SECONDS: Final = 30
 
 
 @click.command(
@@ -66,9 +71,9 @@ def serve(**options: Any) -> None:
             if options[rate]:
                 raise click.UsageError("rates of several workers need --rate-storage redis://…")
     serving.export_options(options)
-    with tempfile.TemporaryDirectory(prefix="qpher-metrics-") as folder:
-        if workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    if workers > 1:
+        serving.try_options()
+    with _metrics_folder() if workers > 1 else contextlib.nullcontext():
         uvicorn.run(
             "qpher_core.asgi.serving:app_of_process",
             factory=True,
@@ -81,6 +86,7 @@ def serve(**options: Any) -> None:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=options["stop_deadline"],
+            timeout_worker_healthcheck=_HEALTHCHECK_SECONDS,
             limit_concurrency=None,
             ssl_certfile=options["ssl_certfile"],
             ssl_keyfile=options["ssl_keyfile"],
@@ -88,3 +94,11 @@ def serve(**options: Any) -> None:
             ssl_cert_reqs=2 if options["ssl_ca_certs"] else 0,
             app_dir=str(Path.cwd()),
         )
+
+
+@contextlib.contextmanager
+def _metrics_folder() -> Iterator[None]:
+    """Let the workers count together; one process alone counts in memory."""
+    with tempfile.TemporaryDirectory(prefix="qpher-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield

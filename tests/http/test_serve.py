@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``qpher-core serve`` as a process of its own: it stops under load and loses nothing."""
+
+import base64
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from attrs import define, field
+
+import qpher_core
+from qpher_core.models import Receipt
+from tests.http.server import client
+
+CLIENTS = 8
+BEFORE_STOP = 40  # answers that have come when the service is told to stop
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@define
+class Served:
+    """A serving process, and its base URL."""
+
+    process: subprocess.Popen[bytes]
+    base: str
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        for _ in range(600):
+            try:
+                if httpx.get(f"{self.base}/health/ready").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError("the service did not start")
+
+
+def serve(url: str, *options: str) -> Served:
+    """Start a service over a store."""
+    port = free_port()
+    main = "from qpher_core.cli.main import main; main()"
+    command = [sys.executable, "-c", main, "serve", "--store", url, "--port", str(port)]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
+    return Served(process, f"http://127.0.0.1:{port}")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> tuple[str, str]:
+    """Make a store with a tenant and its keys; return its URL and an API key."""
+    url = f"sqlite:///{tmp_path}/q.db"
+    with qpher_core.open(url) as kms:
+        kms.tenants.create("acme")
+        for algorithm in ("ML-DSA-65", "ML-KEM-768"):
+            kms.session("acme", actor="test").keys.generate(algorithm)
+        return url, kms.api_keys.create("acme")[1]
+
+
+@define
+class Load:
+    """Clients that ask without a pause until their connection is refused or cut."""
+
+    base: str
+    api_key: str
+    answered: list[tuple[int, Any]] = field(factory=list)
+    cut: list[str] = field(factory=list)
+    enough: threading.Semaphore = field(factory=lambda: threading.Semaphore(0))
+
+    def run(self, number: int) -> None:
+        """Sign, rotate keys of one's own, or sign a batch, again and again."""
+        message = base64.b64encode(b"message").decode()
+        calls = (
+            ("/signature/sign", {"message": message}),
+            ("/kms/keys/generate", {"algorithm": "Kyber768", "name": f"client-{number}"}),
+            ("/batch/sign", {"messages": [message] * 100}),
+        )
+        with client(self.base, self.api_key) as http:
+            while True:
+                path, body = calls[len(self.answered) % len(calls)]
+                request_id = str(uuid.uuid4())
+                try:
+                    answer = http.post(path, json=body, headers={"x-request-id": request_id})
+                except httpx.TransportError:
+                    self.cut.append(request_id)
+                    return
+                self.answered.append((answer.status_code, answer.json()))
+                self.enough.release()
+
+
+@pytest.mark.parametrize(
+    ("workers", "how"),
+    [("1", signal.SIGTERM), ("2", signal.SIGTERM), ("2", signal.SIGINT)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_service_that_stops_under_load_finishes_what_it_began(
+    store: tuple[str, str], workers: str, how: signal.Signals
+) -> None:
+    """All that is in the log was answered, and all that was answered is in the log."""
+    url, api_key = store
+    served = serve(url, "--workers", workers)
+    load = Load(served.base, api_key)
+    threads = [threading.Thread(target=load.run, args=(number,)) for number in range(CLIENTS)]
+    try:
+        served.wait()
+        for thread in threads:
+            thread.start()
+        for _ in range(BEFORE_STOP):
+            assert load.enough.acquire(timeout=60)
+        served.process.send_signal(how)
+        assert served.process.wait(60) in {0, -how}
+        for thread in threads:
+            thread.join(60)
+    finally:
+        served.process.kill()
+        served.process.wait()
+    assert {status for status, _ in load.answered} <= {200, 201}
+    assert len(load.cut) == CLIENTS
+    with qpher_core.open(url) as kms:
+        assert kms.audit.verify("acme").ok
+        tenant_id = kms.tenants.get("acme").id
+        logged = {
+            entry.fields["request_id"]
+            for entry in kms._store.audit.read(tenant_id)
+            if str(entry.fields["actor"]).startswith("key:")
+        }
+        receipts = [
+            Receipt(tenant_id, given["seq"], bytes.fromhex(given["hash"]))
+            for _, answer in load.answered
+            for given in _receipts(answer["data"])
+        ]
+        assert all(kms.audit.has(receipt) for receipt in receipts)
+    assert logged == {answer["request_id"] for _, answer in load.answered}
+    assert not logged & set(load.cut)
+
+
+def _receipts(data: Any) -> Iterator[dict[str, Any]]:
+    """Yield the receipts in an answer."""
+    for item in data.get("items", ()):
+        yield item["result"]["receipt"]
+    if "receipt" in data:
+        yield data["receipt"]
+
+
+def test_a_service_that_cannot_start_says_so(tmp_path: Path) -> None:
+    """A store that cannot be opened ends the command with an error, whatever the workers."""
+    for workers in ("1", "2"):
+        served = serve(f"sqlite:///{tmp_path}/no/such/folder/q.db", "--workers", workers)
+        assert served.process.wait(60) != 0
