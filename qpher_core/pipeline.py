@@ -58,7 +58,7 @@ from qpher_core.models import (
     TenantStatus,
     canonical_json,
 )
-from qpher_core.operations import Operation, Recording
+from qpher_core.operations import OPERATIONS, Operation, Recording
 from qpher_core.protocols import AuditLog, KeyStore, Mark, PolicyEngine, Store, StoreWriter
 from qpher_core.request_ids import new_request_id
 from qpher_core.validation import check_name
@@ -69,6 +69,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _ADMIN: Final = "admin"
+
+_UNKNOWN: Final = Decision(allow=False, rule="unknown", reason="there is no such operation")
 
 #: For stores that always read what is there now.
 _FRESH: Final = contextlib.nullcontext()
@@ -279,7 +281,12 @@ class Pipeline:
             raise _denial(call.operation, decision)
 
     def ask(self, request: PolicyRequest) -> Decision:
-        """Return what the policy engine says. Raises ``PolicyUnavailable`` if it cannot answer."""
+        """Return what the policy engine says. Raises ``PolicyUnavailable`` if it cannot answer.
+
+        Of an action that is none no engine is asked: one that allows by default would allow it.
+        """
+        if request.action not in OPERATIONS:
+            return _UNKNOWN
         try:
             if getattr(self._policy, "may_block", True):
                 decision = call_with_deadline(

@@ -64,8 +64,10 @@ def rego(policy: str) -> Callable[[object], Answer]:
             interpreter = Interpreter()
             interpreter.add_module("qpher", policy)
             interpreter.set_input(document["input"])
-            results = interpreter.query("x := data.qpher.allow").results
-        bound = [result.bindings for result in results if "x" in result.bindings]
+            output = interpreter.query("x := data.qpher.allow")
+        if not output.ok():
+            return 500, {}, b'{"code": "internal_error", "message": "eval_conflict_error"}'
+        bound = [result.bindings for result in output.results if "x" in result.bindings]
         found = {"result": bound[0]["x"]} if bound else {}
         return 200, {}, json.dumps(found).encode()
 

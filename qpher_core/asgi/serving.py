@@ -48,6 +48,7 @@ def _opened() -> tuple[Qpher, Starlette]:
         options["store"],
         protector=options["protectors"] or None,
         policy=options["policies"] or "rules:",
+        policy_deadline=options["policy_deadline"],
     )
     settings = Settings(
         threads=options["threads"],

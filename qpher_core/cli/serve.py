@@ -29,6 +29,7 @@ _HEALTHCHECK_SECONDS: Final = 30
 @click.option(
     "--policy", "policies", multiple=True, metavar="URL", help="Policy engines; rules: if none."
 )
+@click.option("--policy-deadline", default=0.5, show_default=True, help="Seconds for a decision.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--uds", type=click.Path(), help="A Unix socket instead of host and port.")

@@ -184,9 +184,29 @@ def test_failures_are_not_cached() -> None:
         engine.close()
 
 
-@pytest.mark.parametrize("url", ["opa+http:", "http://", "https:/x", "opa+https://"])
+def test_a_url_says_how_long_answers_serve(url: str) -> None:
+    """With ``#cache=`` one answer serves equal requests until the stored rules change."""
+    with answering(_counting([b'{"allow":true}', b'{"allow":false}'])) as host:
+        policy = f"http://{host}/#deadline=30&cache=60"
+        with qpher_core.open(url, policy=policy, policy_deadline=60) as kms:
+            session = kms.session("acme", actor="test")
+            for _ in range(3):
+                assert session.signatures.sign(b"m").signature
+            kms.policies.set('[{"rule": "plan"}]', tenant="acme")
+            with pytest.raises(PermissionDenied):
+                session.signatures.sign(b"m")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("opa+http:", "http://", "https:/x", "opa+https://", "http://x/#cache=61"),
+        *("http://x/#cache=-1", "http://x/#cache=nan", "http://x/#deadline=0", "http://x/#cache"),
+        *("http://x/#deadline=61", "http://x/#cash=1", "http://x/#cache=1=1"),
+    ],
+)
 def test_urls(url: str) -> None:
-    """The URL must name a host."""
+    """The URL must name a host, and nothing behind it but seconds within their bounds."""
     with pytest.raises(ValidationError) as caught:
         qpher_core.open("memory:", policy=url)
     assert caught.value.parameter == "policy"

@@ -25,7 +25,8 @@ from qpher_core.protocols import PolicyRecords, Store
 __all__ = ["RemoteEngine", "open_policy", "request_document"]
 
 _LONGEST_ANSWER: Final = 1 << 16
-_LONGEST_CACHE_SECONDS: Final = 60.0
+_DEADLINE: Final = 0.5  # seconds
+_LONGEST_SECONDS: Final = 60.0
 _CACHED: Final = 4096
 
 #: What identifies a cached decision: the request without its time, and the policy revisions.
@@ -55,15 +56,15 @@ class RemoteEngine:
         self,
         url: str,
         *,
-        deadline: float = 0.5,
+        deadline: float = _DEADLINE,
         headers: Mapping[str, str] | None = None,
         verify: Any = True,
         cache_seconds: float = 0.0,
         records: PolicyRecords | None = None,
     ) -> None:
-        if not 0 <= cache_seconds <= _LONGEST_CACHE_SECONDS:
+        if not 0 <= cache_seconds <= _LONGEST_SECONDS:
             raise ValidationError(
-                f"cache_seconds must be 0 to {_LONGEST_CACHE_SECONDS:g}", parameter="cache_seconds"
+                f"cache_seconds must be 0 to {_LONGEST_SECONDS:g}", parameter="cache_seconds"
             )
         if cache_seconds and records is None:
             raise ValidationError("cache_seconds needs records", parameter="records")
@@ -221,5 +222,28 @@ def _http_url(url: str) -> httpx.URL:
 
 
 def open_policy(url: str, store: Store) -> RemoteEngine:
-    """Open a remote engine without a cache; the entry point."""
-    return RemoteEngine(url, records=store.policies)
+    """Open a remote engine; the entry point.
+
+    Behind a ``#`` stand ``deadline`` and ``cache``, in seconds: ``#deadline=1&cache=2``.
+    """
+    address, _, options = url.partition("#")
+    seconds = {"deadline": _DEADLINE, "cache": 0.0, **_seconds(options)}
+    deadline, cache, *others = seconds.values()
+    if others or not 0 < deadline <= _LONGEST_SECONDS or not 0 <= cache <= _LONGEST_SECONDS:
+        raise _bad_options()
+    return RemoteEngine(address, deadline=deadline, cache_seconds=cache, records=store.policies)
+
+
+def _seconds(options: str) -> dict[str, float]:
+    try:
+        pairs = [part.split("=") for part in options.split("&") if part]
+        return {name: float(value) for name, value in pairs}
+    except ValueError:
+        raise _bad_options() from None
+
+
+def _bad_options() -> ValidationError:
+    return ValidationError(
+        f"policy takes #deadline= and cache= behind its URL, in seconds up to {_LONGEST_SECONDS:g}",
+        parameter="policy",
+    )
