@@ -39,6 +39,7 @@ from qpher_core.errors import (
     Unavailable,
     ValidationError,
 )
+from qpher_core.fields import Field
 from qpher_core.importing import wrap_private_key
 from qpher_core.key_evidence import KeyEvidence, KeyStillNeeded
 from qpher_core.key_usage import KeyUse
@@ -94,6 +95,7 @@ __all__ = [
     "EntryPage",
     "ExportReport",
     "Failure",
+    "Field",
     "FileSignature",
     "ImportParameters",
     "IntegrityError",

@@ -28,6 +28,8 @@ MIGRATE_TO: Final = "kem.migrate_to"
 #: They belong to ``Session.migrate``, which enters the pipeline once for each batch and key.
 OF_MIGRATIONS: Final = frozenset({MIGRATE_FROM, MIGRATE_TO})
 
+_COUNTED: Final = OF_MIGRATIONS | {"kem.encrypt_field", "kem.decrypt_field"}
+
 _LOGS: Final = 256  # tenants that are kept
 _COUNT: Final = re.compile(r"([0-9]{1,9}) values; ")
 
@@ -122,7 +124,7 @@ def _count(uses: dict[tuple[str, str, int], KeyUse], fields: Mapping[str, Any]) 
 
 def _values(action: str, reason: str) -> int:
     """Return how many values an entry is about."""
-    if action not in OF_MIGRATIONS:
+    if action not in _COUNTED:
         return 1
     found = _COUNT.match(reason)
     return int(found.group(1)) if found else 0

@@ -8,8 +8,9 @@ header = "QPH" ‖ format 0x01 ‖ kind (1) ‖ KEM id (2) ‖ key version (4), 
 import contextlib
 import enum
 import functools
+import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -30,6 +31,7 @@ __all__ = [
     "address_of",
     "decrypt",
     "decrypt_all",
+    "digests",
     "encrypt",
     "encrypt_all",
     "read_header",
@@ -58,6 +60,7 @@ class Kind(enum.IntEnum):
     WRAPPED_KEY = 2
     FILE_KEY = 3
     IMPORTED_KEY = 4
+    FIELD_KEY = 5
 
 
 _INFO_NAMES: Final = {
@@ -65,6 +68,7 @@ _INFO_NAMES: Final = {
     Kind.WRAPPED_KEY: "qpher-wrapped-key/1",
     Kind.FILE_KEY: "qpher-file-key/1",
     Kind.IMPORTED_KEY: "qpher-imported-key/1",
+    Kind.FIELD_KEY: "qpher-field-key/1",
 }
 
 
@@ -237,6 +241,11 @@ def address_of(data: bytes) -> tuple[str, int] | None:
         return None
     algorithm = _ALGORITHMS.get(_HEADER.unpack_from(data)[2])
     return None if algorithm is None else (algorithm, version)
+
+
+def digests(ciphertexts: Iterable[bytes]) -> bytes:
+    """Return SHA-256 of each, 32 bytes, joined: what an audit entry about several covers."""
+    return b"".join(hashlib.sha256(ciphertext).digest() for ciphertext in ciphertexts)
 
 
 def _randomness(binding: Binding, salt: bytes, plaintext: bytes) -> bytes:

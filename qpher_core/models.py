@@ -25,6 +25,8 @@ __all__ = [
     "DecryptResult",
     "EncapsulateResult",
     "EncryptResult",
+    "FieldKeysUnwrapResult",
+    "FieldKeysWrapResult",
     "FileResult",
     "IdempotencyRecord",
     "ImportParameters",
@@ -533,6 +535,20 @@ class KeyUnwrapResult(_Result, _Secret):
     """An unwrapped symmetric key."""
 
     symmetric_key: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class FieldKeysWrapResult(_Result):
+    """Wrapped keys of encrypted fields (docs/formats.md, Field value), in order."""
+
+    wrapped_keys: tuple[bytes, ...] = field(repr=lambda keys: f"<{len(keys)} keys>")
+
+
+@frozen(kw_only=True)
+class FieldKeysUnwrapResult(_Result, _Secret):
+    """Keys of encrypted fields of 32 bytes, in order; None in the place of one that fails."""
+
+    field_keys: tuple[bytes | None, ...] = field(repr=False)
 
 
 @frozen(kw_only=True)

@@ -129,6 +129,8 @@ _ROWS: Final = (
     _kem("unwrap", PROCESS, "wrapped key", lax=True),
     _kem("encrypt_file", PROTECT, "file header"),
     _kem("decrypt_file", PROCESS, "file header", lax=True),
+    _kem("encrypt_field", PROTECT, "SHA-256 of each wrapped field key, joined"),
+    _kem("decrypt_field", PROCESS, "SHA-256 of each opened field key, wrapped, joined", lax=True),
     _kem("migrate_from", PROCESS, "SHA-256 of each former ciphertext, joined", lax=True),
     _kem("migrate_to", PROTECT, "SHA-256 of each new ciphertext, joined"),
     _signature("sign", PROTECT, "signature"),

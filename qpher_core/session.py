@@ -19,7 +19,8 @@ from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import AuditLog, KeyStore
 from qpher_core.resigning import ResignResult, resign
-from qpher_core.session_batches import BatchKem, BatchSignatures
+from qpher_core.session_batches import BatchSignatures
+from qpher_core.session_fields import FieldKem
 from qpher_core.session_keys import Keys
 from qpher_core.session_migration import MigrationSource, Migrator
 from qpher_core.session_usage import SessionUsage, UsageReport
@@ -149,7 +150,7 @@ class Session:
     ) -> None:
         self._context = context
         self.keys = Keys(pipeline, keystore, context, uses or LogUsage(audit.entries))
-        self.kem = BatchKem(pipeline, keystore, context)
+        self.kem = FieldKem(pipeline, keystore, context)
         self.signatures = BatchSignatures(pipeline, keystore, context)
         self.audit = SessionAudit(pipeline, audit, anchorer, context)
         self._migrator = Migrator(pipeline, keystore, context, self.keys)
@@ -170,11 +171,13 @@ class Session:
         threads: int = 1,
         rate: float | None = None,
         accept_compromised: bool = False,
+        salt: bytes | None = None,
         progress: Progress = lambda _: None,
     ) -> MigrationReport:
         """Move what is encrypted to another key version or algorithm (docs/migration.md).
 
-        Messages and wrapped keys are encrypted anew, encrypted files have their header rewritten.
+        Messages and wrapped keys are encrypted anew; of files the header, and of a field's values
+        the wrapped key, is replaced.
         What is there already stays as it is, so a second run moves only what is left.
 
         Args:
@@ -193,6 +196,7 @@ class Session:
             threads: how many batches are moved at once, while one is written.
             rate: items in a second at most.
             accept_compromised: whether values of compromised keys are moved.
+            salt: of values that were encrypted in a deterministic field; its secret.
             progress: called after each batch.
 
         Raises:
@@ -216,6 +220,7 @@ class Session:
             threads=threads,
             rate=rate,
             accept_compromised=accept_compromised,
+            salt=salt,
             progress=progress,
         )
 

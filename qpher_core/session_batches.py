@@ -32,7 +32,7 @@ from qpher_core.session_signatures import (
 )
 from qpher_core.validation import check_bytes, check_context, check_version
 
-__all__ = ["MOST_ITEMS", "BatchKem", "BatchSignatures"]
+__all__ = ["MOST_ITEMS", "BatchKem", "BatchSignatures", "all_bytes"]
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -57,7 +57,7 @@ class BatchSignatures(Signatures):
         context: Mapping[str, str] | bytes | None = None,
     ) -> list[SignResult | QpherError]:
         """Sign several messages, as :meth:`sign` does one."""
-        data = _all_bytes(messages, "messages")
+        data = all_bytes(messages, "messages")
         string = context_string(context)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bytes]]]:
@@ -154,7 +154,7 @@ class BatchKem(Kem):
         """Decapsulate several KEM ciphertexts, as :meth:`decapsulate` does one."""
         selector = kem_selector(name, algorithm, check_version(key_version))
         size = selector.algorithm.output_bytes
-        data = _all_bytes(kem_ciphertexts, "kem_ciphertexts", sizes=(size,))
+        data = all_bytes(kem_ciphertexts, "kem_ciphertexts", sizes=(size,))
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bytes]]]:
             opened = self._keys.open_decapsulation(key)
@@ -184,7 +184,7 @@ class BatchKem(Kem):
         context: Mapping[str, str] | None = None,
     ) -> list[EncryptResult | QpherError]:
         """Encrypt several messages, as :meth:`encrypt` does one."""
-        data = _all_bytes(plaintexts, "plaintexts")
+        data = all_bytes(plaintexts, "plaintexts")
         bound = check_context(context)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bytes]]]:
@@ -209,7 +209,7 @@ class BatchKem(Kem):
         accept_compromised: bool = False,
     ) -> list[DecryptResult | QpherError]:
         """Decrypt several messages, as :meth:`decrypt` does one."""
-        data = _all_bytes(ciphertexts, "ciphertexts")
+        data = all_bytes(ciphertexts, "ciphertexts")
         bound = check_context(context)
         selector = kem_selector(name, algorithm, check_version(key_version))
 
@@ -269,7 +269,7 @@ def _results(
     return [item if isinstance(item, QpherError) else make(item) for item in done]
 
 
-def _all_bytes(
+def all_bytes(
     items: object, parameter: str, *, sizes: tuple[int, ...] | None = None
 ) -> list[bytes]:
     """Return checked items. One that is malformed refuses the call: nothing was done yet."""

@@ -26,7 +26,7 @@ from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
-__all__ = ["Kem", "kem_selector"]
+__all__ = ["Kem", "check_mode", "check_salt", "kem_selector"]
 
 _DEFAULT: Final = "ML-KEM-768"
 _WRAPPABLE: Final = (16, 24, 32, 48, 64)
@@ -83,7 +83,7 @@ class Kem:
             context: text that must be given again to decrypt; it is not stored.
         """
         data = check_bytes(plaintext, "plaintext")
-        secret = _check_mode(mode, salt)
+        secret = check_mode(mode, salt)
         bound = check_context(context)
 
         def execute(key: KeyVersion) -> Effect[bytes]:
@@ -448,9 +448,15 @@ def kem_selector(name: str, algorithm: str, version: int | None) -> KeySelector:
     return KeySelector(check_name(name, "name"), row, checked)
 
 
-def _check_mode(mode: str, salt: bytes | None) -> bytes | None:
+def check_salt(salt: object) -> bytes:
+    """Return the secret of deterministic mode: at least 32 bytes."""
+    return check_bytes(salt, "salt", least=_LEAST_SALT)
+
+
+def check_mode(mode: str, salt: bytes | None) -> bytes | None:
+    """Return the salt of deterministic mode; None for standard mode, which has none."""
     if mode == "deterministic":
-        return check_bytes(salt, "salt", least=_LEAST_SALT)
+        return check_salt(salt)
     if mode != "standard":
         raise ValidationError("mode must be 'standard' or 'deterministic'", parameter="mode")
     if salt is not None:

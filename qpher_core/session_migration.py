@@ -10,6 +10,7 @@ from attrs import frozen
 
 from qpher_core.calls import Runner
 from qpher_core.errors import ValidationError
+from qpher_core.field_values import Secrets
 from qpher_core.migration.engine import ContextOf, Engine
 from qpher_core.migration.folders import FolderSource
 from qpher_core.migration.journal import Journal
@@ -21,7 +22,7 @@ from qpher_core.migration.sql import SqlColumn, SqlSource
 from qpher_core.models import RequestContext
 from qpher_core.protocols import KeyStore
 from qpher_core.session_batches import MOST_ITEMS
-from qpher_core.session_kem import kem_selector
+from qpher_core.session_kem import check_salt, kem_selector
 from qpher_core.session_keys import Keys
 from qpher_core.validation import check_context
 
@@ -60,6 +61,7 @@ class Migrator:
         threads: int,
         rate: float | None,
         accept_compromised: bool,
+        salt: bytes | None,
         progress: Progress,
     ) -> MigrationReport:
         """Check what was asked for, and do it."""
@@ -78,6 +80,7 @@ class Migrator:
             target,
             opened.name[:_LONGEST_NOTE],
             accept_compromised,
+            None if salt is None else Secrets.of(check_salt(salt)).keys,
         )
         engine = Engine(
             keys=self._own,

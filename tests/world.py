@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from qpher_core.field_values import key_message
 from qpher_core.importing import wrap_private_key
 from qpher_core.models import AuditEntry, KeyRecord, PolicyDocument, Receipt, Tenant
 from qpher_core.operations import OPERATIONS, Recording
@@ -41,6 +42,7 @@ class Goods:
     kem_ciphertext: bytes
     wrapped_key: bytes
     file: bytes
+    value: bytes
     signature: bytes
     hash_signature: bytes
     receipt: Receipt
@@ -71,6 +73,7 @@ def make_goods(session: Session, prefix: str = "k-") -> Goods:
         session.kem.encapsulate(name=main).kem_ciphertext,
         session.kem.wrap(SYMMETRIC_KEY, name=main).wrapped_key,
         target.getvalue(),
+        session.kem.field(name=main).encrypt("a value"),
         signed.signature,
         session.signatures.sign_hash(
             bytes(32), "SHA-256", algorithm=SIGNATURE, name=main
@@ -108,6 +111,10 @@ CALLS: Final[Mapping[str, Callable[[Session, Goods], object]]] = MappingProxyTyp
         ),
         "kem.decrypt_file": lambda s, g: s.kem.decrypt_file(
             io.BytesIO(g.file), io.BytesIO(), 1, name=g.prefix + "main"
+        ),
+        "kem.encrypt_field": lambda s, g: s.kem.field(name=g.prefix + "main").encrypt("d"),
+        "kem.decrypt_field": lambda s, g: s.kem.unwrap_field_keys(
+            [key_message(g.value)], 1, name=g.prefix + "main"
         ),
         "signatures.sign": lambda s, g: s.signatures.sign(
             b"c", algorithm=SIGNATURE, name=g.prefix + "main"

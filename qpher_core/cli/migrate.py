@@ -56,6 +56,11 @@ _COMPROMISED: Final = click.option(
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Items a second at most.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option(
+    "--salt-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of the salt of a deterministic field whose values are moved.",
+)
 @_COMPROMISED
 @AS_JSON
 @on_tenant
@@ -67,6 +72,7 @@ def migrate(
     key_version: int | None,
     name: str,
     pairs: tuple[str, ...],
+    salt_file: Path | None,
     *,
     as_json: bool,
     **options: Any,
@@ -86,6 +92,7 @@ def migrate(
     ):
         report = session.migrate(
             opened, to_algorithm=algorithm, to_version=key_version, name=name, context=context,
+            salt=salt_file.read_bytes() if salt_file else None,
             progress=_progress(bar), **options,
         )  # fmt: skip
     show(_row(report), as_json=as_json)

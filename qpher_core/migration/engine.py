@@ -7,14 +7,14 @@ While one batch is written, the next ones are moved by other threads.
 import contextlib
 import io
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from attrs import field, frozen
 
-from qpher_core import files, messages
+from qpher_core import field_values, files, messages
 from qpher_core.errors import (
     AlgorithmUnavailable,
     AuthenticationError,
@@ -25,6 +25,7 @@ from qpher_core.errors import (
     RateLimited,
     StateConflict,
     Unavailable,
+    ValidationError,
 )
 from qpher_core.lifecycle import PROCESS, KeyState
 from qpher_core.migration.journal import Journal, Tally
@@ -65,9 +66,24 @@ class _Found:
     context: dict[str, str] = field(repr=False)
     ciphertext: bytes = field(repr=False)
 
+    @property
+    def is_field(self) -> bool:
+        """Whether it is the value of a field, whose key alone is moved."""
+        return self.header.kind is messages.Kind.FIELD_KEY
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether it is a value that equal ones can be looked up by."""
+        return (
+            self.is_field
+            and field_values.FieldValue.from_bytes(self.item.value or b"").deterministic
+        )
+
     def replaced(self, ciphertext: bytes) -> bytes:
         """Return the value with this ciphertext instead; of a file, its new header."""
         value = self.item.value or b""
+        if self.is_field:
+            return ciphertext + value[len(self.ciphertext) :]
         if not value.startswith(FILE_MAGIC):
             return ciphertext
         recipients = [ciphertext if c == self.ciphertext else c for c in _ciphertexts(value)]
@@ -194,9 +210,23 @@ class Engine:
         return _Batch(items[-1].position, tally, changes)
 
     def _move_group(self, group: Sequence[_Found]) -> Moved:
-        return self.reencryptor.move(
-            [Value(found.header, found.context, found.ciphertext) for found in group]
+        """Move a group; what several values of a field share is moved once."""
+        places: dict[object, int] = {}
+        order = [
+            places.setdefault(
+                (found.ciphertext, frozenset(found.context.items())) if found.is_field else number,
+                len(places),
+            )
+            for number, found in enumerate(group)
+        ]
+        numbers, first = Counter(order), dict(zip(reversed(order), reversed(group), strict=True))
+        moved = self.reencryptor.move(
+            [
+                Value(f.header, f.context, f.ciphertext, f.deterministic, numbers[place])
+                for place, f in sorted(first.items())
+            ]
         )
+        return Moved([moved.values[place] for place in order], moved.version)
 
     def _look_at_group(self, group: Sequence[_Found]) -> Moved:
         header, name = group[0].header, self.reencryptor.target.name
@@ -219,13 +249,18 @@ class Engine:
             else:
                 header, ciphertext = found[0] if len(found) == 1 else self._ours(found)
                 try:
-                    bound = self._bound(item.id)
+                    one = _Found(item, header, self._bound(item.id), ciphertext)
+                    self._check(one)
                 except QpherError as error:
                     tally.failed.append(_failure(item, error))
                     continue
-                slot = header.algorithm, header.version
-                groups[slot].append(_Found(item, header, bound, ciphertext))
+                groups[header.algorithm, header.version].append(one)
         return list(groups.values())
+
+    def _check(self, found: _Found) -> None:
+        """Refuse a value that would no longer be found by equal ones."""
+        if found.deterministic and self.reencryptor.salt is None:
+            raise ValidationError("a deterministic value needs the field's salt", parameter="salt")
 
     def _target(self) -> tuple[str, int]:
         """Return the key version that items are to be under, now."""
@@ -249,8 +284,13 @@ class Engine:
 
 
 def _ciphertexts(value: bytes) -> Sequence[bytes]:
-    """Return what is encrypted to keys in a value: itself, or each recipient of a file."""
-    return files.read_recipients(io.BytesIO(value)) if value.startswith(FILE_MAGIC) else [value]
+    """Return what is encrypted to keys in a value: itself, its key, or each recipient of a file."""
+    if value.startswith(FILE_MAGIC):
+        return files.read_recipients(io.BytesIO(value))
+    header = messages.read_header(value)
+    if header is not None and header.kind is messages.Kind.FIELD_KEY:
+        return [field_values.key_message(value)]
+    return [value]
 
 
 def _encrypted(value: bytes) -> list[_Encrypted]:

@@ -5,7 +5,6 @@ Plaintexts exist between the two calls and are released to nobody. Each call lea
 all its values, which says how many they are and binds the ciphertexts.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
@@ -24,11 +23,18 @@ __all__ = ["Moved", "Reencryptor", "Value"]
 
 @frozen
 class Value:
-    """A ciphertext and what it is bound to beside its key."""
+    """A ciphertext and what it is bound to beside its key.
+
+    Attributes:
+        deterministic: whether it is the key of a value in deterministic mode.
+        number: how many values of a field have it as their key; else 1.
+    """
 
     header: messages.Header
     context: dict[str, str] = field(repr=False)
     data: bytes = field(repr=False)
+    deterministic: bool = False
+    number: int = 1
 
 
 @frozen
@@ -51,6 +57,7 @@ class Reencryptor:
     Attributes:
         target: the new key; without a version, the active one.
         note: what is migrated, for the audit entries.
+        salt: what makes wrapped keys of deterministic values; None where there are none.
     """
 
     _pipeline: Runner
@@ -59,6 +66,7 @@ class Reencryptor:
     target: KeySelector
     note: str
     accept_compromised: bool
+    salt: bytes | None = field(default=None, repr=False)
 
     def move(self, values: Sequence[Value]) -> Moved:
         """Decrypt values of one key version and encrypt them under the target."""
@@ -82,13 +90,14 @@ class Reencryptor:
             bound = _bindings(key.ref, [(value.header.kind, value.context) for value in values])
             items = [(b, value.data) for b, value in zip(bound, values, strict=True)]
             opened = messages.decrypt_all(self._keys.open_decapsulation(key), items)
-            failed = sum(isinstance(result, DecryptionFailed) for result in opened)
             good = [
-                value.data
+                value
                 for value, result in zip(values, opened, strict=True)
                 if not isinstance(result, DecryptionFailed)
             ]
-            return Effect(opened, _digests(good), reason=self._reason(len(good), failed))
+            content = messages.digests(value.data for value in good)
+            failed = _number(values) - _number(good)
+            return Effect(opened, content, reason=self._reason(_number(good), failed))
 
         header = values[0].header
         return KeyCall(
@@ -103,15 +112,34 @@ class Reencryptor:
     def _sealing(self, plain: Sequence[tuple[Value, bytes]]) -> KeyCall[Sequence[bytes]]:
         def execute(key: KeyVersion) -> Effect[Sequence[bytes]]:
             bound = _bindings(key.ref, [(v.header.kind, v.context) for v, _ in plain])
-            items = [(b, plaintext) for b, (_, plaintext) in zip(bound, plain, strict=True)]
-            sealed = messages.encrypt_all(self._keys.open_encapsulation(key), items)
-            return Effect(sealed, _digests(sealed), reason=self._reason(len(sealed), 0))
+            opened = self._keys.open_encapsulation(key)
+            fresh = iter(
+                messages.encrypt_all(
+                    opened,
+                    [
+                        (binding, plaintext)
+                        for binding, (value, plaintext) in zip(bound, plain, strict=True)
+                        if not value.deterministic
+                    ],
+                )
+            )
+            sealed = [
+                messages.encrypt(opened, binding, plaintext, salt=self.salt)
+                if value.deterministic
+                else next(fresh)
+                for binding, (value, plaintext) in zip(bound, plain, strict=True)
+            ]
+            reason = self._reason(_number(value for value, _ in plain), 0)
+            return Effect(sealed, messages.digests(sealed), reason=reason)
 
+        looked_up = any(value.deterministic for value, _ in plain)
+        deterministic = frozenset({"deterministic"}) if looked_up else frozenset[str]()
         return KeyCall(
             operation=OPERATIONS[MIGRATE_TO],
             selector=self.target,
             context=_context_names(value.context for value, _ in plain),
             payload_bytes=sum(len(plaintext) for _, plaintext in plain),
+            features=lambda: deterministic,
             execute=execute,
         )
 
@@ -132,10 +160,10 @@ def _bindings(
     ]
 
 
+def _number(values: Iterable[Value]) -> int:
+    return sum(value.number for value in values)
+
+
 def _context_names(contexts: Iterable[dict[str, str]]) -> dict[str, str]:
     """Return the names of the values' contexts, for policy; their values differ and are bound."""
     return {name: "" for bound in contexts for name in bound}
-
-
-def _digests(ciphertexts: Sequence[bytes]) -> bytes:
-    return b"".join(hashlib.sha256(ciphertext).digest() for ciphertext in ciphertexts)

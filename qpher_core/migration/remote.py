@@ -16,6 +16,7 @@ from qpher_core.messages import Kind
 from qpher_core.migration.reencrypt import Moved, Reencryptor, Value
 from qpher_core.models import EncryptResult
 from qpher_core.session_batches import BatchKem
+from qpher_core.session_fields import FieldKem
 
 __all__ = ["RemoteReencryptor"]
 
@@ -28,9 +29,12 @@ class RemoteReencryptor(Reencryptor):
         """Decrypt values of one key version and encrypt them under the target."""
         moved: list[bytes | DecryptionFailed] = []
         version: int | None = None
-        for (kind, _), group in groupby(values, lambda v: (v.header.kind, v.context)):
-            alike = list(group)
-            part = self._wrapped(alike) if kind is not Kind.MESSAGE else self._messages(alike)
+        for (kind, *_), group in groupby(
+            values, lambda v: (v.header.kind, v.context, v.deterministic)
+        ):
+            part = {Kind.MESSAGE: self._messages, Kind.FIELD_KEY: self._field_keys}.get(
+                kind, self._wrapped
+            )(list(group))
             moved += part.values
             version = part.version or version
         return Moved(moved, version)
@@ -62,6 +66,34 @@ class RemoteReencryptor(Reencryptor):
             ],
             results[0].key_version,
         )
+
+    def _field_keys(self, values: Sequence[Value]) -> Moved:
+        kem = FieldKem(self._pipeline, self._keys, self._context)
+        first, target = values[0], self.target
+        try:
+            opened = kem.unwrap_field_keys(
+                [value.data for value in values],
+                first.header.version,
+                first.header.algorithm,
+                name=target.name,
+                context=first.context,
+                accept_compromised=self.accept_compromised,
+            ).field_keys
+        except DecryptionFailed:
+            return Moved([DecryptionFailed()] * len(values), None)
+        done = kem.wrap_field_keys(
+            [key for key in opened if key is not None],
+            target.version,
+            target.algorithm.name,
+            name=target.name,
+            context=first.context,
+            mode="deterministic" if first.deterministic else "standard",
+            salt=self.salt if first.deterministic else None,
+            values=sum(v.number for v, key in zip(values, opened, strict=True) if key is not None),
+        )
+        wrapped = iter(done.wrapped_keys)
+        moved = [DecryptionFailed() if key is None else next(wrapped) for key in opened]
+        return Moved(moved, done.key_version)
 
     def _wrapped(self, values: Sequence[Value]) -> Moved:
         kem = BatchKem(self._pipeline, self._keys, self._context)

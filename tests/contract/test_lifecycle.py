@@ -70,6 +70,7 @@ class Subject:
         file = io.BytesIO()
         kem.encrypt_file(io.BytesIO(b"x"), file)
         self.file = file.getvalue()
+        self.value = kem.field().encrypt("x")
         self.signature = signatures.sign(b"x", algorithm=SIGNATURE).signature
         self.hashed = signatures.sign_hash(DIGEST, "SHA-512", algorithm=SIGNATURE).signature
         for step in self.steps:
@@ -85,6 +86,7 @@ PROTECT: Final[Mapping[str, Act]] = MappingProxyType(
         "encapsulate": lambda s: s.session.kem.encapsulate(1),
         "wrap": lambda s: s.session.kem.wrap(bytes(16), 1),
         "encrypt_file": lambda s: s.session.kem.encrypt_file(io.BytesIO(), io.BytesIO(), 1),
+        "encrypt_field": lambda s: s.session.kem.field(1).encrypt("x"),
         "sign": lambda s: s.session.signatures.sign(b"x", 1, SIGNATURE),
         "sign_hash": lambda s: s.session.signatures.sign_hash(DIGEST, "SHA-512", 1, SIGNATURE),
     }
@@ -108,6 +110,7 @@ PROCESS: Final[Mapping[str, tuple[ProcessAct, object]]] = MappingProxyType(
         ),
         "unwrap": (lambda s, **m: s.session.kem.unwrap(s.wrapped, 1, **m).symmetric_key, bytes(16)),
         "decrypt_file": (_decrypt_file, b"x"),
+        "decrypt_field": (lambda s, **m: s.session.kem.field(**m).decrypt(s.value), "x"),
         "verify": (
             lambda s, **m: s.session.signatures.verify(b"x", s.signature, 1, SIGNATURE, **m).valid,
             True,

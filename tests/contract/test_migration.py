@@ -18,10 +18,12 @@ from qpher_core.errors import (
     StoreUnavailable,
     ValidationError,
 )
+from qpher_core.field_values import FieldValue
 from qpher_core.key_usage import MIGRATE_FROM, MIGRATE_TO
 from qpher_core.migration.report import ItemId
 from qpher_core.service import Qpher
 from qpher_core.session import Session
+from tests.contract.table import Provider
 
 KEM, NEXT = "ML-KEM-768", "X-Wing"
 CONTEXT = {"table": "cards"}
@@ -355,3 +357,63 @@ def test_rotation_meanwhile(session: Session) -> None:
     report = session.migrate(list(stored.items()), context=CONTEXT, sink=stored.update)
     assert report.complete
     check(session, stored, KEM, 3)
+
+
+def test_field_values_move_by_their_keys(session: Session) -> None:
+    """Values that share a key share one again, keep their sealed part, and open as before."""
+    session.keys.generate(KEM)
+    field = session.kem.field(context=CONTEXT, remember=0)
+    words = [f"value-{n}" for n in range(7)]
+    stored = dict(enumerate(field.encrypt_many(words[:5]) + field.encrypt_many(words[5:])))
+    old = dict(stored)
+    session.keys.generate(NEXT)
+    before = sum(1 for _ in session.audit.entries())
+    report = session.migrate(
+        list(old.items()), to_algorithm=NEXT, context=CONTEXT, sink=stored.update
+    )
+    assert (report.moved, report.sources, report.complete) == (7, {(KEM, 1): 7}, True)
+    opened, sealed = [entry.fields for entry in session.audit.entries(start=before)]
+    assert opened["key"]["algorithm"] == KEM
+    assert sealed["key"]["algorithm"] == NEXT
+    assert sealed["reason"].startswith("7 values; ")
+    parts = [FieldValue.from_bytes(stored[n]) for n in range(7)]
+    assert len({part.wrapped_key for part in parts}) == 2
+    assert {part.header.algorithm for part in parts} == {NEXT}
+    assert [part.sealed for part in parts] == [
+        FieldValue.from_bytes(old[n]).sealed for n in range(7)
+    ]
+    assert field.decrypt_many([stored[n] for n in range(7)]) == words
+
+
+def test_deterministic_field_values_stay_findable(session: Session, provider: Provider) -> None:
+    """With the field's salt a moved value equals a new one; without it, it stays as it is."""
+    if not provider.deterministic:
+        return
+    session.keys.generate(KEM)
+    field = session.kem.field(context=CONTEXT, mode="deterministic", salt=bytes(32))
+    stored = dict(enumerate(field.encrypt_many(["a", "b", "a"])))
+    session.keys.rotate(KEM)
+    refused = session.migrate(list(stored.items()), context=CONTEXT, sink=stored.update)
+    assert [failure.item for failure in refused.failed] == [0, 1, 2]
+    assert "salt" in refused.failed[0].problem
+    report = session.migrate(
+        list(stored.items()), context=CONTEXT, sink=stored.update, salt=bytes(32)
+    )
+    assert (report.moved, report.key_version) == (3, 2)
+    assert stored == dict(enumerate(field.encrypt_many(["a", "b", "a"])))
+
+
+def test_altered_field_values_are_failures(session: Session) -> None:
+    """A value whose key does not open, or that was cut, is reported and stays as it is."""
+    session.keys.generate(KEM)
+    good, bad = session.kem.field(context=CONTEXT).encrypt_many(["good", "bad"])
+    session.keys.rotate(KEM)
+    changed = bytearray(bad)
+    changed[500] ^= 1
+    stored: dict[ItemId, bytes] = {}
+    report = session.migrate(
+        [(0, good), (1, bytes(changed)), (2, bad[:1150])], context=CONTEXT, sink=stored.update
+    )
+    assert list(stored) == [0]
+    assert sorted(failure.item for failure in report.failed) == [1, 2]
+    assert session.kem.field(context=CONTEXT).decrypt(stored[0]) == "good"

@@ -74,6 +74,8 @@ class Samples:
         sent = b64(kem.encapsulate().kem_ciphertext)
         wrapped = {"wrapped_key": b64(kem.wrap(bytes(32)).wrapped_key), **used}
         recipient = b64(kem.wrap_file_key(bytes(32)).wrapped_key)
+        field_keys = kem.wrap_field_keys([bytes(32)] * 2).wrapped_keys
+        wrapped_keys = [b64(key) for key in field_keys]
         signature = b64(signatures.sign(b"x", algorithm=SIGNATURE).signature)
         hashed = b64(signatures.sign_hash(DIGEST, "SHA-256", algorithm=SIGNATURE).signature)
         digest = {"hash": b64(DIGEST), "hash_algorithm": "SHA-256", **signs}
@@ -93,6 +95,8 @@ class Samples:
             "/kem/rewrap": wrapped,
             "/kem/file-key/wrap": {"file_key": b64(bytes(32)), **used},
             "/kem/file-key/unwrap": {"recipients": [recipient], **used},
+            "/kem/field-keys/wrap": {"field_keys": [b64(bytes(32))] * 2, **used},
+            "/kem/field-keys/unwrap": {"wrapped_keys": wrapped_keys, **used},
             "/batch/sign": {"messages": [message] * 2, **signs},
             "/batch/verify": {"pairs": [{"message": message, "signature": signature}], **signs},
             "/batch/encrypt": {"plaintexts": [message] * 2, **used},

@@ -74,6 +74,7 @@ class World:
     api_key: ApiKey
     brought: bytes
     envelope: EncryptedEnvelope
+    field_keys: tuple[bytes, ...]
 
 
 @pytest.fixture
@@ -108,6 +109,7 @@ def world(kms: Qpher, acme: Session) -> World:
             acme.keys.import_parameters(), bytes(64), algorithm=KEM, name="brought"
         ),
         acme.kem.encrypt_local(b"x"),
+        acme.kem.wrap_field_keys([bytes(32)] * 2).wrapped_keys,
     )
 
 
@@ -154,6 +156,15 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "kem.unwrap_file_key": (
         "kem.decrypt_file",
         lambda w: w.acme.kem.unwrap_file_key(read_recipients(io.BytesIO(w.file)), 1),
+    ),
+    "kem.field": ("kem.encrypt_field", lambda w: w.acme.kem.field().encrypt_many(["x", b"y"])),
+    "kem.wrap_field_keys": (
+        "kem.encrypt_field",
+        lambda w: w.acme.kem.wrap_field_keys([bytes(32)] * 2),
+    ),
+    "kem.unwrap_field_keys": (
+        "kem.decrypt_field",
+        lambda w: w.acme.kem.unwrap_field_keys(w.field_keys, 1),
     ),
     "signatures.sign": (
         "signatures.sign",

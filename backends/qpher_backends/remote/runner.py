@@ -67,6 +67,12 @@ def _file_key(answer: Any) -> bytes:
     return cast("bytes", answer.file_key)
 
 
+def _field_keys(answer: Any) -> list[bytes | None]:
+    sizes = {len(key) for key in answer.field_keys if key is not None}
+    expect(sizes == {_SECRET_BYTES}, "a field key has another length")
+    return list(answer.field_keys)
+
+
 #: Operation to endpoint, and to what of the answer is the call's value.
 _OPERATIONS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = MappingProxyType(
     {
@@ -78,6 +84,8 @@ _OPERATIONS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = MappingProx
         "kem.unwrap": ("/kem/key/unwrap", attrgetter("symmetric_key")),
         "kem.encrypt_file": ("/kem/file-key/wrap", attrgetter("wrapped_key")),
         "kem.decrypt_file": ("/kem/file-key/unwrap", _file_key),
+        "kem.encrypt_field": ("/kem/field-keys/wrap", attrgetter("wrapped_keys")),
+        "kem.decrypt_field": ("/kem/field-keys/unwrap", _field_keys),
         "signatures.sign": ("/signature/sign", _signature),
         "signatures.verify": ("/signature/verify", attrgetter("valid")),
         "signatures.sign_hash": ("/signature/sign-hash", _signature),
@@ -121,7 +129,9 @@ class RemoteRunner:
             _check_key(call, common)
             given = call.inputs.get("hash_algorithm")
             expect(given is None or answer.hash_algorithm == given, "it is about another hash")
-            return _Answered(value(answer), common)
+            found = value(answer)
+            expect(not isinstance(found, list) or len(found) == _items(call), "items are missing")
+            return _Answered(found, common)
 
         return self._link.call("POST", path, read, body=_body(path, call))
 
@@ -131,9 +141,7 @@ class RemoteRunner:
         """Run one call on several items at the service."""
         action = call.operation.action
         path, (_, value) = _BATCHES[action], _OPERATIONS[action]
-        count = call.inputs.get("count") or max(
-            len(items) for items in call.inputs.values() if isinstance(items, list)
-        )
+        count = call.inputs.get("count") or _items(call)
 
         def item_of(item: Any, request_id: UUID) -> _Answered[T] | QpherError:
             expect((item.result is None) != (item.error is None), "an item is not one of two")
@@ -175,6 +183,11 @@ class RemoteRunner:
             return _Answered((key, answer.old_key_version), common)
 
         return self._link.call("POST", path, read, body=_body(path, call))
+
+
+def _items(call: Request) -> int:
+    """Return how many items a call is about."""
+    return max(len(items) for items in call.inputs.values() if isinstance(items, list))
 
 
 def _body(path: str, call: Request) -> dict[str, object]:
