@@ -17,7 +17,7 @@ import attrs
 
 from qpher_backends.memory import MemoryStore
 from qpher_core import StoreUnavailable
-from qpher_core.audit.records import StoredAnchor
+from qpher_core.audit.records import LogBase, StoredAnchor
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
     ApiKey,
@@ -36,14 +36,16 @@ from qpher_core.models import (
 T = TypeVar("T")
 
 #: The methods of writers that write.
-WRITES = {"insert", "replace", "append", "add", "remove", "add_statement", "put", "forget"}
+WRITES = {
+    "insert", "replace", "append", "add", "remove", "add_statement", "put", "forget", "move_out",
+}  # fmt: skip
 
 #: Value types by name, with what makes one of the members that JSON kept.
 TYPES: dict[str, Callable[..., Any]] = {
     made.__name__: made
     for made in (
         ApiKey, ApiKeyRecord, AuditEntry, IdempotencyRecord, Intent, KeyRecord, KeyRef, KeyState,
-        KeyVersion, PolicyDocument, StoredAnchor, Tenant, TenantStatus,
+        KeyVersion, LogBase, PolicyDocument, StoredAnchor, Tenant, TenantStatus,
     )
 }  # fmt: skip
 TYPES |= {"UUID": uuid.UUID, "bytes": bytes.fromhex, "datetime": datetime.fromisoformat}

@@ -18,14 +18,26 @@ def sha256(data):
     return hashlib.sha256(data).digest()
 
 
+def root_of(forest):
+    """Return the root over complete subtrees, largest first."""
+    root = forest[-1]
+    for left in reversed(forest[:-1]):
+        root = sha256(b"\1" + left + root)
+    return root
+
+
 def verify(lines):
     """Return what is wrong, or None."""
     anchors, forest, size, head = {}, [], 0, bytes(32)
     for line in lines:
         fields, body = json.loads(line), line[:-1]
-        if "anchor" in fields:
+        if base := fields.get("base"):  # the export goes on after entries that were moved out
+            size, head, peaks = base["size"], bytes.fromhex(base["head"]), base["peaks"]
+            forest = [bytes.fromhex(peaks[i : i + 64]) for i in range(0, len(peaks), 64)]
+        elif "anchor" in fields:
             _, covered, root, extension = fields["anchor"].split("\n")[:4]
-            anchors[int(covered)] = root, extension.removeprefix("head ")
+            states = root, extension.removeprefix("head ")
+            anchors[int(covered)] = tuple(map(base64.b64decode, states))
         elif "end" in fields:
             sound = fields["end"] == {"head": head.hex(), "size": size} and not anchors
             return None if sound else f"the entries from {size} on are gone"
@@ -37,12 +49,8 @@ def verify(lines):
                 node, bits = sha256(b"\1" + forest.pop() + node), bits >> 1
             forest.append(node)
             head, size = sha256(body), size + 1
-            if size in anchors:
-                root = forest[-1]
-                for left in reversed(forest[:-1]):
-                    root = sha256(b"\1" + left + root)
-                if tuple(map(base64.b64decode, anchors.pop(size))) != (root, head):
-                    return f"the entries before {size} are not those that were anchored"
+        if size in anchors and anchors.pop(size) != (root_of(forest), head):
+            return f"the entries before {size} are not those that were anchored"
     return "the export has no end"
 
 

@@ -16,6 +16,8 @@ from qpher_core.audit.anchors import AnchorSettings
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.proof import VerifiedEntry, verify_proof
 from qpher_core.audit.records import StoredAnchor
+from qpher_core.audit.retention import Segment
+from qpher_core.audit.segments import prove_from_export, verify_exports
 from qpher_core.audit.selection import EntryFilter, EntryPage
 from qpher_core.audit.verifier import ExportReport, verify_export
 from qpher_core.audit.vkey import VerifierKey
@@ -130,6 +132,7 @@ __all__ = [
     "ResignResult",
     "RewrapReport",
     "ScheduledKey",
+    "Segment",
     "Session",
     "SqlColumn",
     "StateConflict",
@@ -144,7 +147,9 @@ __all__ = [
     "VerifierKey",
     "Witness",
     "open",
+    "prove_from_export",
     "verify_export",
+    "verify_exports",
     "verify_file",
     "verify_proof",
     "wrap_private_key",

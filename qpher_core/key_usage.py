@@ -5,21 +5,24 @@ Nothing is counted beside the log, so no counter can be lost, reset or disagree 
 (docs/decisions, scheduled rotation). What was read once is kept for as long as the process lives.
 """
 
+import json
 import re
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final, Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import astuple, define, evolve, field, frozen
 
+from qpher_core.audit.records import LogBase
 from qpher_core.lifecycle import PROTECT
-from qpher_core.models import AuditEntry, KeyRef
+from qpher_core.models import AuditEntry, KeyRef, canonical_json, rfc3339
 from qpher_core.operations import OPERATIONS
 
-__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "OF_MIGRATIONS", "KeyUse", "LogUsage"]
+__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "OF_MIGRATIONS", "KeyUse", "LogUsage", "parse_uses"]
 
 #: Rows whose entries are about several values, and say in their reason how many.
 MIGRATE_FROM: Final = "kem.migrate_from"
@@ -79,8 +82,11 @@ class Entries(Protocol):
 class LogUsage:
     """Counts uses in logs. Thread-safe."""
 
-    def __init__(self, entries: Entries) -> None:
+    def __init__(
+        self, entries: Entries, base: Callable[[uuid.UUID], LogBase | None] = lambda _: None
+    ) -> None:
         self._entries = entries
+        self._base = base
         self._tallies: OrderedDict[uuid.UUID, _Tally] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -92,10 +98,40 @@ class LogUsage:
         """Return the use of all of a tenant's key versions, by name, algorithm and version."""
         tally = self._tally(tenant_id)
         with tally.lock:
-            for entry in self._entries(tenant_id, start=tally.read):
-                _count(tally.uses, entry.fields)
-                tally.read = entry.seq + 1
+            self._begin(tally, tenant_id)
+            while not self._read(tally, tenant_id):
+                pass
             return dict(tally.uses)
+
+    def summary(self, tenant_id: uuid.UUID, end: int, start: LogBase | None) -> bytes:
+        """Return the use until entry ``end`` as canonical JSON, for what is moved out."""
+        tally = _Tally()
+        if start is not None:
+            tally.read, tally.uses = start.size, parse_uses(start.uses)
+        for entry in islice(self._entries(tenant_id, start=tally.read), end - tally.read):
+            _count(tally.uses, entry.fields)
+        items = [
+            {"key": list(address), "use": [_text(value) for value in astuple(use)]}
+            for address, use in sorted(tally.uses.items())
+        ]
+        return canonical_json({"uses": items})
+
+    def _begin(self, tally: _Tally, tenant_id: uuid.UUID) -> bool:
+        """Go on from the base, if what comes next was moved out."""
+        base = self._base(tenant_id)
+        if base is None or base.size <= tally.read:
+            return False
+        tally.read, tally.uses = base.size, parse_uses(base.uses)
+        return True
+
+    def _read(self, tally: _Tally, tenant_id: uuid.UUID) -> bool:
+        """Count what is new; False where some of it was moved out meanwhile."""
+        for entry in self._entries(tenant_id, start=tally.read):
+            if entry.seq > tally.read and self._begin(tally, tenant_id):
+                return False
+            _count(tally.uses, entry.fields)
+            tally.read = entry.seq + 1
+        return True
 
     def _tally(self, tenant_id: uuid.UUID) -> _Tally:
         with self._lock:
@@ -104,6 +140,21 @@ class LogUsage:
             while len(self._tallies) > _LOGS:
                 self._tallies.popitem(last=False)
             return tally
+
+
+def parse_uses(uses: bytes) -> dict[tuple[str, str, int], KeyUse]:
+    """Return the use of key versions from its canonical JSON."""
+    found = {}
+    for item in json.loads(uses)["uses"]:
+        name, algorithm, version = item["key"]
+        *numbers, protected, processed, migrated = item["use"]
+        moments = (m and datetime.fromisoformat(m) for m in (protected, processed, migrated))
+        found[name, algorithm, version] = KeyUse(*numbers, *moments)
+    return found
+
+
+def _text(value: object) -> object:
+    return rfc3339(value) if isinstance(value, datetime) else value
 
 
 def _count(uses: dict[tuple[str, str, int], KeyUse], fields: Mapping[str, Any]) -> None:

@@ -154,6 +154,7 @@ _ROWS: Final = (
     _admin("protector.use", "id of the KEK"),
     _admin("protector.rewrap", "report: KEK, number of records, KEKs no longer needed"),
     _admin("imports.rotate", "encapsulation key"),
+    _admin("audit.move_out", "what was moved out (docs/formats.md, Segment)"),
     _admin("anchors.rotate", "rotation statement; of a first key, the public key"),
 )
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar, runtime_checkable
 
 from qpher_core.audit.entry import EntryDraft
-from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.records import LogBase, LogState, StoredAnchor
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import Subtree
 from qpher_core.lifecycle import KeyState
@@ -137,7 +137,13 @@ class AuditRecords(Protocol):
     def read(
         self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
     ) -> Iterator[AuditEntry]:
-        """Yield entries as they are stored, from ``start``, unchecked, in constant memory."""
+        """Yield entries as they are stored, from ``start``, unchecked, in constant memory.
+
+        Entries that were moved out are not among them.
+        """
+
+    def base(self, tenant_id: uuid.UUID) -> LogBase | None:
+        """Return where the log begins in this store, or None if nothing was moved out."""
 
     def state(self, tenant_id: uuid.UUID) -> LogState:
         """Return size, head and peaks of the log, all of one commit."""
@@ -145,13 +151,13 @@ class AuditRecords(Protocol):
     def subtrees(self, tenant_id: uuid.UUID, wanted: Sequence[Subtree]) -> list[bytes]:
         """Return the stored hashes of complete subtrees of the log's Merkle tree, 32 bytes each.
 
-        One read for all of them, however long the log. Raises ``IntegrityError`` if the log has
-        no such subtree.
+        One read for all of them, however long the log. Of those before the base only its peaks
+        are there. Raises ``IntegrityError`` if the log has no such subtree.
         """
 
 
 class AuditRecordsWriter(Protocol):
-    """Audit entries inside a transaction. Append only: no method changes or removes one."""
+    """Audit entries inside a transaction. No method changes one, or removes one of the last."""
 
     def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
         """Return (number of entries, hash of the last)."""
@@ -161,6 +167,13 @@ class AuditRecordsWriter(Protocol):
 
         The Merkle tree grows with it, in the same transaction (``qpher_core.audit.tree.grow``):
         the store keeps the new peaks and the hashes of the subtrees that the entry completes.
+        """
+
+    def move_out(self, base: LogBase, tenant_id: uuid.UUID, *, after: int) -> None:
+        """Let the log begin at ``base``, and remove the entries before it.
+
+        Raises:
+            StateConflict: it does not begin at ``after`` any more, or no anchor has this size.
         """
 
 

@@ -16,6 +16,8 @@ from qpher_core.audit.anchor_keys import SERVICE, AnchorKeys
 from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
 from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.log import StoredAuditLog
+from qpher_core.audit.records import EMPTY_LOG
+from qpher_core.audit.retention import Retention, Segment
 from qpher_core.calls import Change, Effect
 from qpher_core.discovery import open_policy, open_primitives, open_store, service_factory
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
@@ -171,15 +173,32 @@ class Tenants:
 class ServiceAudit:
     """The audit logs of all tenants, for the holder of the service."""
 
-    def __init__(self, store: Store, audit: AuditLog, anchorer: Anchorer, tenants: Tenants) -> None:
+    def __init__(
+        self,
+        store: Store,
+        audit: AuditLog,
+        anchorer: Anchorer,
+        tenants: Tenants,
+        retention: Retention,
+    ) -> None:
         self._store = store
         self._audit = audit
         self._anchorer = anchorer
         self._tenants = tenants
+        self._retention = retention
 
     def verify(self, tenant: str | uuid.UUID | None = None) -> AuditReport:
-        """Check the whole chain of a tenant, or that of the service itself."""
-        return self._audit.verify(SERVICE_LOG if tenant is None else self._tenants.get(tenant).id)
+        """Check chain, tree and anchors of a tenant's log, or of the service's own.
+
+        It may grow meanwhile. What was moved out is not looked at; verify those files.
+        """
+        tenant_id = self._id(tenant)
+        report = self._audit.verify(tenant_id)
+        if not report.ok:
+            return report
+        base = self._store.audit.base(tenant_id) or EMPTY_LOG
+        bad = self._anchorer.first_bad(tenant_id, base.size, report.entries)
+        return report if bad is None else evolve(report, bad_seq=bad[0], problem=bad[1])
 
     def export(self, target: str | Path, tenant: str | uuid.UUID | None = None) -> None:
         """Write the whole log of a tenant, or of the service itself, as JSON Lines.
@@ -195,14 +214,51 @@ class ServiceAudit:
 
     def lines(self, tenant: str | uuid.UUID | None = None) -> Iterator[bytes]:
         """Yield the lines of an export; see :meth:`export`."""
-        tenant_id = SERVICE_LOG if tenant is None else self._tenants.get(tenant).id
-        return export_lines(self._store, self._anchorer, tenant_id)
+        return export_lines(self._store, self._anchorer, self._id(tenant))
+
+    def move_out(
+        self,
+        folder: str | Path,
+        tenant: str | uuid.UUID | None = None,
+        *,
+        until: int | datetime | None = None,
+        actor: str = _OPERATOR,
+    ) -> Segment:
+        """Move the first entries of a log out of the store, to a file in a folder.
+
+        Only what an anchor covers is moved. The log goes on from that anchor, and verifies from
+        it; the file is an export that verifies alone and together with what comes after it
+        (``verify_exports``), and gives the proofs of its entries (``prove_from_export``). That it
+        was moved is itself an entry, which holds the digest of the file. Keep the file: the
+        store has no copy.
+
+        Args:
+            folder: where the file goes, as ``<tenant id>-<first>-<end>.jsonl.gz``.
+            tenant: whose log; the service's own where none is given.
+            until: what may be moved: as many entries of the log, or what was anchored before a
+                moment; the last anchor before that decides. All that is anchored, where none is
+                given.
+            actor: who does it, for the log.
+
+        Raises:
+            NotFound: there is no such tenant, or no anchor after what was moved before.
+            StateConflict: another process moved entries out at the same moment.
+            AuditIntegrityError: the log does not verify. Nothing is moved, as with the others.
+            Unavailable: the last anchor could not be published everywhere.
+            OSError: the file cannot be written.
+        """
+        return self._retention.move_out(
+            self._id(tenant), Path(folder), until, check_name(actor, "actor")
+        )
+
+    def _id(self, tenant: str | uuid.UUID | None) -> uuid.UUID:
+        return SERVICE_LOG if tenant is None else self._tenants.get(tenant).id
 
     def has(self, receipt: Receipt) -> bool:
         """Return whether the log holds the entry of a receipt, unaltered, at its place."""
         try:
             self._audit.entry(receipt)
-        except IntegrityError:
+        except (IntegrityError, NotFound):
             return False
         return True
 
@@ -255,11 +311,12 @@ class Qpher:
         self.api_keys = ApiKeys(store, self._pipeline, self.tenants, _now)
         self.idempotency = Idempotency(store, protector, keks.current, _now)
         self.policies = Policies(store, self._pipeline, policy, self.tenants, _now)
-        self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants)
+        self._usage = LogUsage(store.audit.read, store.audit.base)
+        retention = Retention(store, self._anchorer, self._pipeline, self._usage)
+        self.audit = ServiceAudit(store, self._audit, self._anchorer, self.tenants, retention)
         self.anchors = Anchors(store, self._anchorer)
         self.imports = Imports(importer)
         self.protector = Protector(store, self._pipeline, protector, sealer, keks)
-        self._usage = LogUsage(store.audit.read)
         self._maintainer = Maintainer(
             self._pipeline, self._keys, store.policies, self._usage, self.tenants, _now
         )

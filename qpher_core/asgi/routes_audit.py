@@ -97,7 +97,8 @@ def _pieces(lines: Iterator[bytes]) -> Iterator[bytes]:
 def _found(ask: Ask) -> AuditEntry:
     seq: int = ask.params.seq
     for found in ask.session.audit.entries(start=seq, limit=1):
-        return found
+        if found.seq == seq:
+            return found
     raise NotFound("the log has no such entry", parameter="seq")
 
 

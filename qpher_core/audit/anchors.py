@@ -168,6 +168,29 @@ class Anchorer:
             raise AuditIntegrityError(Problem.BAD_ANCHOR, "an anchor belongs to another log")
         return checkpoint
 
+    def first_bad(self, tenant_id: uuid.UUID, start: int, size: int) -> tuple[int, str] | None:
+        """Return the first stored anchor that is not of the stored tree, or None.
+
+        Args:
+            tenant_id: whose log.
+            start: where the log begins in the store.
+            size: number of entries, whose tree is sound.
+
+        Returns:
+            (last entry that the anchor covers, what is wrong).
+        """
+        fetch = self._fetch(tenant_id)
+        for anchor in self._store.anchors.read(tenant_id, start=max(start, 1)):
+            if anchor.size > size:
+                break  # made meanwhile
+            try:
+                checkpoint = self.check(anchor.note, tenant_id)
+            except AuditIntegrityError as error:
+                return anchor.size - 1, str(error)
+            if (checkpoint.size, checkpoint.root) != (anchor.size, root_at(anchor.size, fetch)):
+                return anchor.size - 1, f"{Problem.REWRITTEN}: the entries are not those anchored"
+        return None
+
     def check_state(self, tenant_id: uuid.UUID, note: str) -> None:
         """Check that the log, as it is now, continues an anchor that was kept elsewhere.
 
@@ -191,6 +214,12 @@ class Anchorer:
                 Problem.ROLLED_BACK,
                 f"the log has {now.size} entries, but {before.size} were anchored: an old "
                 "backup was restored, or its end was cut off",
+            )
+        base = self._store.audit.base(tenant_id)
+        if base is not None and 0 < before.size < base.size:
+            raise NotFound(
+                f"the first {base.size} entries were moved out: verify the segments together "
+                f"with an export against the anchor at {before.size}"
             )
         fetch = self._fetch(tenant_id)
         path = consistency_path(before.size, now.size, fetch)

@@ -6,13 +6,13 @@ Slower than the scan that found the log unsound, and used only then; constant me
 
 import hashlib
 from collections.abc import Callable, Iterator
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 
 from attrs import frozen
 
-from qpher_core.audit.entry import EMPTY_HEAD
 from qpher_core.audit.grammar import ENTRY, is_entry
 from qpher_core.audit.problems import Problem
+from qpher_core.audit.records import EMPTY_LOG, LogState
 
 __all__ = ["Finding", "diagnose"]
 
@@ -35,7 +35,9 @@ class Finding:
     detail: str
 
 
-def diagnose(lines: Lines, tenant: str, size: int, head: bytes) -> Finding | None:
+def diagnose(
+    lines: Lines, tenant: str, size: int, head: bytes, base: LogState = EMPTY_LOG
+) -> Finding | None:
     """Return the first thing that is wrong, or None if chain, places and head are sound.
 
     Args:
@@ -43,10 +45,11 @@ def diagnose(lines: Lines, tenant: str, size: int, head: bytes) -> Finding | Non
         tenant: id of the tenant that every entry must name.
         size: number of entries that there must be.
         head: hash that the last entry must have, 32 bytes.
+        base: what the first entry follows.
     """
-    expected, previous = 0, EMPTY_HEAD.hex()
+    first, expected, previous = base.size, base.size, base.head.hex()
     for line, following in pairwise(chain(lines(), [b""])):
-        finding = _entry(lines, line, following, tenant, expected, previous, head)
+        finding = _entry(lines, line, following, tenant, first, expected, previous, head)
         if finding is not None:
             return finding
         expected, previous = expected + 1, hashlib.sha256(line[:-1]).hexdigest()
@@ -64,6 +67,7 @@ def _entry(
     line: bytes,
     following: bytes,
     tenant: str,
+    first: int,
     expected: int,
     previous: str,
     head: bytes,
@@ -75,16 +79,16 @@ def _entry(
     if owner != tenant:
         return Finding(Problem.FOREIGN, expected, f"the entry belongs to the log of {owner}")
     if int(place) != expected:
-        return _misplaced(lines, line, int(place), expected)
+        return _misplaced(lines, line, int(place), first, expected)
     if prev_hash == previous:
         return None
-    return _unlinked(line, following, expected, head)
+    return _unlinked(line, following, first, expected, head)
 
 
-def _misplaced(lines: Lines, line: bytes, place: int, expected: int) -> Finding:
+def _misplaced(lines: Lines, line: bytes, place: int, first: int, expected: int) -> Finding:
     """Name what happened where entry ``place`` stands instead of entry ``expected``."""
     if place < expected:
-        if _holds(lines, lambda other: other == line, expected):
+        if _holds(lines, lambda other: other == line, expected - first):
             return Finding(Problem.DUPLICATED, expected, f"entry {place} is there a second time")
         return Finding(Problem.INSERTED, expected, f"another entry claims the place {place}")
     if _holds(lines, lambda other: _place(other) == expected):
@@ -94,23 +98,23 @@ def _misplaced(lines: Lines, line: bytes, place: int, expected: int) -> Finding:
     return Finding(Problem.MISSING, expected, f"entry {place} follows entry {expected - 1}")
 
 
-def _unlinked(line: bytes, following: bytes, expected: int, head: bytes) -> Finding:
+def _unlinked(line: bytes, following: bytes, first: int, expected: int, head: bytes) -> Finding:
     """Name which of two entries that do not fit is the wrong one: what follows decides."""
     digest = hashlib.sha256(line[:-1]).hexdigest()
     after = ENTRY.fullmatch(following[:-1])
     vouched = digest == (after.group(1).decode() if after else head.hex())
-    if expected and vouched:
+    if expected > first and vouched:
         return Finding(
             Problem.ALTERED, expected - 1, f"entry {expected} follows another entry than this"
         )
-    if expected and after is not None and _place(following) == expected:
+    if expected > first and after is not None and _place(following) == expected:
         return Finding(Problem.INSERTED, expected, "two entries claim the same place")
     return Finding(Problem.BROKEN_LINK, expected, "the entry does not follow the one before it")
 
 
 def _holds(lines: Lines, wanted: Callable[[bytes], bool], limit: int | None = None) -> bool:
     """Return whether one of the first ``limit`` lines is wanted."""
-    return any(wanted(line) for _, line in zip(range(limit or 1 << 62), lines(), strict=False))
+    return any(map(wanted, islice(lines(), limit)))
 
 
 def _place(line: bytes) -> int | None:

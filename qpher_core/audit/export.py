@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports: a whole log as JSON Lines that verifies by itself (docs/formats.md, Export).
+"""Exports: a log as JSON Lines that verifies by itself (docs/formats.md, Export).
 
     header, rotation statements, anchors, entries, end
 
@@ -21,7 +21,9 @@ from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
-from qpher_core.errors import NotFound
+from qpher_core.audit.records import EMPTY_LOG, LogState, StoredAnchor
+from qpher_core.audit.tree import HASH_BYTES
+from qpher_core.errors import NotFound, StateConflict
 from qpher_core.models import canonical_json
 from qpher_core.protocols import Store
 
@@ -32,6 +34,7 @@ __all__ = [
     "ExportHeader",
     "bad_export",
     "export_lines",
+    "lines_between",
     "parse_end",
     "write_export",
 ]
@@ -45,32 +48,50 @@ LONGEST_LINE: Final = 1 << 20
 def export_lines(store: Store, anchorer: Anchorer, tenant_id: uuid.UUID) -> Iterator[bytes]:
     """Yield the lines of an export of a log as it is now; it is anchored first.
 
-    Entries and anchors that come meanwhile are left out.
+    Entries and anchors that come meanwhile are left out, and those that were moved out before.
     """
+    base = store.audit.base(tenant_id) or EMPTY_LOG
     try:
         anchor = anchorer.anchor(tenant_id)
     except NotFound:
-        size, last = 0, None
-    else:
-        size, last = anchor.size, Checkpoint.parse(Note.parse(anchor.note).text)
-    yield _line({"export": FORMAT, "size": size, "tenant": str(tenant_id)})
+        anchor = None
+    return lines_between(store, tenant_id, base, anchor)
+
+
+def lines_between(
+    store: Store, tenant_id: uuid.UUID, base: LogState, anchor: StoredAnchor | None
+) -> Iterator[bytes]:
+    """Yield the lines of an export of the entries from ``base`` to an anchor; None: of none."""
+    size, head = 0, EMPTY_LOG.head
+    if anchor is not None:
+        size, head = anchor.size, Checkpoint.parse(Note.parse(anchor.note).text).head or head
+    header: dict[str, object] = {"export": FORMAT, "size": size, "tenant": str(tenant_id)}
+    if base.size:
+        header["base"] = {"head": base.head.hex(), "peaks": base.peaks.hex(), "size": base.size}
+    yield _line(header)
     for statement in store.anchors.statements():
         yield _line({"statement": statement})
-    for stored in store.anchors.read(tenant_id):
-        if stored.size <= size:
-            yield _line({"anchor": stored.note})
-    for entry in store.audit.read(tenant_id, limit=size):
+    for stored in store.anchors.read(tenant_id, start=base.size):
+        if stored.size > size:
+            break
+        yield _line({"anchor": stored.note})
+    expected = base.size
+    for entry in store.audit.read(tenant_id, start=expected, limit=size - expected):
+        if entry.seq > expected and (store.audit.base(tenant_id) or EMPTY_LOG).size > expected:
+            raise StateConflict("entries were moved out while the log was exported; export again")
         yield entry.body + b"\n"
-    head = last.head if last is not None and last.head is not None else bytes(32)
+        expected = entry.seq + 1
     yield _line({"end": {"head": head.hex(), "size": size}})
 
 
-def write_export(lines: Iterator[bytes], target: Path) -> None:
-    """Write an export to a file; compressed, if its name ends with ``.gz``."""
+def write_export(lines: Iterator[bytes], target: Path, *, compressed: bool | None = None) -> None:
+    """Write an export to a file; compressed, if its name ends with ``.gz``, where not stated."""
     with contextlib.ExitStack() as stack:
         file: BinaryIO = stack.enter_context(target.open("wb"))
-        if target.suffix == ".gz":
-            file = cast("BinaryIO", stack.enter_context(gzip.open(file, "wb")))
+        if compressed or (compressed is None and target.suffix == ".gz"):
+            # Without name and time: the same lines give the same file.
+            packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
+            file = cast("BinaryIO", stack.enter_context(packed))
         file.writelines(lines)
 
 
@@ -87,12 +108,14 @@ class ExportHeader:
         size: number of entries.
         statements: rotation statements.
         offset: byte at which the entries begin.
+        base: the state of the log before the first of them.
     """
 
     tenant: str
     size: int
     statements: tuple[str, ...]
     offset: int
+    base: LogState = EMPTY_LOG
 
 
 class ExportFile:
@@ -121,6 +144,7 @@ class ExportFile:
             tenant, size = first.get("tenant"), first.get("size")
             if first["export"] != FORMAT or not isinstance(tenant, str) or type(size) is not int:
                 raise bad_export("this is not an export of a format that is known")
+            base = _base(first.get("base"))
             statements, offset = [], file.tell()
             for line in iter(lambda: file.readline(LONGEST_LINE), b""):
                 if line.startswith(b'{"statement":'):
@@ -128,7 +152,7 @@ class ExportFile:
                 elif not line.startswith(b'{"anchor":'):
                     break
                 offset += len(line)
-        return ExportHeader(tenant, size, tuple(statements), offset), self._anchors()
+        return ExportHeader(tenant, size, tuple(statements), offset, base), self._anchors()
 
     def entries(self, offset: int) -> Iterator[bytes]:
         """Yield the lines of entries, and the end."""
@@ -153,6 +177,21 @@ def parse_end(line: bytes) -> tuple[int, bytes]:
         return int(end["size"]), bytes.fromhex(end["head"])
     except (KeyError, TypeError, ValueError):
         raise bad_export("the end of the export is malformed") from None
+
+
+def _base(stated: object) -> LogState:
+    """Return the state that a header says the entries follow."""
+    if stated is None:
+        return EMPTY_LOG
+    try:
+        head, peaks = bytes.fromhex(stated["head"]), bytes.fromhex(stated["peaks"])  # type: ignore[index]
+        base = LogState(stated["size"], head, peaks)  # type: ignore[index]
+        sound = type(base.size) is int and base.size > 0 and len(head) == HASH_BYTES and base.whole
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise bad_export("the header states a malformed base")
+    return base
 
 
 def bad_export(message: str) -> AuditIntegrityError:

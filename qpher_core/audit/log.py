@@ -10,15 +10,18 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from qpher_core.audit.entry import EMPTY_HEAD, FORMAT, EntryDraft, build_entry
+from qpher_core.audit.entry import FORMAT, EntryDraft, build_entry
+from qpher_core.audit.records import EMPTY_LOG, LogBase
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
-from qpher_core.errors import IntegrityError
+from qpher_core.errors import IntegrityError, NotFound
 from qpher_core.models import AuditEntry, AuditReport, Receipt, canonical_json
 from qpher_core.protocols import AuditRecords, AuditRecordsWriter
 from qpher_core.validation import check_count
 
-__all__ = ["StoredAuditLog", "verify_chain"]
+__all__ = ["StoredAuditLog", "moved_document", "verify_chain"]
+
+_MOVED: Final = b'{"action":"audit.move_out",'
 
 _COMPARED_AT_ONCE: Final = 500  # stored subtrees, in one read
 
@@ -64,21 +67,43 @@ class StoredAuditLog:
         """Return the entry that a receipt names.
 
         Raises:
+            NotFound: the entry was moved out of the store.
             IntegrityError: the log holds another entry, or none, at that place.
         """
         for entry in self.entries(receipt.tenant_id, start=receipt.seq, limit=1):
             if entry.seq == receipt.seq and entry.hash == receipt.hash == _hash(entry):
                 return entry
+        base = self._records.base(receipt.tenant_id)
+        if base is not None and receipt.seq < base.size:
+            raise NotFound(
+                f"audit entry {receipt.seq} was moved out: it is in a segment that ends at or "
+                f"before entry {base.size}",
+                parameter="receipt",
+            )
         raise IntegrityError(f"audit entry {receipt.seq} is not the one of the receipt")
 
     def verify(self, tenant_id: uuid.UUID) -> AuditReport:
-        """Check the whole chain of a tenant. Entries appended meanwhile are left out."""
+        """Check the chain of a tenant, as far as it is in the store.
+
+        Entries appended meanwhile are left out. Where the log goes on from a base, an entry must
+        say that what came before was moved out.
+        """
+        base = self._records.base(tenant_id)
+        report = self._verify(tenant_id, base or EMPTY_LOG)
+        now = self._records.base(tenant_id)
+        return report if now == base else self.verify(tenant_id)
+
+    def _verify(self, tenant_id: uuid.UUID, base: LogBase) -> AuditReport:
         state = self._records.state(tenant_id)
-        tree = _TreeCheck(self._records, tenant_id)
-        entries = tree.watch(self.entries(tenant_id, limit=state.size))
-        report = verify_chain(tenant_id, entries, size=state.size, head=state.head)
+        tree, record = _TreeCheck(self._records, tenant_id, base), _RecordCheck(base)
+        entries = self.entries(tenant_id, start=base.size, limit=state.size - base.size)
+        watched = record.watch(tree.watch(entries))
+        report = verify_chain(tenant_id, watched, size=state.size, head=state.head, base=base)
         if not report.ok:
             return report
+        if not record.found:
+            problem = "no entry tells that what came before was moved out"
+            return evolve(report, bad_seq=base.size, problem=problem)
         bad = self._beyond_head(tenant_id, state.size)
         problem = "the entry is beyond the recorded head"
         if bad is None:
@@ -98,16 +123,17 @@ class StoredAuditLog:
 class _TreeCheck:
     """Grows the Merkle tree anew from the entries and compares it with the stored one."""
 
-    def __init__(self, records: AuditRecords, tenant_id: uuid.UUID) -> None:
+    def __init__(self, records: AuditRecords, tenant_id: uuid.UUID, base: LogBase) -> None:
         self._records = records
         self._tenant_id = tenant_id
-        self._peaks = b""
+        self._start = base.size
+        self._peaks = base.peaks
         self._bad: int | None = None
         self._expected: dict[Subtree, bytes] = {}
 
     def watch(self, entries: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
         """Pass entries on, growing the tree."""
-        for size, entry in enumerate(entries):
+        for size, entry in enumerate(entries, self._start):
             yield entry
             self._peaks, nodes = grow(size, self._peaks, leaf_hash(entry.body))
             for level in range(len(nodes) // HASH_BYTES):
@@ -119,7 +145,7 @@ class _TreeCheck:
         """Return the first entry whose stored subtrees are not those of the entries, or None."""
         self._compare()
         if self._bad is None and peaks != self._peaks:
-            return 0
+            return self._start
         return self._bad
 
     def _compare(self) -> None:
@@ -135,15 +161,51 @@ class _TreeCheck:
         self._bad = min(map(last_leaf, wrong), default=None)
 
 
+class _RecordCheck:
+    """Looks for the entry that tells that what came before the base was moved out."""
+
+    def __init__(self, base: LogBase) -> None:
+        self._document = moved_document(base)
+        self.found = base.size == 0
+
+    def watch(self, entries: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
+        """Pass entries on."""
+        wanted = hashlib.sha256(self._document).hexdigest()
+        for entry in entries:
+            yield entry
+            if not self.found and entry.body.startswith(_MOVED):
+                self.found = (fields := entry.fields).get("content") == wanted and (
+                    fields.get("outcome") == "success"
+                )
+
+
+def moved_document(base: LogBase) -> bytes:
+    """Return what the entry of ``audit.move_out`` is about (docs/formats.md, Segment)."""
+    return canonical_json(
+        {
+            "head": base.head.hex(),
+            "peaks": base.peaks.hex(),
+            "segment": base.segment.hex(),
+            "size": base.size,
+            "uses": hashlib.sha256(base.uses).hexdigest(),
+        }
+    )
+
+
 def verify_chain(
-    tenant_id: uuid.UUID, entries: Iterable[AuditEntry], *, size: int, head: bytes
+    tenant_id: uuid.UUID,
+    entries: Iterable[AuditEntry],
+    *,
+    size: int,
+    head: bytes,
+    base: LogBase = EMPTY_LOG,
 ) -> AuditReport:
-    """Check entries against each other and against the recorded size and head.
+    """Check entries from ``base`` on against each other and the recorded size and head.
 
     A chain alone shows alterations by someone who does not recompute all that follows and the
     head with it; against that, keep a head (``report.head``) where they cannot reach it.
     """
-    expected, prev_hash = 0, EMPTY_HEAD
+    expected, prev_hash = base.size, base.head
     for entry in entries:
         problem = _problem(entry, tenant_id, expected, prev_hash)
         if problem:

@@ -26,6 +26,7 @@ class Problem(enum.StrEnum):
     ROLLED_BACK = "rolled-back"  #: shorter than an anchor kept from before
     FORKED = "forked"  #: another history than that of an anchor kept from before
     UNANCHORED = "unanchored"  #: entries that no anchor covers
+    BAD_BASE = "bad-base"  #: an export begins where no anchor says that it may
     # anchors
     BAD_ANCHOR = "bad-anchor"  #: not a checkpoint of this log
     INCONSISTENT_ANCHORS = "inconsistent-anchors"  #: one does not continue another

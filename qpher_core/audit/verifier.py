@@ -16,7 +16,6 @@ from attrs import field, frozen
 from qpher_core.audit.anchor_keys import follow_statements
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.diagnosis import Finding, diagnose
-from qpher_core.audit.entry import EMPTY_HEAD
 from qpher_core.audit.export import (
     LONGEST_LINE,
     ExportFile,
@@ -26,7 +25,9 @@ from qpher_core.audit.export import (
 )
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
+from qpher_core.audit.records import EMPTY_LOG
 from qpher_core.audit.scan import Forest, Joint, Run, join, scan
+from qpher_core.audit.tree import EMPTY_ROOT
 from qpher_core.audit.vkey import VerifierKey, verify_note
 from qpher_core.protocols import Primitives
 
@@ -44,23 +45,27 @@ class ExportReport:
 
     Attributes:
         tenant: id of the log's tenant.
-        entries: number of entries that the export states.
+        entries: number of entries of the log, as the export states.
         anchored: number of entries that a verified anchor covers.
         anchors: number of anchors that were verified.
         head: hash of the last entry, 32 bytes.
         problem: name of the first thing that is wrong, or None.
         bad_seq: the first bad entry, where it is about an entry.
         detail: one sentence about the problem.
+        first: the first entry in the export; those before it were moved out.
+        root: root of the Merkle tree over all entries, 32 bytes; meaningful only without a problem.
     """
 
     tenant: str
     entries: int
     anchored: int = 0
     anchors: int = 0
-    head: bytes = field(default=EMPTY_HEAD, repr=bytes.hex)
+    head: bytes = field(default=EMPTY_LOG.head, repr=bytes.hex)
     problem: Problem | None = None
     bad_seq: int | None = None
     detail: str = ""
+    first: int = 0
+    root: bytes = field(default=EMPTY_ROOT, repr=bytes.hex)
 
     @property
     def ok(self) -> bool:
@@ -73,6 +78,7 @@ class ExportReport:
             "ok": self.ok,
             "tenant": self.tenant,
             "entries": self.entries,
+            "first": self.first,
             "anchored": self.anchored,
             "anchors": self.anchors,
             "head": self.head.hex(),
@@ -129,7 +135,8 @@ class _Verification:
         self._revoked = revoked
         self._primitives = primitives
         self._header = ExportHeader("", 0, (), 0)
-        self._head = EMPTY_HEAD
+        self._head = EMPTY_LOG.head
+        self._root = EMPTY_ROOT
         self._anchored = self._anchors = 0
         self.bad_seq: int | None = None
 
@@ -140,6 +147,7 @@ class _Verification:
         self._keys = follow_statements(
             self._keys, self._header.statements, primitives=self._primitives
         )
+        self._head = self._header.base.head
         checkpoints = list(self._check_anchors(notes))
         last = None if last_anchor is None else self._checkpoint(last_anchor)
         if last is not None and last.size > self._header.size:
@@ -148,8 +156,15 @@ class _Verification:
                 Problem.ROLLED_BACK,
                 f"the log has {self._header.size} entries, and {last.size} were anchored before",
             )
+        if last is not None and 0 < last.size < self._header.base.size:
+            raise AuditIntegrityError(
+                Problem.MISSING,
+                f"the export begins after the {last.size} entries that were anchored before: "
+                "verify it together with the segments before it",
+            )
         sizes = {c.size for c in checkpoints} | ({last.size} if last else set())
-        states = self._scan(sorted(sizes - {0}), processes, progress)
+        wanted = sorted(sizes - {0, self._header.base.size})
+        states = self._scan(wanted, processes, progress)
         if states is None:
             return self.report(self._diagnose())
         self._compare(checkpoints, states)
@@ -163,6 +178,8 @@ class _Verification:
             raise AuditIntegrityError(
                 Problem.UNANCHORED, f"no anchor covers the entries from {self._anchored} on"
             )
+        if checkpoints:
+            self._root = checkpoints[-1].root
         return self.report(None)
 
     def report(self, finding: Finding | None) -> ExportReport:
@@ -173,16 +190,22 @@ class _Verification:
             self._anchored,
             self._anchors,
             self._head,
-            *((finding.problem, finding.seq, finding.detail) if finding else ()),
+            problem=finding.problem if finding else None,
+            bad_seq=finding.seq if finding else None,
+            detail=finding.detail if finding else "",
+            first=self._header.base.size,
+            root=self._root,
         )
 
     # --- anchors -------------------------------------------------------------------------------
 
     def _check_anchors(self, notes: Iterator[str]) -> Iterator[Checkpoint]:
         """Verify signatures and order of the anchors; their roots are compared later."""
-        size, newest = 0, 0
+        size, newest, base = 0, 0, self._header.base.size
         for text in notes:
             checkpoint, used = self._checkpoint(text), self._signer(text)
+            if size == 0 < base != checkpoint.size:
+                raise _no_base(base)
             if checkpoint.size <= size or checkpoint.size > self._header.size:
                 raise AuditIntegrityError(
                     Problem.INCONSISTENT_ANCHORS,
@@ -197,6 +220,8 @@ class _Verification:
                 )
             size, newest = checkpoint.size, used
             yield checkpoint
+        if size == 0 < base:
+            raise _no_base(base)
 
     def _checkpoint(self, text: str) -> Checkpoint:
         note = Note.parse(text)
@@ -220,6 +245,8 @@ class _Verification:
         for checkpoint in checkpoints:
             if not _agrees(checkpoint, states):
                 self.bad_seq = self._anchored
+                if checkpoint.size == self._header.base.size:
+                    raise _no_base(checkpoint.size)
                 raise AuditIntegrityError(
                     Problem.REWRITTEN,
                     f"the entries from {self._anchored} to {checkpoint.size - 1} are not those "
@@ -233,8 +260,9 @@ class _Verification:
         self, sizes: Sequence[int], processes: int, progress: Progress | None
     ) -> dict[int, tuple[Joint, bytes]] | None:
         """Return the states at the sizes, or None if the entries are not sound."""
-        start, forest, states = 0, Forest(), {}
-        done = 0
+        base, done = self._header.base, 0
+        start, forest = base.size, Forest((*place, h) for place, h in base.kept.items())
+        states = {base.size: (Joint(base.size, base.head, ()), base.root)}
         for run, length in self._runs(sizes, processes):
             joints = join(start, self._head, forest, run)
             if joints is None:
@@ -285,7 +313,8 @@ class _Verification:
             entries = self._file.entries(self._header.offset)
             return takewhile(lambda line: not line.startswith(_END), entries)
 
-        found = diagnose(lines, self._header.tenant, self._header.size, head)
+        header = self._header
+        found = diagnose(lines, header.tenant, header.size, head, header.base)
         if found is not None:
             return found
         if size != self._header.size:
@@ -313,6 +342,12 @@ def _until(file: io.BufferedReader, end: int) -> Iterator[bytes]:
             return
         yield line
         place += len(line)
+
+
+def _no_base(size: int) -> AuditIntegrityError:
+    return AuditIntegrityError(
+        Problem.BAD_BASE, f"no anchor covers just the {size} entries that the export leaves out"
+    )
 
 
 def _agrees(checkpoint: Checkpoint, states: dict[int, tuple[Joint, bytes]]) -> bool:

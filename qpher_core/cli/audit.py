@@ -3,13 +3,15 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import click
 
 import qpher_core
-from qpher_core.audit.verifier import ExportReport, verify_export
+from qpher_core.audit.segments import prove_from_export, verify_exports
+from qpher_core.audit.verifier import ExportReport
 from qpher_core.audit.vkey import VerifierKey, parse_vkeys
 from qpher_core.cli._frame import NO, Group
 from qpher_core.cli._output import bytes_bar
@@ -19,6 +21,7 @@ from qpher_core.errors import ValidationError
 __all__ = ["audit"]
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OUT: Final = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group(cls=Group)
@@ -27,14 +30,14 @@ def audit() -> None:
 
 
 @audit.command(example="qpher-core audit verify acme.jsonl.gz --key anchor.vkey")
-@click.argument("export", type=_FILE)
+@click.argument("exports", metavar="EXPORT...", type=_FILE, nargs=-1, required=True)
 @click.option("--key", "keys", type=_FILE, multiple=True, required=True, help="File of vkeys.")
 @click.option("--last-anchor", type=_FILE, help="An anchor kept from before.")
 @click.option("--revoked", type=_FILE, help="File of vkeys that were revoked.")
 @click.option("--processes", type=click.IntRange(1), help="One for each core by default.")
 @AS_JSON
 def verify(
-    export: Path,
+    exports: tuple[Path, ...],
     keys: tuple[Path, ...],
     last_anchor: Path | None,
     revoked: Path | None,
@@ -42,14 +45,15 @@ def verify(
     *,
     as_json: bool,
 ) -> None:
-    """Verify an EXPORT with public keys alone.
+    """Verify an EXPORT with public keys alone; or all files of a log that is in several.
 
     Exit status: 0, everything is as it was signed; 1, something is wrong; others: it could not
     be checked.
     """
-    with bytes_bar("verify", export.stat().st_size, shown=not as_json) as bar:
-        report = verify_export(
-            export,
+    size = sum(export.stat().st_size for export in exports)
+    with bytes_bar("verify", size, shown=not as_json) as bar:
+        report = verify_exports(
+            exports,
             [key for path in keys for key in _vkeys(path)],
             last_anchor=last_anchor.read_text(encoding="utf-8") if last_anchor else None,
             revoked=_vkeys(revoked) if revoked else (),
@@ -58,6 +62,41 @@ def verify(
         )
     click.echo(json.dumps(report.as_dict()) if as_json else _text(report))
     sys.exit(0 if report.ok else NO)
+
+
+@audit.command("verify-store", example="qpher-core audit verify-store --tenant acme")
+@click.option("--tenant", help="Name or id; the service's own log where none is given.")
+@click.option("--last-anchor", type=_FILE, help="An anchor kept from before.")
+@AS_JSON
+@on_store
+def verify_store(
+    target: Target, tenant: str | None, last_anchor: Path | None, *, as_json: bool
+) -> None:
+    """Verify a log where it is kept, with its anchors, while it is written to.
+
+    Exit status as for verify. The store's own keys are believed: an export, verified elsewhere
+    with a key that was kept, shows more.
+    """
+    with target.service() as kms:
+        report = kms.audit.verify(tenant)
+        problem = report.problem
+        if report.ok and last_anchor is not None:
+            problem = _kept(kms, tenant, last_anchor)
+    result = {"ok": not problem, "entries": report.entries, "bad_seq": report.bad_seq}
+    where = "" if report.bad_seq is None else f" at entry {report.bad_seq}"
+    text = f"NOT SOUND{where}: {problem}" if problem else f"sound: {report.entries} entries"
+    click.echo(json.dumps({**result, "problem": problem}) if as_json else text)
+    sys.exit(NO if problem else 0)
+
+
+def _kept(kms: qpher_core.Qpher, tenant: str | None, anchor: Path) -> str:
+    """Return why a log does not continue an anchor, or an empty string."""
+    try:
+        owner = None if tenant is None else kms.tenants.get(tenant)
+        kms.anchors.check(anchor.read_text(encoding="utf-8"), owner)
+    except qpher_core.AuditIntegrityError as error:
+        return str(error)
+    return ""
 
 
 @audit.command(
@@ -97,6 +136,50 @@ def export(target: Target, file: Path, tenant: str | None) -> None:
         kms.audit.export(file, tenant)
 
 
+@audit.command(
+    "move-out", example="qpher-core audit move-out /backup/audit --tenant acme --until 2026-01-01"
+)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--tenant", help="Name or id; the service's own log where none is given.")
+@click.option(
+    "--until", type=click.DateTime(), help="What was anchored before, UTC; all by default."
+)
+@AS_JSON
+@on_store
+def move_out(
+    target: Target, folder: Path, tenant: str | None, until: datetime | None, *, as_json: bool
+) -> None:
+    """Move the anchored beginning of a log out of the store, to a file in FOLDER.
+
+    The log goes on from there. The store keeps no copy: back the file up.
+    """
+    moment = until and until.replace(tzinfo=UTC)
+    with target.service() as kms:
+        moved = kms.audit.move_out(folder, tenant, until=moment, actor=target.who)
+    result = {
+        "path": str(moved.path),
+        "first": moved.first,
+        "end": moved.end,
+        "sha256": moved.sha256.hex(),
+    }
+    text = f"{moved.path}: entries {moved.first} to {moved.end - 1}"
+    click.echo(json.dumps(result) if as_json else text)
+
+
+@audit.command(
+    example="qpher-core audit proof acme.jsonl.gz --seq 7 --out a.tlog-proof --entry a.entry"
+)
+@click.argument("export", type=_FILE)
+@click.option("--seq", type=click.IntRange(0), required=True, help="Place of the entry.")
+@click.option("--out", type=_OUT, required=True, help="Where the proof goes.")
+@click.option("--entry", type=_OUT, required=True, help="Where the entry's bytes go.")
+def proof(export: Path, seq: int, out: Path, entry: Path) -> None:
+    """Prove an entry out of an EXPORT or a segment, for verify-proof. Needs no store."""
+    made, body = prove_from_export(export, seq)
+    entry.write_bytes(body)
+    out.write_text(str(made), encoding="utf-8")
+
+
 @audit.command(example="qpher-core audit keys > anchor.vkey")
 @on_store
 def keys(target: Target) -> None:
@@ -114,6 +197,8 @@ def _vkeys(path: Path) -> list[VerifierKey]:
 
 def _text(report: ExportReport) -> str:
     if report.ok:
-        return f"sound: {report.entries} entries, {report.anchors} anchors, tenant {report.tenant}"
+        counts = f"{report.entries - report.first} entries, {report.anchors} anchors"
+        rest = f", from entry {report.first} on" if report.first else ""
+        return f"sound: {counts}, tenant {report.tenant}{rest}"
     where = "" if report.bad_seq is None else f" at entry {report.bad_seq}"
     return f"NOT SOUND: {report.problem}{where}: {report.detail}"

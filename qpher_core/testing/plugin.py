@@ -7,6 +7,7 @@ __all__ = ["pytest_addoption"]
 
 pytest.register_assert_rewrite(
     "qpher_core.testing.test_access",
+    "qpher_core.testing.test_retention",
     "qpher_core.testing.test_service",
     "qpher_core.testing.test_store",
 )

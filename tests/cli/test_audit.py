@@ -2,6 +2,7 @@
 """``qpher-core audit`` as a process that has only files."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,52 @@ def test_a_log_is_exported(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(keys)
     assert status == 0
     assert _run(folder, "verify", target, "--key", str(tmp_path / "keys"))[0] == 0
+
+
+def test_a_log_in_several_files(tmp_path: Path) -> None:
+    """move-out, verify-store, verify of all files and proof, as processes; with --json."""
+    store = f"sqlite:///{tmp_path}/q.db"
+    with qpher_core.open(store) as kms:
+        kms.tenants.create("acme")
+        kms.session("acme", actor="x").keys.generate("ML-KEM-768")
+        (tmp_path / "key").write_text(f"{kms.anchors.keys()[0]}\n")
+        (tmp_path / "kept").write_text(kms.anchors.publish(kms.tenants.get("acme")).note)
+    on_store = ("--store", store, "--tenant", "acme")
+    status, out = _run(tmp_path, "move-out", "segments", *on_store, "--json")
+    moved = json.loads(out)
+    assert (status, moved["first"], moved["end"]) == (0, 0, 2)
+    assert _run(tmp_path, "move-out", "segments", *on_store, "--until", "2020-01-01")[0] == 3
+    assert _run(tmp_path, "export", "rest.jsonl.gz", *on_store)[0] == 0
+    assert _run(tmp_path, "verify-store", *on_store, "--last-anchor", "kept")[0] == 0
+    files = ("rest.jsonl.gz", moved["path"])
+    status, out = _run(
+        tmp_path, "verify", *files, "--key", "key", "--last-anchor", "kept", "--json"
+    )
+    report = json.loads(out)
+    assert (status, report["first"], report["entries"]) == (0, 0, 3)
+    status, out = _run(tmp_path, "verify", "rest.jsonl.gz", "--key", "key")
+    assert (status, "from entry 2 on" in out) == (0, True)
+    proof = ("proof", moved["path"], "--seq", "0", "--out", "p", "--entry", "e")
+    assert _run(tmp_path, *proof) == (0, "")
+    assert _run(tmp_path, "verify-proof", "p", "--entry", "e", "--key", "key")[0] == 1  # content
+    assert (
+        _run(tmp_path, "proof", moved["path"], "--seq", "2", "--out", "p", "--entry", "e")[0] == 3
+    )
+
+
+def test_a_damaged_store_exits_with_1(tmp_path: Path) -> None:
+    """verify-store names the first bad entry of a store that was altered."""
+    store = f"sqlite:///{tmp_path}/q.db"
+    with qpher_core.open(store) as kms:
+        kms.tenants.create("acme")
+        session = kms.session("acme", actor="x")
+        session.keys.generate("ML-KEM-768")
+    database = sqlite3.connect(tmp_path / "q.db")
+    with database:
+        database.execute("DROP TRIGGER audit_entries_fixed")
+        database.execute(
+            "UPDATE audit_entries SET body = CAST(replace(body, 'x', 'y') AS BLOB) WHERE seq = 1"
+        )
+    database.close()
+    status, out = _run(tmp_path, "verify-store", "--store", store, "--tenant", "acme", "--json")
+    assert (status, json.loads(out)["bad_seq"]) == (1, 1)

@@ -4,6 +4,7 @@
 import hashlib
 import inspect
 import io
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -216,6 +217,10 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
 }
 SERVICE_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
     "imports.rotate": ("imports.rotate", lambda w: w.kms.imports.rotate()),
+    "audit.move_out": (
+        "audit.move_out",
+        lambda w: w.kms.audit.move_out(tempfile.mkdtemp(), w.receipt.tenant_id),
+    ),
     "anchors.rotate": ("anchors.rotate", lambda w: w.kms.anchors.rotate()),
     "tenants.create": ("tenants.create", lambda w: w.kms.tenants.create("other")),
     "tenants.set_plan": ("tenants.update", lambda w: w.kms.tenants.set_plan("acme", "pro")),

@@ -12,6 +12,12 @@ def _as_before_the_tree(path: Path) -> None:
     """Bring a database back to what it was before migration m005."""
     database = sqlite3.connect(path)
     with database:
+        database.execute("DROP TRIGGER audit_entries_stay")
+        database.execute("DROP TABLE audit_bases")
+        database.execute(
+            "CREATE TRIGGER audit_entries_stay BEFORE DELETE ON audit_entries"
+            " BEGIN SELECT RAISE(ABORT, 'never'); END"
+        )
         database.execute("ALTER TABLE audit_entries DROP COLUMN nodes")
         database.execute("ALTER TABLE audit_heads DROP COLUMN peaks")
         for table in ("service_keys", "audit_anchors", "anchor_statements"):

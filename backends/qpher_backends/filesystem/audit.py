@@ -2,6 +2,7 @@
 """Audit logs as segments of 10,000 entries, and anchors.
 
     audit/<tenant>/head            number of entries and hash of the last, in one line
+    audit/<tenant>/base.json       where the log begins, if its first entries were moved out
     audit/<tenant>/<first>.jsonl   the entries, one in a line
     audit/<tenant>/<first>.index   for each the end of its line in the segment, and its hash
     audit/<tenant>/<first>.tree    the hashes of the subtrees that each entry completes
@@ -25,9 +26,9 @@ from qpher_backends.filesystem.journal import Add
 from qpher_backends.filesystem.tables import tenant_path
 from qpher_backends.filesystem.view import Look, Transaction, View
 from qpher_core.audit.entry import EMPTY_HEAD
-from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.records import EMPTY_LOG, LogBase, LogState, StoredAnchor
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, subtrees
-from qpher_core.errors import IntegrityError, StoreUnavailable
+from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable
 from qpher_core.models import AuditEntry, rfc3339
 
 __all__ = ["AnchorTable", "AnchorWriter", "AuditTable", "AuditWriter"]
@@ -102,7 +103,7 @@ class AuditTable:
         self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
     ) -> Iterator[AuditEntry]:
         """Yield entries, a page at a time."""
-        left = limit
+        left, start = limit, max(start, self._look(lambda view: _base(view, tenant_id)).size)
         while left is None or left > 0:
             count = _PAGE - start % _PAGE  # a page never reaches into another segment
             count = count if left is None else min(left, count)
@@ -112,6 +113,11 @@ class AuditTable:
             yield from page
             start += count
             left = None if left is None else left - count
+
+    def base(self, tenant_id: uuid.UUID) -> LogBase | None:
+        """Return where the log begins."""
+        found = self._look(lambda view: _base(view, tenant_id))
+        return found if found.size else None
 
     def subtrees(self, tenant_id: uuid.UUID, wanted: Sequence[Subtree]) -> list[bytes]:
         """Return stored hashes of complete subtrees."""
@@ -130,6 +136,19 @@ def _recorded_head(view: View, tenant_id: uuid.UUID) -> tuple[int, bytes]:
         raise IntegrityError(f"the recorded head of log {tenant_id} was altered") from None
 
 
+def _base_path(tenant_id: uuid.UUID) -> str:
+    return f"audit/{tenant_id}/base.json"
+
+
+def _base(view: View, tenant_id: uuid.UUID) -> LogBase:
+    return view.read(_base_path(tenant_id), _parse_base) or EMPTY_LOG
+
+
+def _parse_base(document: Mapping[str, Any]) -> LogBase:
+    head, peaks, segment = (bytes.fromhex(document[name]) for name in ("head", "peaks", "segment"))
+    return LogBase(int(document["size"]), head, peaks, str(document["uses"]).encode(), segment)
+
+
 def _state(view: View, tenant_id: uuid.UUID) -> LogState:
     size, head = _recorded_head(view, tenant_id)
     hashes = _subtrees(view, tenant_id, list(subtrees(0, size)), missing=b"")
@@ -140,11 +159,17 @@ def _subtrees(
     view: View, tenant_id: uuid.UUID, wanted: Sequence[Subtree], *, missing: bytes | None = None
 ) -> list[bytes]:
     found = []
+    base = _base(view, tenant_id)
+    kept = base.kept
     for subtree in wanted:
+        if subtree in kept:
+            found.append(kept[subtree])
+            continue
         leaf = last_leaf(subtree)
         files = _Files.holding(tenant_id, leaf)
         place = _nodes_before(leaf) - _nodes_before(files.first) + subtree[0]
         line = view.part(files.tree, place * _TREE_LINE, _TREE_LINE) or b""
+        line = line if leaf >= base.size else b""  # of a file that holds later entries, too
         try:
             digest = bytes.fromhex(line.decode("ascii"))
         except ValueError:
@@ -212,16 +237,18 @@ class _Row:
 class AuditWriter:
     """Implements ``AuditRecordsWriter``: gathers the entries of a transaction."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: Transaction) -> None:
         self._view = view
         self._rows: list[_Row] = []
         self._tips: dict[uuid.UUID, _Tip] = {}
         self._begun: dict[uuid.UUID, None] = {}
+        self._moved: dict[uuid.UUID, int] = {}
 
-    def begin(self, view: View, *, keep_tips: bool) -> None:
+    def begin(self, view: Transaction, *, keep_tips: bool) -> None:
         """Forget what another transaction gathered, and what it read if others wrote since."""
         self._view = view
         self._rows.clear()
+        self._moved.clear()
         self._begun.clear()
         if not keep_tips:
             self._tips.clear()
@@ -229,8 +256,10 @@ class AuditWriter:
     def mark(self) -> Callable[[], None]:
         """Return a function that undoes what is appended from here on."""
         length, begun, rows = len(self._rows), len(self._begun), self._rows
+        moved = dict(self._moved)
 
         def undo() -> None:
+            self._moved = moved
             if len(rows) == length and len(self._begun) == begun:
                 return
             del rows[length:]
@@ -261,6 +290,32 @@ class AuditWriter:
         tip.end = (tip.end if tip.size % _SEGMENT else 0) + len(entry.body) + 1
         tip.size, tip.head = tip.size + 1, entry.hash
         self._rows.append(_Row(entry, nodes, tip.peaks, tip.end))
+
+    def move_out(self, base: LogBase, tenant_id: uuid.UUID, *, after: int) -> None:
+        """Let the log begin at ``base``; :attr:`moved` says which files go once that is durable."""
+        anchors = AnchorTable(lambda function: function(self._view))
+        anchor = anchors.covering(tenant_id, base.size)
+        begins = _base(self._view, tenant_id).size
+        if begins != after or anchor is None or anchor.size != base.size:
+            raise StateConflict("the log begins elsewhere by now, or there is no such anchor")
+        document = {
+            "head": base.head.hex(),
+            "peaks": base.peaks.hex(),
+            "segment": base.segment.hex(),
+            "size": base.size,
+            "uses": base.uses.decode(),
+        }
+        self._view.write(_base_path(tenant_id), document)
+        self._moved[tenant_id] = base.size
+
+    def moved(self) -> list[str]:
+        """Return the files of which all entries were moved out, by this transaction or before."""
+        return [
+            f"audit/{tenant_id}/{name}"
+            for tenant_id, size in self._moved.items()
+            for name in self._view.names(f"audit/{tenant_id}")
+            if name[:12].isdigit() and int(name[:12]) + _SEGMENT <= size
+        ]
 
     def changes(self) -> list[Add]:
         """Return what was gathered, as few pieces as possible."""

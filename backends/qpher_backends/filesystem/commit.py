@@ -189,7 +189,10 @@ class FileTransaction:
             apply(files.root, changes)
             self._counters = evolve(under_way, sequence=under_way.sequence + 1)
             files.gate.set_counters(self._counters)
-            if end > _LONG_JOURNAL or self._writer.erases:
+            moved = self._audit.moved()
+            if end > _LONG_JOURNAL or self._writer.erases or moved:
                 self._counters = files.checkpoint(self._counters)
+            for path in moved:  # the journal names them no more, and the log begins behind them
+                os.unlink(f"{files.root}/{path}")  # noqa: PTH108
         except OSError as error:
             _log.warning("what was recorded will be written later: %s", error)

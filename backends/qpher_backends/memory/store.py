@@ -9,8 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from qpher_core.audit.entry import EMPTY_HEAD
-from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.records import EMPTY_LOG, LogBase, LogState, StoredAnchor
 from qpher_core.audit.tree import Subtree, grow, last_leaf, leaf_hash, stored_hash
 from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable, ValidationError
 from qpher_core.lifecycle import KeyState
@@ -44,6 +43,7 @@ class _State:
         self.entries: dict[uuid.UUID, list[AuditEntry]] = {}
         self.nodes: dict[uuid.UUID, list[bytes]] = {}
         self.peaks: dict[uuid.UUID, bytes] = {}
+        self.bases: dict[uuid.UUID, LogBase] = {}
         self.anchors: dict[uuid.UUID, list[StoredAnchor]] = {}
         self.statements: list[str] = []
         self.service_keys: dict[KeyRef, KeyRecord] = {}
@@ -158,20 +158,37 @@ class _Audit:
 
     def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
         with self._state.opened():
-            entries = self._state.entries.get(tenant_id, [])
-            return len(entries), entries[-1].hash if entries else EMPTY_HEAD
+            entries, base = self._state.entries.get(tenant_id, []), self._begin(tenant_id)
+            return base.size + len(entries), entries[-1].hash if entries else base.head
 
     def read(
         self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
     ) -> Iterator[AuditEntry]:
-        end = None if limit is None else start + limit
         with self._state.opened():
-            entries = self._state.entries.get(tenant_id, [])[start:end]
+            first = max(start - self._begin(tenant_id).size, 0)
+            end = None if limit is None else first + limit
+            entries = self._state.entries.get(tenant_id, [])[first:end]
         return iter(entries)
+
+    def base(self, tenant_id: uuid.UUID) -> LogBase | None:
+        with self._state.opened():
+            return self._state.bases.get(tenant_id)
+
+    def _begin(self, tenant_id: uuid.UUID) -> LogBase:
+        return self._state.bases.get(tenant_id, EMPTY_LOG)
+
+    def move_out(self, base: LogBase, tenant_id: uuid.UUID, *, after: int) -> None:
+        anchors = self._state.anchors.get(tenant_id, [])
+        if self._begin(tenant_id).size != after or base.size not in {a.size for a in anchors}:
+            raise StateConflict("the log begins elsewhere by now, or there is no such anchor")
+        state, moved = self._state, base.size - after
+        state.put(state.entries, tenant_id, state.entries[tenant_id][moved:])
+        state.put(state.nodes, tenant_id, state.nodes[tenant_id][moved:])
+        self._state.put(self._state.bases, tenant_id, base)
 
     def append(self, entry: AuditEntry) -> None:
         entries = self._state.entries.setdefault(entry.tenant_id, [])
-        if entry.seq != len(entries):
+        if entry.seq != self._begin(entry.tenant_id).size + len(entries):
             raise StoreUnavailable("an audit entry takes the next place")
         nodes = self._state.nodes.setdefault(entry.tenant_id, [])
         peaks = self._state.peaks.get(entry.tenant_id, b"")
@@ -186,10 +203,15 @@ class _Audit:
 
     def subtrees(self, tenant_id: uuid.UUID, wanted: Sequence[Subtree]) -> list[bytes]:
         with self._state.opened():
-            nodes = self._state.nodes.get(tenant_id, [])
-            if any(last_leaf(subtree) >= len(nodes) for subtree in wanted):
+            nodes, base = self._state.nodes.get(tenant_id, []), self._begin(tenant_id)
+            kept = base.kept
+            if any(
+                last_leaf(s) >= base.size + len(nodes)
+                or (last_leaf(s) < base.size and s not in kept)
+                for s in wanted
+            ):
                 raise IntegrityError("the log has no such subtree")
-            return [stored_hash(nodes[last_leaf(subtree)], subtree) for subtree in wanted]
+            return [kept.get(s) or stored_hash(nodes[last_leaf(s) - base.size], s) for s in wanted]
 
 
 class _Anchors:

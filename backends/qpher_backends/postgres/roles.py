@@ -21,6 +21,7 @@ _OF_TENANTS: Final = (
     "service_keys",
     "audit_entries",
     "audit_heads",
+    "audit_bases",
     "audit_anchors",
     "policies",
     "api_keys",

@@ -3,7 +3,8 @@
 
 The tenant is the first part of every primary key, and a row-level policy of every table that has
 one: a statement sees and writes the rows of the tenant that its transaction has set as
-``app.tenant``, and without one, none. The nodes' role may not delete and may update few columns;
+``app.tenant``, and without one, none. The nodes' role deletes no record but
+audit entries that were moved out, and may update few columns;
 triggers refuse the same to the owner at a prompt.
 """
 
@@ -305,7 +306,51 @@ def _first() -> Sequence[str]:
     )
 
 
-_MIGRATIONS: Final[Sequence[Callable[[], Sequence[str]]]] = (_first,)
+def _bases() -> Sequence[str]:
+    """Where logs begin whose first entries were moved out; only those may be removed."""
+    return (
+        """CREATE TABLE qpher.audit_bases (
+            tenant_id text COLLATE "C" PRIMARY KEY,
+            size bigint NOT NULL CHECK (size >= 1),
+            hash bytea NOT NULL CHECK (length(hash) = 32),
+            peaks bytea NOT NULL,
+            uses bytea NOT NULL,
+            segment bytea NOT NULL CHECK (length(segment) = 32)
+        )""",
+        """CREATE FUNCTION qpher.check_base() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF NOT EXISTS (SELECT 1 FROM qpher.audit_anchors AS a
+                        WHERE a.tenant_id = NEW.tenant_id AND a.size = NEW.size)
+                    OR (TG_OP = 'UPDATE' AND (NEW.size <= OLD.size
+                        OR NEW.tenant_id <> OLD.tenant_id)) THEN
+                    RAISE EXCEPTION 'a log begins at an anchor, and never earlier again';
+                END IF;
+                RETURN NEW;
+            END $$""",
+        """CREATE TRIGGER audit_bases_anchored BEFORE INSERT OR UPDATE ON qpher.audit_bases
+            FOR EACH ROW EXECUTE FUNCTION qpher.check_base()""",
+        *_fixed("audit_bases", "DELETE"),
+        *_guarded("audit_bases"),
+        f"""GRANT SELECT, INSERT, UPDATE (size, hash, peaks, uses, segment)
+            ON qpher.audit_bases TO {NODES}""",
+        """CREATE FUNCTION qpher.check_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF NOT EXISTS (SELECT 1 FROM qpher.audit_bases AS b
+                        WHERE b.tenant_id = OLD.tenant_id AND OLD.seq < b.size) THEN
+                    RAISE EXCEPTION 'audit entries that were not moved out: never';
+                END IF;
+                RETURN OLD;
+            END $$""",
+        "DROP TRIGGER audit_entries_fixed ON qpher.audit_entries",
+        """CREATE TRIGGER audit_entries_fixed BEFORE UPDATE ON qpher.audit_entries
+            FOR EACH ROW EXECUTE FUNCTION qpher.refuse()""",
+        """CREATE TRIGGER audit_entries_stay BEFORE DELETE ON qpher.audit_entries
+            FOR EACH ROW EXECUTE FUNCTION qpher.check_moved()""",
+        f"GRANT DELETE ON qpher.audit_entries TO {NODES}",
+    )
+
+
+_MIGRATIONS: Final[Sequence[Callable[[], Sequence[str]]]] = (_first, _bases)
 
 #: The version of the schema that this code works with.
 VERSION: Final = len(_MIGRATIONS)

@@ -68,9 +68,12 @@ class RemoteAuditLog:
         """Return the entry that a receipt names.
 
         Raises:
+            NotFound: the entry was moved out of the store.
             IntegrityError: the log holds another entry, or none, at that place.
         """
         entry = self._find(receipt) if receipt.tenant_id == self._tenant_id else None
+        if entry is None and receipt.seq < self._first():
+            raise NotFound(f"audit entry {receipt.seq} was moved out", parameter="receipt")
         if entry is None or entry.hash != receipt.hash:
             raise IntegrityError(f"audit entry {receipt.seq} is not the one of the receipt")
         return entry
@@ -110,6 +113,11 @@ class RemoteAuditLog:
             return self._link.call("GET", "/audit/entries/{seq}", read, values={"seq": receipt.seq})
         except NotFound:
             return None
+
+    def _first(self) -> int:
+        """Return the place of the first entry that the service still has."""
+        entries, _ = self._page(0, 1, None)
+        return entries[0].seq if entries else 0
 
     def _from(
         self, page: _Page, limit: int | None, where: EntryFilter | None

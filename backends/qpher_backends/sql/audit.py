@@ -16,9 +16,9 @@ from attrs import define
 
 from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_core.audit.entry import EMPTY_HEAD
-from qpher_core.audit.records import LogState, StoredAnchor
+from qpher_core.audit.records import LogBase, LogState, StoredAnchor
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
-from qpher_core.errors import IntegrityError, StoreUnavailable
+from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable
 from qpher_core.models import AuditEntry, rfc3339
 
 __all__ = ["AnchorTable", "AuditTable", "AuditWriter"]
@@ -33,6 +33,15 @@ _ENTRY: Final = "(?, ?, ?, ?, ?)"
 
 #: Entries that one statement inserts: statements are few, and prepared once.
 _AT_ONCE: Final = (64, 16, 4, 1)
+_SELECT_BASE: Final = "SELECT size, hash, peaks, uses, segment FROM audit_bases WHERE tenant_id = ?"
+_UPSERT_BASE: Final = (
+    "INSERT INTO audit_bases (tenant_id, size, hash, peaks, uses, segment)"
+    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id) DO UPDATE SET size = excluded.size,"
+    " hash = excluded.hash, peaks = excluded.peaks, uses = excluded.uses,"
+    " segment = excluded.segment"
+)
+_HAS_ANCHOR: Final = "SELECT 1 FROM audit_anchors WHERE tenant_id = ? AND size = ?"
+_REMOVE: Final = "DELETE FROM audit_entries WHERE tenant_id = ? AND seq < ?"
 _UPSERT_HEAD: Final = (
     "INSERT INTO audit_heads (tenant_id, size, hash, peaks) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (tenant_id) DO UPDATE SET size = excluded.size, hash = excluded.hash,"
@@ -76,6 +85,11 @@ class AuditTable:
             start = rows[-1][0] + 1
             left = None if left is None else left - page
 
+    def base(self, tenant_id: uuid.UUID) -> LogBase | None:
+        """Return where the log begins."""
+        rows = self._run(tenant_id, _SELECT_BASE, (str(tenant_id),))
+        return LogBase(*rows[0]) if rows else None
+
     def subtrees(self, tenant_id: uuid.UUID, wanted: Sequence[Subtree]) -> list[bytes]:
         """Return stored hashes of complete subtrees."""
         leaves = sorted({last_leaf(subtree) for subtree in wanted})
@@ -89,7 +103,14 @@ class AuditTable:
                 (str(tenant_id), *some),
             )
             nodes.update(rows)
-        hashes = [stored_hash(nodes.get(last_leaf(subtree), b""), subtree) for subtree in wanted]
+        if len(nodes) < len(leaves) and (base := self.base(tenant_id)) is not None:
+            kept = base.kept
+        else:
+            kept = {}
+        hashes = [
+            kept.get(subtree) or stored_hash(nodes.get(last_leaf(subtree), b""), subtree)
+            for subtree in wanted
+        ]
         if any(len(found) != HASH_BYTES for found in hashes):
             raise IntegrityError("the Merkle tree of the log lacks a subtree: it was altered")
         return hashes
@@ -148,6 +169,17 @@ class AuditWriter:
         tip.peaks, nodes = grow(tip.size, tip.peaks, leaf_hash(entry.body))
         tip.size, tip.head = tip.size + 1, entry.hash
         self._rows.append((entry.tenant_id, entry.seq, entry.body, entry.hash, nodes, tip.peaks))
+
+    def move_out(self, base: LogBase, tenant_id: uuid.UUID, *, after: int) -> None:
+        """Let the log begin at ``base``, and remove the entries before it."""
+        owner = str(tenant_id)
+        rows = self._run(tenant_id, _SELECT_BASE, (owner,))
+        begins = rows[0][0] if rows else 0
+        if begins != after or not self._run(tenant_id, _HAS_ANCHOR, (owner, base.size)):
+            raise StateConflict("the log begins elsewhere by now, or there is no such anchor")
+        values = (owner, base.size, base.head, base.peaks, base.uses, base.segment)
+        self._run(tenant_id, _UPSERT_BASE, values)
+        self._run(tenant_id, _REMOVE, (owner, base.size))
 
     def flush(self) -> None:
         """Write what was gathered; part of committing."""

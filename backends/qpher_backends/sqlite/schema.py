@@ -279,3 +279,35 @@ def m009_access(database: sqlite_utils.Database) -> None:
         ) STRICT""",
         "CREATE INDEX idempotency_age ON idempotency (tenant_id, created_at)",
     )
+
+
+@_migrations()
+def m010_bases(database: sqlite_utils.Database) -> None:
+    """Where logs begin whose first entries were moved out; only those may be removed."""
+    _run(
+        database,
+        """CREATE TABLE audit_bases (
+            tenant_id TEXT PRIMARY KEY,
+            size INTEGER NOT NULL CHECK (size >= 1),
+            hash BLOB NOT NULL CHECK (length(hash) = 32),
+            peaks BLOB NOT NULL,
+            uses BLOB NOT NULL,
+            segment BLOB NOT NULL CHECK (length(segment) = 32)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TRIGGER audit_bases_begin BEFORE INSERT ON audit_bases
+            WHEN NOT EXISTS (SELECT 1 FROM audit_anchors
+                WHERE tenant_id = NEW.tenant_id AND size = NEW.size)
+            BEGIN SELECT RAISE(ABORT, 'only anchored entries are moved out'); END""",
+        """CREATE TRIGGER audit_bases_grow BEFORE UPDATE ON audit_bases
+            WHEN NEW.size <= OLD.size OR NEW.tenant_id <> OLD.tenant_id
+                OR NOT EXISTS (SELECT 1 FROM audit_anchors
+                    WHERE tenant_id = NEW.tenant_id AND size = NEW.size)
+            BEGIN SELECT RAISE(ABORT, 'a log begins at an anchor, and never earlier again'); END""",
+        """CREATE TRIGGER audit_bases_stay BEFORE DELETE ON audit_bases
+            BEGIN SELECT RAISE(ABORT, 'a log never begins earlier again'); END""",
+        "DROP TRIGGER audit_entries_stay",
+        """CREATE TRIGGER audit_entries_stay BEFORE DELETE ON audit_entries
+            WHEN OLD.seq >= coalesce(
+                (SELECT size FROM audit_bases WHERE tenant_id = OLD.tenant_id), 0)
+            BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END""",
+    )

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A log in several files: segments that were moved out, and what came after them. Offline."""
+
+from collections.abc import Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+
+from attrs import evolve
+
+from qpher_core.audit.checkpoint import Checkpoint
+from qpher_core.audit.export import ExportFile, ExportHeader, bad_export
+from qpher_core.audit.note import Note
+from qpher_core.audit.problems import AuditIntegrityError, Problem
+from qpher_core.audit.proof import LogProof
+from qpher_core.audit.tree import (
+    HASH_BYTES,
+    Subtree,
+    grow,
+    inclusion_path,
+    leaf_hash,
+    root_from_inclusion,
+    stored_hash,
+)
+from qpher_core.audit.verifier import ExportReport, Progress, verify_export
+from qpher_core.audit.vkey import VerifierKey
+from qpher_core.errors import NotFound, ValidationError
+from qpher_core.protocols import Primitives
+
+__all__ = ["prove_from_export", "verify_exports"]
+
+
+def verify_exports(
+    exports: Sequence[Path],
+    keys: Sequence[VerifierKey],
+    *,
+    last_anchor: str | None = None,
+    revoked: Sequence[VerifierKey] = (),
+    processes: int | None = None,
+    progress: Progress | None = None,
+    primitives: Primitives | None = None,
+) -> ExportReport:
+    """Verify segments of one log, in any order, and the export of what came after them.
+
+    Each must be sound by itself (see :func:`~qpher_core.audit.verifier.verify_export`, whose
+    parameters these are), and each must go on exactly where the one before it ends.
+
+    Returns:
+        One report about all of them; about the first file that is not sound, if one is not.
+
+    Raises:
+        ValidationError: no file is given.
+        OSError: a file cannot be read.
+    """
+    if not exports:
+        raise ValidationError("exports must name a file or more", parameter="exports")
+    headers = {path: _header(path) for path in exports}
+    files = sorted(exports, key=lambda path: headers[path].base.size)
+    compared = _compared(files, headers, last_anchor)
+    total, done, reports = sum(path.stat().st_size for path in files), 0, []
+    for path in files:
+        report = verify_export(
+            path,
+            keys,
+            last_anchor=last_anchor if path == compared else None,
+            revoked=revoked,
+            processes=processes,
+            progress=progress and _shifted(progress, done, total),
+            primitives=primitives,
+        )
+        if not report.ok:
+            return evolve(
+                report, detail=f"{path.name}: {report.detail}" if files[1:] else report.detail
+            )
+        reports.append(report)
+        done += path.stat().st_size
+    for (before, _), (after, path) in pairwise(zip(reports, files, strict=True)):
+        if (finding := _joint(before, after, headers[path])) is not None:
+            problem, seq, detail = finding
+            return evolve(after, problem=problem, bad_seq=seq, detail=f"{path.name}: {detail}")
+    return evolve(
+        reports[-1], first=reports[0].first, anchors=sum(report.anchors for report in reports)
+    )
+
+
+def _header(path: Path) -> ExportHeader:
+    """Return the header of an export, or an empty one: verifying names what is wrong with it."""
+    try:
+        return ExportFile(path).header()[0]
+    except AuditIntegrityError:
+        return ExportHeader("", 0, (), 0)
+
+
+def _compared(
+    files: Sequence[Path], headers: dict[Path, ExportHeader], last_anchor: str | None
+) -> Path:
+    """Return the file that holds the last entry of an anchor that was kept, or the last file."""
+    try:
+        size = Checkpoint.parse(Note.parse(last_anchor or "").text).size
+    except AuditIntegrityError:
+        return files[-1]  # where it is refused
+    holding = (f for f in files if headers[f].base.size < size <= headers[f].size)
+    return next(holding, files[-1])
+
+
+def _shifted(progress: Progress, done: int, total: int) -> Progress:
+    return lambda part, _: progress(done + part, total)
+
+
+def _joint(
+    before: ExportReport, after: ExportReport, header: ExportHeader
+) -> tuple[Problem, int, str] | None:
+    """Return what is wrong where one file ends and the next begins."""
+    end, begin = before.entries, after.first
+    if before.tenant != after.tenant:
+        return Problem.FOREIGN, begin, f"it belongs to the log of {after.tenant}"
+    if begin > end:
+        return Problem.MISSING, end, f"the entries from {end} to {begin - 1} are in no file"
+    if begin < end:
+        return Problem.DUPLICATED, begin, f"the entries from {begin} on are in another file, too"
+    if (before.head, before.root) != (header.base.head, header.base.root):
+        return Problem.FORKED, begin, f"it follows other entries than those before {begin}"
+    return None
+
+
+def prove_from_export(export: Path, seq: int) -> tuple[LogProof, bytes]:
+    """Return the proof of an entry out of an export or a segment, and the entry's bytes.
+
+    Nothing is verified with keys: :func:`~qpher_core.audit.proof.verify_proof` does.
+
+    Raises:
+        NotFound: the file does not hold the entry, or no anchor that covers it.
+        AuditIntegrityError: the entries are not those that were anchored.
+    """
+    file = ExportFile(export)
+    header, notes = file.header()
+    covering = (n for n in map(Note.parse, notes) if Checkpoint.parse(n.text).size > seq)
+    anchor = next(covering, None)
+    if anchor is None or seq < header.base.size:
+        raise NotFound(f"the file does not hold entry {seq} and an anchor of it", parameter="seq")
+    checkpoint, bodies = Checkpoint.parse(anchor.text), {}
+
+    def fetch(wanted: Sequence[Subtree]) -> list[bytes]:
+        found, peaks, places = header.base.kept, header.base.peaks, set(wanted)
+        lines = islice(file.entries(header.offset), checkpoint.size - header.base.size)
+        for place, line in enumerate(lines, header.base.size):
+            if place == seq:
+                bodies[place] = line[:-1]
+            peaks, nodes = grow(place, peaks, leaf_hash(line[:-1]))
+            for level in range(len(nodes) // HASH_BYTES):
+                if (subtree := (level, place >> level)) in places:
+                    found[subtree] = stored_hash(nodes, (level, 0))
+        if not places <= found.keys() or seq not in bodies:
+            raise bad_export("the file holds fewer entries than its anchors cover")
+        return [found[subtree] for subtree in wanted]
+
+    path = inclusion_path(seq, checkpoint.size, fetch)
+    root = root_from_inclusion(leaf_hash(bodies[seq]), seq, checkpoint.size, path)
+    if root != checkpoint.root:
+        raise AuditIntegrityError(Problem.REWRITTEN, "the entries are not those anchored")
+    return LogProof(seq, tuple(path), anchor), bodies[seq]
