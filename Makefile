@@ -37,6 +37,7 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typed
 
 unit: $(READY) postgresql redis chromium
 	$(BIN)/python -m pytest -q -m "not long" tests

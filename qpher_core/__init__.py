@@ -11,6 +11,7 @@
 b'a message'
 """
 
+from qpher_core.aio import AsyncField, AsyncQpher, AsyncRemoteService, AsyncSession
 from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.audit.anchors import AnchorSettings
 from qpher_core.audit.problems import AuditIntegrityError, Problem
@@ -83,6 +84,10 @@ __all__ = [
     "Algorithm",
     "AlgorithmUnavailable",
     "AnchorSettings",
+    "AsyncField",
+    "AsyncQpher",
+    "AsyncRemoteService",
+    "AsyncSession",
     "AuditEntry",
     "AuditIntegrityError",
     "AuditLog",

@@ -4,12 +4,15 @@
 import ssl
 import uuid
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from attrs import Attribute, field, frozen
 
 from qpher_core.errors import ValidationError
 from qpher_core.session import Session
+
+if TYPE_CHECKING:
+    from qpher_core.aio.service import AsyncRemoteService
 
 __all__ = ["RemoteService", "RemoteSettings"]
 
@@ -67,6 +70,10 @@ class RemoteService(Protocol):
             AuthenticationError: the API key is not accepted.
             Unavailable: the service cannot be reached.
         """
+
+    @property
+    def aio(self) -> "AsyncRemoteService":
+        """The same surface as coroutines (docs/asyncio.md)."""
 
     def anchor_keys(self) -> tuple[str, ...]:
         """Return the vkeys of all keys that ever signed anchors, the one in use first.

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, overload
+from typing import TYPE_CHECKING, Final, Self, overload
 
 from attrs import evolve
 
+from qpher_core._threads import Threads
 from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.api_keys import ApiKeys
 from qpher_core.audit.anchor_keys import SERVICE, AnchorKeys
@@ -62,6 +63,9 @@ from qpher_core.service_protector import Protector
 from qpher_core.session import Session
 from qpher_core.session_usage import UsageReport, report_usage
 from qpher_core.validation import check_name
+
+if TYPE_CHECKING:
+    from qpher_core.aio.service import AsyncQpher
 
 __all__ = ["Qpher", "ServiceAudit", "Tenants", "open"]
 
@@ -323,6 +327,7 @@ class Qpher:
         self._thread = AnchorThread(store, self._anchorer, settings)
         self._audit.appended = self._thread.appended
         self._thread.start()
+        self._threads = Threads()
 
     def _administer(
         self, operation: Operation, tenant_id: uuid.UUID, actor: str, change: Change[KeyVersion]
@@ -352,6 +357,13 @@ class Qpher:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def aio(self) -> "AsyncQpher":
+        """The same surface as coroutines (docs/asyncio.md)."""
+        from qpher_core.aio.service import AsyncQpher  # noqa: PLC0415 - it names our methods
+
+        return AsyncQpher(self, self._threads)
 
     @property
     def algorithms(self) -> Sequence[Algorithm]:
@@ -441,6 +453,7 @@ class Qpher:
 
     def close(self) -> None:
         """Wipe opened keys and release the store. Idempotent."""
+        self._threads.close()
         self._thread.stop()
         self._keys.close()
         self._service_keys.close()

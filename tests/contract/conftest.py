@@ -15,8 +15,18 @@ from qpher_core.models import Tenant
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
 from qpher_core.session import Session
+from tests.contract.crossed import crossed
 from tests.contract.served import served
-from tests.contract.table import BACKENDS, PROVIDERS, SERVED, Provider, backends, cases, services
+from tests.contract.table import (
+    BACKENDS,
+    CROSSED,
+    PROVIDERS,
+    SERVED,
+    Provider,
+    backends,
+    cases,
+    services,
+)
 from tests.records import append, new_tenant
 
 _ALGORITHM_FIXTURES = {"kem": Kind.KEM, "signature": Kind.SIGNATURE, "algorithm": None}
@@ -47,6 +57,10 @@ def service(
     if backend == SERVED:
         with qpher_core.open("memory:", primitives=provider) as kms, served(kms) as remote:
             yield cast("Qpher", remote)
+        return
+    if backend == CROSSED:
+        with qpher_core.open("memory:", primitives=provider) as kms, crossed(kms) as aio:
+            yield cast("Qpher", aio)
         return
     url = BACKENDS[backend].url(tmp_path_factory.mktemp("service"))
     with qpher_core.open(url, primitives=provider) as kms:

@@ -15,6 +15,7 @@ from tests.postgres import database_url
 
 __all__ = [
     "BACKENDS",
+    "CROSSED",
     "PROVIDERS",
     "SERVED",
     "Backend",
@@ -74,6 +75,9 @@ _PAIRS: Final = {
 
 #: A service in memory that is used over the network.
 SERVED: Final = "https"
+
+#: A service in memory whose methods are called as coroutines.
+CROSSED: Final = "aio"
 
 #: Every store, and every pair of them that is tried.
 BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType({**_STORES, **_PAIRS})
@@ -136,7 +140,7 @@ def services() -> list[tuple[str, str]]:
     """Return (backend, provider): every backend, and on one of them every provider."""
     first = next(iter(PROVIDERS))
     others = [("memory", provider) for provider in PROVIDERS if provider != first]
-    return [*((backend, first) for backend in (*BACKENDS, SERVED)), *others]
+    return [*((backend, first) for backend in (*BACKENDS, SERVED, CROSSED)), *others]
 
 
 def cases(kind: Kind | None = None) -> list[tuple[tuple[str, str], str]]:

@@ -9,6 +9,7 @@ import pytest
 from qpher_core import KeyEvidence, KeyState, KeyStillNeeded, KeyUse
 from qpher_core.errors import NotFound
 from qpher_core.session import Session
+from tests.contract.crossed import Crossed
 
 KEM, SIGNATURE = "ML-KEM-768", "ML-DSA-44"
 
@@ -74,7 +75,8 @@ def test_retiring(session: Session) -> None:
         assert isinstance(warning, KeyStillNeeded)
         assert isinstance(warning.evidence, KeyEvidence)
         assert warning.evidence.use.protected == 1
-        assert caught[0].filename == __file__
+        if not isinstance(session, Crossed):  # whose warnings come from a thread
+            assert caught[0].filename == __file__
     else:
         session.keys.retire(KEM, 1)
     assert session.keys.get(KEM, 1).state is KeyState.RETIRED

@@ -256,7 +256,7 @@ def test_parameters(session: Session) -> None:
 def database(session: Session, tmp_path: Path) -> sqlite3.Connection:
     """Return a database with encrypted rows, one as base64, one empty."""
     session.keys.generate(KEM)
-    database = sqlite3.connect(tmp_path / "app.db")
+    database = sqlite3.connect(tmp_path / "app.db", check_same_thread=False)
     database.execute("CREATE TABLE cards (id INTEGER PRIMARY KEY, number)")
     rows: list[tuple[ItemId, Any]] = [*boxes(session, 25)]
     rows[7] = (7, base64.b64encode(bytes(rows[7][1])).decode())

@@ -10,6 +10,8 @@ from qpher_backends.remote.audit import RemoteAuditLog
 from qpher_backends.remote.keystore import RemoteKeyStore
 from qpher_backends.remote.link import Link, expect
 from qpher_backends.remote.runner import RemoteRunner
+from qpher_core._threads import Threads
+from qpher_core.aio.service import AsyncRemoteService
 from qpher_core.models import RequestContext
 from qpher_core.protocols import Primitives
 from qpher_core.remote import RemoteSettings
@@ -25,6 +27,7 @@ class Service:
     def __init__(self, link: Link, settings: RemoteSettings) -> None:
         self._link = link
         self._tenant_id = settings.tenant_id
+        self._threads = Threads()
 
     def __repr__(self) -> str:
         return f"<Service over {self._link!r}>"
@@ -39,6 +42,11 @@ class Service:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def aio(self) -> AsyncRemoteService:
+        """The same surface as coroutines."""
+        return AsyncRemoteService(self, self._threads)
 
     def session(self) -> Session:
         """Return the session of the API key's tenant."""
@@ -65,6 +73,7 @@ class Service:
 
     def close(self) -> None:
         """Close the connections. Idempotent."""
+        self._threads.close()
         self._link.close()
 
     def _tenant(self) -> uuid.UUID:
