@@ -4,6 +4,7 @@
 #define QPHER_BYTES_H
 
 #include <stdint.h>
+#include <string.h>
 
 /* Compilers turn each of these into a single move where the host is little-endian. */
 
@@ -22,10 +23,21 @@ static inline uint32_t load32_le(const uint8_t p[4])
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+/* Vectorizers take sums of bytes apart, so words of 64 bits are moved as such. */
+static inline uint64_t little_endian64(uint64_t x)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return __builtin_bswap64(x);
+#else
+    return x;
+#endif
+}
+
 static inline uint64_t load64_le(const uint8_t p[8])
 {
-    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
-           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+    uint64_t x;
+    memcpy(&x, p, sizeof x);
+    return little_endian64(x);
 }
 
 static inline void store16_le(uint8_t p[2], uint16_t x)
@@ -44,14 +56,8 @@ static inline void store32_le(uint8_t p[4], uint32_t x)
 
 static inline void store64_le(uint8_t p[8], uint64_t x)
 {
-    p[0] = (uint8_t)x;
-    p[1] = (uint8_t)(x >> 8);
-    p[2] = (uint8_t)(x >> 16);
-    p[3] = (uint8_t)(x >> 24);
-    p[4] = (uint8_t)(x >> 32);
-    p[5] = (uint8_t)(x >> 40);
-    p[6] = (uint8_t)(x >> 48);
-    p[7] = (uint8_t)(x >> 56);
+    x = little_endian64(x);
+    memcpy(p, &x, sizeof x);
 }
 
 /* s[i] ^= word i of in, and word i of out = s[i]. */

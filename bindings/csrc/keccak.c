@@ -28,7 +28,7 @@ static void f1600_portable(uint64_t s[25])
 
 /* Interleaved states, one after the other: for callers that hold such a state; keccak_lanes
  * uses the plain layout on this path instead. */
-static void f1600_strided(uint64_t *s, unsigned lanes)
+void keccak_f1600_strided(uint64_t *s, unsigned lanes)
 {
     for (unsigned j = 0; j < lanes; j++) {
         uint64_t a[25];
@@ -42,12 +42,12 @@ static void f1600_strided(uint64_t *s, unsigned lanes)
 
 static void f1600_x4_portable(uint64_t s[100])
 {
-    f1600_strided(s, 4);
+    keccak_f1600_strided(s, 4);
 }
 
 static void f1600_x8_portable(uint64_t s[200])
 {
-    f1600_strided(s, 8);
+    keccak_f1600_strided(s, 8);
 }
 
 static void add_strided(uint64_t *s, const uint8_t *const in[], unsigned words, unsigned lanes)
@@ -86,6 +86,7 @@ static void get_x8_portable(uint8_t *const out[8], const uint64_t s[200], unsign
 
 const struct keccak_unit keccak_portable = {
     .preferred_lanes = 1,
+    .spills = 1,
     .f1600 = f1600_portable,
     .f1600_x4 = f1600_x4_portable,
     .f1600_x8 = f1600_x8_portable,
@@ -217,18 +218,24 @@ void shake_squeeze(keccak_sponge *k, uint8_t *out, size_t len)
     }
 }
 
-/* Permutations that run short of registers leave words of the state in their stack frames, below
- * that of this function's caller. Never inlined, so that its own frame lies in their place. */
-static __attribute__((noinline)) void wipe_frame_of_x1(void)
+/* Never inlined, so that its own frame lies where those of the permutations were: below that of its
+ * caller. The largest is that of AVX2, 1,600 bytes. */
+static __attribute__((noinline)) void wipe_frame(void)
 {
-    uint8_t frame[768];
+    uint8_t frame[1984];
     qpher_wipe(frame, sizeof frame);
+}
+
+void keccak_wipe_frames(void)
+{
+    if (qpher_dispatch.keccak->spills)
+        wipe_frame();
 }
 
 void keccak_sponge_wipe(keccak_sponge *k)
 {
     qpher_wipe(k, sizeof *k);
-    wipe_frame_of_x1();
+    keccak_wipe_frames();
 }
 
 static void hash(uint8_t *out, size_t out_len, uint32_t rate, uint8_t suffix, const uint8_t *in,

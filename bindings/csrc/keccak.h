@@ -76,13 +76,15 @@ void keccak_lanes_squeeze_blocks(keccak_lanes *k, uint8_t *const out[], size_t n
 
 void keccak_lanes_wipe(keccak_lanes *k);
 
+/* What permutations may have left on the stack, below the frame of the caller. */
+void keccak_wipe_frames(void);
+
 /* ---- Independent calls that share permutations --------------------------------------- */
 
-/* One block of input. Without a state: len <= KECCAK_CALL_BYTES bytes, fewer than rate, which stand
- * in KECCAK_CALL_BYTES with zeros after them; they are padded after the suffix, into a fresh state,
- * and blocks * rate bytes go to out. With a state: a block of rate bytes, which it absorbs (one
- * permutation); no output. */
-enum { KECCAK_CALL_BYTES = 64 };
+/* Without a state: len < rate bytes of input, in whole words with zeros after them, are padded after
+ * the suffix, into a fresh state, and blocks * rate bytes go to out, which has room for
+ * SHAKE128_RATE - rate bytes more; they are overwritten. With a state: it absorbs blocks * rate
+ * bytes of input; there is no output. */
 struct keccak_call {
     const uint8_t *in;
     uint8_t *out;
@@ -90,7 +92,8 @@ struct keccak_call {
     uint8_t len, rate, suffix, blocks;
 };
 
-/* Runs n calls, as many at once as this CPU permutes; neighbours share lanes. */
+/* Runs n calls, as many at once as this CPU permutes; a lane that comes free takes the next call.
+ * So it takes fewest permutations if those with most blocks come first. */
 void keccak_calls(const struct keccak_call *calls, unsigned n);
 
 /* ---- Units: what a code path provides  ---- */
@@ -99,6 +102,7 @@ void keccak_calls(const struct keccak_call *calls, unsigned n);
  * get: word i of out[j] = word i of instance j, for i < words. Words are little-endian. */
 struct keccak_unit {
     unsigned preferred_lanes;
+    int spills; /* permutations run short of registers, and leave words in their stack frames */
     void (*f1600)(uint64_t s[25]);
     void (*f1600_x4)(uint64_t s[100]);
     void (*f1600_x8)(uint64_t s[200]);
@@ -109,6 +113,7 @@ struct keccak_unit {
 };
 
 extern const struct keccak_unit keccak_portable;
+void keccak_f1600_strided(uint64_t *s, unsigned lanes);
 #if defined(__x86_64__)
 extern const struct keccak_unit keccak_avx2, keccak_avx512;
 

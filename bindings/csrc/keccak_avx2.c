@@ -126,6 +126,7 @@ void keccak_get_x4_avx2(uint8_t *const out[4], const uint64_t s[100], unsigned w
 /* keccak_lanes interleaves four lanes on this path, so nothing moves blocks of eight. */
 const struct keccak_unit keccak_avx2 = {
     .preferred_lanes = 4,
+    .spills = 1,
     .f1600 = keccak_f1600_bmi,
     .f1600_x4 = f1600_x4,
     .f1600_x8 = f1600_x8,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keccak-f[1600] with AVX-512: eight states at a time. vpternlog makes chi and three-way sums one
- * instruction each, vprol a rotation, and 32 registers hold the whole state. */
+/* Keccak-f[1600] on eight states, in the 512-bit registers of AVX-512, and the unit of AVX-512. */
 #if defined(__x86_64__)
 
 #if defined(__clang__)
@@ -13,28 +12,18 @@
 
 #include "keccak.h"
 
-typedef __m512i word;
-#define XOR(a, b) _mm512_xor_si512(a, b)
-#define XOR3(a, b, c) _mm512_ternarylogic_epi64(a, b, c, 0x96)
-#define XOR5(a, b, c, d, e) XOR3(XOR3(a, b, c), d, e)
-#define ROL(a, n) _mm512_rol_epi64(a, n)
-#define CHI(a, b, c) _mm512_ternarylogic_epi64(a, b, c, 0xd2)
-#define CONSTANT(x) _mm512_set1_epi64((long long)(x))
-#include "keccak_round.h"
+#define STATES 8
+#define REGISTER(n) "%%zmm" #n
+#define BROADCAST "%{1to8%}"
+#define LOAD(n) "vmovdqa64 64*" #n "(%0), " REGISTER(n) LINE
+#define STORE(n) "vmovdqa64 " REGISTER(n) ", 64*" #n "(%0)" LINE
+#include "keccak_avx512_round.h"
 
-static void f1600_x8(uint64_t s[200])
-{
-    word a[25];
-    for (int i = 0; i < 25; i++)
-        a[i] = _mm512_load_si512(s + 8 * i);
-    keccak_rounds(a);
-    for (int i = 0; i < 25; i++)
-        _mm512_store_si512(s + 8 * i, a[i]);
-}
+typedef __m512i word;
 
 /* x[j] holds words i..i+7 of instance j; afterwards x[i] holds word i of instances 0..7. The
  * transposition is its own inverse: pairs of words, then pairs of 128-bit parts, twice. */
-static void transpose(word x[8])
+static inline __attribute__((always_inline)) void transpose(word x[8])
 {
     word y[8];
     for (int j = 0; j < 8; j += 2) {
@@ -67,8 +56,9 @@ static void add_x8(uint64_t s[200], const uint8_t *const in[8], unsigned words)
         for (int j = 0; j < 8; j++)
             x[j] = _mm512_maskz_loadu_epi64(mask, in[j] + 8 * i);
         transpose(x);
-        for (unsigned k = 0; k < 8 && i + k < words; k++)
-            _mm512_store_si512(s + 8 * (i + k), XOR(_mm512_load_si512(s + 8 * (i + k)), x[k]));
+        for (unsigned k = 0; k < 8; k++) /* past the words it adds zeros */
+            _mm512_store_si512(s + 8 * (i + k),
+                               _mm512_xor_si512(_mm512_load_si512(s + 8 * (i + k)), x[k]));
     }
 }
 
@@ -87,9 +77,10 @@ static void get_x8(uint8_t *const out[8], const uint64_t s[200], unsigned words)
 
 const struct keccak_unit keccak_avx512 = {
     .preferred_lanes = 8,
+    .spills = 0,
     .f1600 = keccak_f1600_avx512,
     .f1600_x4 = keccak_f1600_x4_avx512vl,
-    .f1600_x8 = f1600_x8,
+    .f1600_x8 = keccak_f1600_here,
     .add_x4 = keccak_add_x4_avx2,
     .add_x8 = add_x8,
     .get_x4 = keccak_get_x4_avx2,

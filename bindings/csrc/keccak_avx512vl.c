@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keccak-f[1600] on four states with the AVX-512VL forms of 256-bit instructions. */
+/* Keccak-f[1600] on four states, in the 256-bit registers of AVX-512VL. */
 #if defined(__x86_64__)
 
 #if defined(__clang__)
@@ -8,27 +8,18 @@
 #pragma GCC target("avx512f,avx512vl")
 #endif
 
-#include <immintrin.h>
-
 #include "keccak.h"
 
-typedef __m256i word;
-#define XOR(a, b) _mm256_xor_si256(a, b)
-#define XOR3(a, b, c) _mm256_ternarylogic_epi64(a, b, c, 0x96)
-#define XOR5(a, b, c, d, e) XOR3(XOR3(a, b, c), d, e)
-#define ROL(a, n) _mm256_rol_epi64(a, n)
-#define CHI(a, b, c) _mm256_ternarylogic_epi64(a, b, c, 0xd2)
-#define CONSTANT(x) _mm256_set1_epi64x((long long)(x))
-#include "keccak_round.h"
+#define STATES 4
+#define REGISTER(n) "%%ymm" #n
+#define BROADCAST "%{1to4%}"
+#define LOAD(n) "vmovdqa64 32*" #n "(%0), " REGISTER(n) LINE
+#define STORE(n) "vmovdqa64 " REGISTER(n) ", 32*" #n "(%0)" LINE
+#include "keccak_avx512_round.h"
 
 void keccak_f1600_x4_avx512vl(uint64_t s[100])
 {
-    word a[25];
-    for (int i = 0; i < 25; i++)
-        a[i] = _mm256_load_si256((const void *)(s + 4 * i));
-    keccak_rounds(a);
-    for (int i = 0; i < 25; i++)
-        _mm256_store_si256((void *)(s + 4 * i), a[i]);
+    keccak_f1600_here(s);
 }
 
 #if defined(__clang__)

@@ -7,18 +7,10 @@
 #include "keccak.h"
 #include "qpher_native.h"
 
-/* Permutations that run short of registers leave words of the states in their stack frames, below
- * that of this function's caller. Never inlined, so that its own frame lies in their place. */
-static __attribute__((noinline)) void wipe_frame_of_x8(void)
-{
-    uint8_t frame[2816];
-    qpher_wipe(frame, sizeof frame);
-}
-
 void keccak_lanes_wipe(keccak_lanes *k)
 {
     qpher_wipe(k->s, 25 * sizeof k->s[0] * ((k->n + k->lanes - 1) / k->lanes * k->lanes));
-    wipe_frame_of_x8();
+    keccak_wipe_frames();
 }
 
 /* The layout that costs least for n instances: plain states on a CPU that permutes one at a
@@ -136,109 +128,123 @@ void keccak_lanes_squeeze_blocks(keccak_lanes *k, uint8_t *const out[], size_t n
 
 /* ---- Calls of their own that share permutations ------------------------------------------ */
 
-struct scratch {
+struct run {
     keccak_lanes k;
-    uint64_t alone[25];
-    uint8_t blocks[KECCAK_MAX_LANES][SHAKE128_RATE], unused[SHAKE128_RATE];
+    const struct keccak_call *calls[KECCAK_MAX_LANES]; /* of each lane, null where it is free */
+    unsigned done[KECCAK_MAX_LANES];                   /* permutations of each call so far */
+    uint8_t unused[SHAKE128_RATE];
 };
 
-/* Starts a group with the padded block of each call. */
-static void start(struct scratch *s, const struct keccak_call *calls, unsigned n)
+/* The next block of a call with a state. */
+static void absorb_block(struct run *r, unsigned lane)
 {
-    const uint8_t *from[KECCAK_MAX_LANES] = {0};
-    keccak_lanes *k = &s->k;
-    k->n = n;
-    k->lanes = layout(n);
-    k->rate = 0;
-    memset(k->s, 0, 25 * sizeof k->s[0] * k->lanes);
-    for (unsigned j = 0; j < n; j++)
-        k->rate = calls[j].rate > k->rate ? calls[j].rate : k->rate;
-    for (unsigned j = 0; j < n; j++) {
-        const struct keccak_call *c = &calls[j];
-        uint8_t *block = s->blocks[j];
-        from[j] = block;
-        if (c->state != NULL) {
-            memcpy(block, c->in, c->rate);
-            memset(block + c->rate, 0, sizeof s->blocks[j] - c->rate);
-            for (unsigned i = 0; i < 25; i++)
-                k->s[k->lanes * i + j] = c->state[i];
-        } else { /* of constant length: calls of memcpy would cost more than the copies */
-            memcpy(block, c->in, KECCAK_CALL_BYTES);
-            memset(block + KECCAK_CALL_BYTES, 0, sizeof s->blocks[j] - KECCAK_CALL_BYTES);
-            block[c->len] = c->suffix;
-            block[c->rate - 1] ^= 0x80;
-        }
+    const struct keccak_call *c = r->calls[lane];
+    const uint8_t *in = c->in + r->done[lane] * c->rate, *const end = in + c->rate;
+    for (uint64_t *s = r->k.s + lane; in < end; s += r->k.lanes, in += 8)
+        *s ^= load64_le(in);
+}
+
+/* The padded input of a call without one. */
+static void absorb_input(struct run *r, unsigned lane)
+{
+    const struct keccak_call *c = r->calls[lane];
+    const uint8_t *in = c->in, *const end = in + c->len / 8u * 8u;
+    uint64_t *s = r->k.s + lane;
+    for (; in < end; s += r->k.lanes, in += 8)
+        *s = load64_le(in);
+    *s = (uint64_t)c->suffix << 8 * (c->len % 8);
+    if (c->len % 8 != 0)
+        *s |= load64_le(in);
+    r->k.s[r->k.lanes * (c->rate / 8u - 1) + lane] ^= (uint64_t)1 << 63;
+}
+
+static void begin(struct run *r, unsigned lane, const struct keccak_call *c)
+{
+    const unsigned lanes = r->k.lanes;
+    r->calls[lane] = c;
+    r->done[lane] = 0;
+    if (c->state != NULL) {
+        for (unsigned i = 0; i < 25; i++)
+            r->k.s[lanes * i + lane] = c->state[i];
+        absorb_block(r, lane);
+        return;
     }
-    add_lanes(k, from, 0, k->rate / 8);
-}
-
-/* The words of one instance. */
-static void take_state(uint64_t state[25], const keccak_lanes *k, unsigned j)
-{
     for (unsigned i = 0; i < 25; i++)
-        state[i] = k->s[k->lanes * i + j];
+        r->k.s[lanes * i + lane] = 0;
+    absorb_input(r, lane);
 }
 
-/* The next block for every call that wants one; those of a smaller rate than the group's get
- * theirs through the place of their input. */
-static void put_blocks(struct scratch *s, const struct keccak_call *calls, unsigned block)
+/* Moves the lanes in use next to one another, into fewer. */
+static void narrow(struct run *r, unsigned lanes)
+{
+    const unsigned before = r->k.lanes;
+    unsigned to = 0;
+    keccak_lanes old = r->k;
+    for (unsigned j = 0; j < before; j++) {
+        if (r->calls[j] == NULL)
+            continue;
+        for (unsigned i = 0; i < 25; i++)
+            r->k.s[lanes * i + to] = old.s[before * i + j];
+        r->done[to] = r->done[j];
+        r->calls[to++] = r->calls[j];
+    }
+    for (; to < KECCAK_MAX_LANES; to++)
+        r->calls[to] = NULL;
+    r->k.lanes = r->k.n = lanes;
+    qpher_wipe(old.s, sizeof old.s);
+}
+
+/* Gives free lanes the calls from next on; afterwards active lanes are in use. */
+static unsigned refill(struct run *r, const struct keccak_call *next, unsigned n, unsigned *active)
+{
+    unsigned taken = 0;
+    *active = 0;
+    for (unsigned j = 0; j < r->k.lanes; j++) {
+        if (r->calls[j] == NULL && taken < n)
+            begin(r, j, &next[taken++]);
+        *active += r->calls[j] != NULL;
+    }
+    return taken;
+}
+
+/* After a permutation: every call in a lane gets its block, or absorbs its next one. */
+static void settle(struct run *r)
 {
     uint8_t *to[KECCAK_MAX_LANES];
     for (unsigned j = 0; j < KECCAK_MAX_LANES; j++) {
-        to[j] = s->unused;
-        if (j < s->k.n && block < calls[j].blocks)
-            to[j] = calls[j].rate == s->k.rate ? calls[j].out + block * s->k.rate : s->blocks[j];
+        const struct keccak_call *c = j < r->k.lanes ? r->calls[j] : NULL;
+        to[j] = c != NULL && c->state == NULL ? c->out + r->done[j] * c->rate : r->unused;
     }
-    get_lanes(to, &s->k, s->k.rate / 8);
-    for (unsigned j = 0; j < s->k.n; j++)
-        if (to[j] == s->blocks[j])
-            memcpy(calls[j].out + block * calls[j].rate, to[j], calls[j].rate);
-}
-
-/* How many calls want more than so many blocks, and the last of them. */
-static unsigned waiting(const struct keccak_call *calls, unsigned n, unsigned blocks,
-                        unsigned *last)
-{
-    unsigned count = 0;
-    for (unsigned j = 0; j < n; j++) {
-        if (calls[j].blocks > blocks) {
-            *last = j;
-            count++;
+    get_lanes(to, &r->k, SHAKE128_RATE / 8);
+    for (unsigned j = 0; j < r->k.lanes; j++) {
+        const struct keccak_call *c = r->calls[j];
+        if (c == NULL)
+            continue;
+        if (++r->done[j] < c->blocks) {
+            if (c->state != NULL)
+                absorb_block(r, j);
+            continue;
         }
-    }
-    return count;
-}
-
-/* As many calls as one permutation takes; the one that needs the most blocks goes on alone. */
-static void run_group(struct scratch *s, const struct keccak_call *calls, unsigned n)
-{
-    unsigned block = 0, last = 0, left;
-    start(s, calls, n);
-    do {
-        permute(&s->k);
-        put_blocks(s, calls, block);
-        for (unsigned j = 0; block == 0 && j < n; j++)
-            if (calls[j].state != NULL)
-                take_state(calls[j].state, &s->k, j);
-        block++;
-        left = waiting(calls, n, block, &last);
-    } while (left > 1);
-    if (left == 1) {
-        const struct keccak_call *c = &calls[last];
-        take_state(s->alone, &s->k, last);
-        for (; block < c->blocks; block++) {
-            keccak_f1600(s->alone);
-            store_words_le(c->out + block * c->rate, s->alone, c->rate / 8u);
-        }
+        for (unsigned i = 0; c->state != NULL && i < 25; i++)
+            c->state[i] = r->k.s[r->k.lanes * i + j];
+        r->calls[j] = NULL;
     }
 }
 
 void keccak_calls(const struct keccak_call *calls, unsigned n)
 {
-    const unsigned lanes = keccak_preferred_lanes();
-    struct scratch s;
-    for (unsigned done = 0; done < n; done += lanes)
-        run_group(&s, calls + done, n - done < lanes ? n - done : lanes);
-    qpher_wipe(&s, sizeof s);
-    wipe_frame_of_x8();
+    const unsigned preferred = keccak_preferred_lanes();
+    struct run r;
+    unsigned next = 0, active;
+    r.k.lanes = r.k.n = layout(n < preferred ? n : preferred);
+    for (unsigned j = 0; j < KECCAK_MAX_LANES; j++)
+        r.calls[j] = NULL;
+    while (next += refill(&r, calls + next, n - next, &active), active > 0) {
+        if (next == n && layout(active) < r.k.lanes)
+            narrow(&r, layout(active));
+        permute(&r.k);
+        settle(&r);
+    }
+    qpher_wipe(&r, sizeof r);
+    keccak_wipe_frames();
 }

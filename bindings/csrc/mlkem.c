@@ -24,6 +24,7 @@ const struct mlkem_params *mlkem_params_of(int set)
 
 size_t qpher_mlkem_ek_bytes(void) { return sizeof(struct qpher_mlkem_ek); }
 size_t qpher_mlkem_dk_bytes(void) { return sizeof(struct qpher_mlkem_dk); }
+size_t qpher_mlkem_dk_secret_bytes(void) { return offsetof(struct qpher_mlkem_dk, ek); }
 
 size_t qpher_mlkem_ek_length(int set)
 {

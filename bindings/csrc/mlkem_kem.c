@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "cpu.h"
 #include "ct.h"
 #include "mlkem_kpke.h"
@@ -12,56 +13,74 @@ enum { SYM = MLKEM_SYM_BYTES };
 
 /* ---- Key generation ---------------------------------------------------------------------------- */
 
+/* H(ek) is a chain of blocks, each of which waits for the last. Where the rows of the matrix but the
+ * last fill three of them, the last three polynomials, of three blocks each, go by their side. */
+enum { RIDING = 3 };
+
 struct key_job {
     struct mlkem_g g;
     struct mlkem_noise noise;
+    uint64_t h[25];
 };
 
-/* H(ek) (4.4) of each key. */
-static void hash_keys(qpher_mlkem_dk *const dks[], unsigned n)
+static void derive_seeds(struct mlkem_queue *queue, qpher_mlkem_dk *const dks[],
+                         struct key_job jobs[], unsigned n)
 {
-    const uint8_t *in[KECCAK_MAX_LANES] = {0};
-    uint8_t blocks[KECCAK_MAX_LANES][SHA3_256_RATE], *out[KECCAK_MAX_LANES] = {0};
-    keccak_lanes lanes;
+    const unsigned k = dks[0]->ek.params->k;
     for (unsigned i = 0; i < n; i++) {
-        in[i] = dks[i]->ek.encoded;
-        out[i] = blocks[i];
+        memcpy(jobs[i].g.in, dks[i]->d, SYM);
+        memset(jobs[i].g.in + SYM, 0, SYM);
+        jobs[i].g.in[SYM] = (uint8_t)k;
+        mlkem_queue_g(queue, &jobs[i].g, SYM + 1);
     }
-    keccak_lanes_absorb_suffix(&lanes, n, SHA3_256_RATE, KECCAK_SUFFIX_SHA3, in,
-                               dks[0]->ek.params->ek_len);
-    keccak_lanes_squeeze_blocks(&lanes, out, 1);
+    mlkem_queue_finish(queue); /* rho || sigma */
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t *rho = dks[i]->ek.encoded + k * MLKEM_POLY_BYTES;
+        memcpy(rho, jobs[i].g.out, SYM);
+        QPHER_CT_DECLASSIFY(rho, SYM); /* rho is part of the public key */
+        mlkem_pad(dks[i]->ek.encoded, dks[i]->ek.params->ek_len, KECCAK_SUFFIX_SHA3);
+        memset(jobs[i].h, 0, sizeof jobs[i].h);
+    }
+}
+
+static void queue_matrices(struct mlkem_queue *queue, qpher_mlkem_dk *const dks[], unsigned n,
+                           unsigned from, unsigned to)
+{
+    const unsigned k = dks[0]->ek.params->k;
     for (unsigned i = 0; i < n; i++)
-        memcpy(dks[i]->ek.h, blocks[i], SYM);
+        mlkem_queue_matrix(queue, &dks[i]->ek, dks[i]->ek.encoded + k * MLKEM_POLY_BYTES, from, to);
 }
 
 static void keygen(qpher_mlkem_dk *const dks[], struct key_job jobs[], unsigned n)
 {
     const struct mlkem_params *params = dks[0]->ek.params;
-    const unsigned k = params->k;
+    const unsigned k = params->k, riding = k >= 3 ? RIDING : 0, rows = riding ? k - 1 : k;
+    const unsigned blocks = MLKEM_HASH_BLOCKS(params->ek_len);
     struct mlkem_queue queue;
 
     mlkem_queue_start(&queue);
-    for (unsigned i = 0; i < n; i++) {
-        memcpy(jobs[i].g.in, dks[i]->d, SYM);
-        memset(jobs[i].g.in + SYM, 0, SYM);
-        jobs[i].g.in[SYM] = (uint8_t)k;
-        mlkem_queue_g(&queue, &jobs[i].g, SYM + 1);
-    }
-    mlkem_queue_finish(&queue); /* rho || sigma */
-
-    for (unsigned i = 0; i < n; i++) {
-        uint8_t *rho = dks[i]->ek.encoded + k * MLKEM_POLY_BYTES;
-        memcpy(rho, jobs[i].g.out, SYM);
-        QPHER_CT_DECLASSIFY(rho, SYM); /* rho is part of the public key */
-        mlkem_queue_matrix(&queue, &dks[i]->ek, rho);
-    }
+    derive_seeds(&queue, dks, jobs, n);
+    queue_matrices(&queue, dks, n, 0, k * k - riding);
     for (unsigned i = 0; i < n; i++)
         mlkem_queue_noise(&queue, &jobs[i].noise, params, 2 * k, 2 * k, jobs[i].g.out + SYM);
     mlkem_queue_finish(&queue);
+    for (unsigned i = 0; i < n; i++) {
+        mlkem_kpke_secrets(dks[i], &jobs[i].noise);
+        mlkem_kpke_rows(dks[i], &jobs[i].noise, 0, rows);
+    }
 
+    queue_matrices(&queue, dks, n, k * k - riding, k * k);
+    for (unsigned i = 0; i < n && riding; i++)
+        mlkem_queue_hash(&queue, jobs[i].h, dks[i]->ek.encoded, RIDING);
+    mlkem_queue_finish(&queue);
+    for (unsigned i = 0; i < n; i++) {
+        mlkem_kpke_rows(dks[i], &jobs[i].noise, rows, k);
+        mlkem_queue_hash(&queue, jobs[i].h, dks[i]->ek.encoded + riding * MLKEM_HASH_BLOCK,
+                         blocks - riding);
+    }
+    mlkem_queue_finish(&queue);
     for (unsigned i = 0; i < n; i++)
-        mlkem_kpke_keygen(dks[i], &jobs[i].noise);
-    hash_keys(dks, n);
+        store_words_le(dks[i]->ek.h, jobs[i].h, SYM / 8);
     qpher_wipe(jobs, n * sizeof *jobs);
 }
 
@@ -110,45 +129,19 @@ void mlkem_encapsulate(const qpher_mlkem_ek *ek, unsigned n, uint8_t *cts, uint8
 
 struct decapsulation {
     struct mlkem_g g; /* m' || H(ek), and K' || r' */
-    uint8_t j_in[SYM + MLKEM_MAX_CT], j_out[SHAKE256_RATE];
+    uint64_t j[25];
+    uint8_t j_in[MLKEM_PADDED(SYM + MLKEM_MAX_CT)];
     struct mlkem_noise noise;
     uint8_t again[MLKEM_MAX_CT];
 };
 
-/* J(z || c) (4.4) of several ciphertexts. */
-static void hash_rejected(struct decapsulation jobs[], unsigned n, size_t len)
-{
-    const uint8_t *in[KECCAK_MAX_LANES] = {0};
-    uint8_t *out[KECCAK_MAX_LANES] = {0};
-    keccak_lanes lanes;
-    for (unsigned i = 0; i < n; i++) {
-        in[i] = jobs[i].j_in;
-        out[i] = jobs[i].j_out;
-    }
-    keccak_lanes_absorb(&lanes, n, SHAKE256_RATE, in, len);
-    keccak_lanes_squeeze_blocks(&lanes, out, 1);
-    keccak_lanes_wipe(&lanes);
-}
-
-/* The rest of J of one ciphertext, from its third block on. */
-static void finish_rejected(struct decapsulation *job, keccak_sponge *j, size_t len)
-{
-    const size_t absorbed = 2 * SHAKE256_RATE;
-    shake_absorb(j, job->j_in + absorbed, len - absorbed);
-    shake_finalize(j);
-    shake_squeeze(j, job->j_out, SYM);
-    keccak_sponge_wipe(j);
-}
-
-/* The first two blocks of a single J ride along with G and with the PRF, where lanes are free;
- * several of them fill lanes of their own. */
+/* J(z || c) (4.4) is a chain of blocks: the first goes beside G, the others beside the PRF. */
 static void decapsulate(const qpher_mlkem_dk *dk, struct decapsulation jobs[], unsigned n,
                         uint8_t *secrets, const uint8_t *cts)
 {
     const struct mlkem_params *params = dk->ek.params;
-    const unsigned ct_len = params->ct_len;
+    const unsigned ct_len = params->ct_len, blocks = MLKEM_HASH_BLOCKS(SYM + ct_len);
     struct mlkem_queue queue;
-    keccak_sponge j;
 
     mlkem_queue_start(&queue);
     for (unsigned i = 0; i < n; i++) {
@@ -157,30 +150,29 @@ static void decapsulate(const qpher_mlkem_dk *dk, struct decapsulation jobs[], u
         memcpy(job->g.in + SYM, dk->ek.h, SYM);
         memcpy(job->j_in, dk->z, SYM);
         memcpy(job->j_in + SYM, cts + i * ct_len, ct_len);
+        mlkem_pad(job->j_in, SYM + ct_len, KECCAK_SUFFIX_SHAKE);
+        memset(job->j, 0, sizeof job->j);
         mlkem_queue_g(&queue, &job->g, 2 * SYM);
+        mlkem_queue_hash(&queue, job->j, job->j_in, 1);
     }
-    shake256_init(&j);
-    if (n == 1)
-        mlkem_queue_absorb(&queue, j.s, jobs->j_in);
-    else
-        hash_rejected(jobs, n, SYM + ct_len);
     mlkem_queue_finish(&queue);
 
     for (unsigned i = 0; i < n; i++)
+        mlkem_queue_hash(&queue, jobs[i].j, jobs[i].j_in + MLKEM_HASH_BLOCK, blocks - 1);
+    for (unsigned i = 0; i < n; i++)
         mlkem_queue_noise(&queue, &jobs[i].noise, params, params->k, 2 * params->k + 1,
                           jobs[i].g.out + SYM);
-    if (n == 1)
-        mlkem_queue_absorb(&queue, j.s, jobs->j_in + SHAKE256_RATE);
     mlkem_queue_finish(&queue);
-    if (n == 1)
-        finish_rejected(jobs, &j, SYM + ct_len);
 
     for (unsigned i = 0; i < n; i++) {
         struct decapsulation *job = &jobs[i];
+        uint8_t rejected[SYM];
         mlkem_kpke_encrypt(job->again, &dk->ek, job->g.in, &job->noise);
         const uint32_t differ = qpher_dispatch.mlkem->differ(cts + i * ct_len, job->again, ct_len);
-        ct_copy_if(ct_mask_nonzero32(differ), job->g.out, job->j_out, SYM);
+        store_words_le(rejected, job->j, SYM / 8);
+        ct_copy_if(ct_mask_nonzero32(differ), job->g.out, rejected, SYM);
         memcpy(secrets + i * SYM, job->g.out, SYM);
+        qpher_wipe(rejected, SYM);
     }
     QPHER_CT_DECLASSIFY(secrets, n * SYM); /* the secrets are the caller's now */
     qpher_wipe(jobs, n * sizeof *jobs);

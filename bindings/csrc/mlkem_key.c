@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "bytes.h"
 #include "cpu.h"
 #include "ct.h"
 #include "mlkem_sample.h"
@@ -14,13 +15,16 @@ enum { SYM = MLKEM_SYM_BYTES };
 static void expand_ek(qpher_mlkem_ek *ek)
 {
     const unsigned k = ek->params->k;
+    uint64_t h[25] = {0};
     struct mlkem_queue queue;
     for (unsigned i = 0; i < k; i++)
         qpher_dispatch.mlkem->decode12(&ek->t[i], ek->encoded + i * MLKEM_POLY_BYTES);
+    mlkem_pad(ek->encoded, ek->params->ek_len, KECCAK_SUFFIX_SHA3);
     mlkem_queue_start(&queue);
-    mlkem_queue_matrix(&queue, ek, ek->encoded + k * MLKEM_POLY_BYTES);
+    mlkem_queue_hash(&queue, h, ek->encoded, MLKEM_HASH_BLOCKS(ek->params->ek_len));
+    mlkem_queue_matrix(&queue, ek, ek->encoded + k * MLKEM_POLY_BYTES, 0, k * k);
     mlkem_queue_finish(&queue);
-    sha3_256(ek->h, ek->encoded, ek->params->ek_len);
+    store_words_le(ek->h, h, SYM / 8);
 }
 
 /* Section 7.2: every coefficient of an encoded t must be below q. */

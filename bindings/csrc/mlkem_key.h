@@ -12,21 +12,26 @@ struct mlkem_params {
     unsigned ek_len, dk_len, ct_len;
 };
 
+/* The inputs of H and J (4.4) stand in whole blocks: n bytes and the padding. */
+enum { MLKEM_HASH_BLOCK = 136 };
+#define MLKEM_HASH_BLOCKS(n) ((n) / MLKEM_HASH_BLOCK + 1)
+#define MLKEM_PADDED(n) (MLKEM_HASH_BLOCKS(n) * MLKEM_HASH_BLOCK)
+
 /* An opened encapsulation key: what can be computed before an encapsulation is. */
 struct qpher_mlkem_ek {
     mlkem_poly a[MLKEM_MAX_K * MLKEM_MAX_K]; /* matrix, canonical; row i, column j at i * k + j */
     mlkem_poly t[MLKEM_MAX_K];               /* canonical, NTT domain */
     uint8_t h[MLKEM_SYM_BYTES];              /* H(ek) */
-    uint8_t encoded[MLKEM_MAX_EK];
+    uint8_t encoded[MLKEM_PADDED(MLKEM_MAX_EK)];
     const struct mlkem_params *params;
 };
 
-/* An opened decapsulation key. */
+/* An opened decapsulation key. What is secret stands before ek. */
 struct qpher_mlkem_dk {
-    struct qpher_mlkem_ek ek;
     mlkem_factor s[MLKEM_MAX_K]; /* near, NTT domain */
     uint8_t d[MLKEM_SYM_BYTES], z[MLKEM_SYM_BYTES];
     int has_seed; /* d is known: the key did not come from its expanded form */
+    struct qpher_mlkem_ek ek;
 };
 
 /* Null for an unknown set of enum qpher_mlkem_set. */

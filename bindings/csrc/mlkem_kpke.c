@@ -5,7 +5,22 @@
 #include "cpu.h"
 #include "ct.h"
 
-void mlkem_kpke_keygen(qpher_mlkem_dk *dk, const struct mlkem_noise *noise)
+void mlkem_kpke_secrets(qpher_mlkem_dk *dk, const struct mlkem_noise *noise)
+{
+    const struct mlkem_unit *unit = qpher_dispatch.mlkem;
+    const struct mlkem_params *params = dk->ek.params;
+    mlkem_poly p;
+
+    for (unsigned i = 0; i < params->k; i++) {
+        mlkem_noise_poly(&p, noise, params, i, params->eta1);
+        unit->ntt(&p);
+        unit->prepare(&dk->s[i], &p);
+    }
+    qpher_wipe(&p, sizeof p);
+}
+
+void mlkem_kpke_rows(qpher_mlkem_dk *dk, const struct mlkem_noise *noise, unsigned from,
+                     unsigned to)
 {
     const struct mlkem_unit *unit = qpher_dispatch.mlkem;
     qpher_mlkem_ek *ek = &dk->ek;
@@ -13,20 +28,16 @@ void mlkem_kpke_keygen(qpher_mlkem_dk *dk, const struct mlkem_noise *noise)
     const unsigned k = params->k;
     mlkem_poly p;
 
-    for (unsigned i = 0; i < k; i++) {
-        mlkem_noise_poly(&p, noise, params, i, params->eta1);
-        unit->ntt(&p);
-        unit->prepare(&dk->s[i], &p);
-    }
-    for (unsigned i = 0; i < k; i++) {
+    for (unsigned i = from; i < to; i++) {
+        uint8_t *encoded = ek->encoded + i * MLKEM_POLY_BYTES;
         unit->dot(&ek->t[i], ek->a + i * k, 1, dk->s, k);
         mlkem_noise_poly(&p, noise, params, k + i, params->eta1);
         unit->ntt(&p);
         unit->finish(&ek->t[i], &p);
-        unit->encode12(ek->encoded + i * MLKEM_POLY_BYTES, &ek->t[i]);
+        unit->encode12(encoded, &ek->t[i]);
+        QPHER_CT_DECLASSIFY(encoded, MLKEM_POLY_BYTES); /* the public key is public */
+        QPHER_CT_DECLASSIFY(&ek->t[i], sizeof ek->t[i]);
     }
-    QPHER_CT_DECLASSIFY(ek->encoded, params->ek_len); /* the public key is public */
-    QPHER_CT_DECLASSIFY(ek->t, sizeof ek->t);
     qpher_wipe(&p, sizeof p);
 }
 

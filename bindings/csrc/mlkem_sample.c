@@ -47,47 +47,47 @@ static void run(struct mlkem_queue *q)
 /* The next place of the queue, with an input that begins with the seed. */
 static struct keccak_call *next(struct mlkem_queue *q, const uint8_t *seed)
 {
-    if (q->n == keccak_preferred_lanes())
+    if (q->n == MLKEM_QUEUE)
         run(q);
     if (seed != NULL) {
         memcpy(q->inputs[q->n], seed, SYM);
-        memset(q->inputs[q->n] + SYM, 0, sizeof q->inputs[q->n] - SYM);
+        memset(q->inputs[q->n] + SYM, 0, MLKEM_SEED_INPUT - SYM);
     }
     q->polys[q->n] = NULL;
     return &q->calls[q->n++];
 }
 
-void mlkem_queue_matrix(struct mlkem_queue *q, qpher_mlkem_ek *ek, const uint8_t rho[SYM])
+void mlkem_queue_matrix(struct mlkem_queue *q, qpher_mlkem_ek *ek, const uint8_t rho[SYM],
+                        unsigned from, unsigned to)
 {
     const unsigned k = ek->params->k;
-    for (unsigned row = 0; row < k; row++) {
-        for (unsigned column = 0; column < k; column++) {
-            struct keccak_call *call = next(q, rho);
-            const unsigned place = q->n - 1;
-            q->inputs[place][SYM] = (uint8_t)column;
-            q->inputs[place][SYM + 1] = (uint8_t)row;
-            q->polys[place] = &ek->a[row * k + column];
-            *call = (struct keccak_call){
-                .in = q->inputs[place],
-                .len = SYM + 2,
-                .out = q->xof[place],
-                .rate = SHAKE128_RATE,
-                .suffix = KECCAK_SUFFIX_SHAKE,
-                .blocks = MLKEM_XOF_BLOCKS,
-            };
-        }
+    for (unsigned i = from; i < to; i++) {
+        struct keccak_call *call = next(q, rho);
+        const unsigned place = q->n - 1;
+        q->inputs[place][SYM] = (uint8_t)(i % k); /* column, then row */
+        q->inputs[place][SYM + 1] = (uint8_t)(i / k);
+        q->polys[place] = &ek->a[i];
+        *call = (struct keccak_call){
+            .in = q->inputs[place],
+            .len = SYM + 2,
+            .out = q->xof[place],
+            .rate = SHAKE128_RATE,
+            .suffix = KECCAK_SUFFIX_SHAKE,
+            .blocks = MLKEM_XOF_BLOCKS,
+        };
     }
 }
 
-/* Bytes from one noise polynomial to the next: the blocks that eta1 needs. */
+/* Bytes from one noise polynomial to the next: the blocks that eta1 needs, the last with the room
+ * that keccak_calls wants. */
 static unsigned stride(const struct mlkem_params *params)
 {
-    return params->eta1 == 3 ? 2 * SHAKE256_RATE : SHAKE256_RATE;
+    return params->eta1 == 3 ? SHAKE256_RATE + SHAKE128_RATE : SHAKE128_RATE;
 }
 
 void mlkem_queue_noise(struct mlkem_queue *q, struct mlkem_noise *noise,
-                        const struct mlkem_params *params, unsigned with_eta1, unsigned n,
-                        const uint8_t seed[SYM])
+                       const struct mlkem_params *params, unsigned with_eta1, unsigned n,
+                       const uint8_t seed[SYM])
 {
     for (unsigned i = 0; i < n; i++) {
         struct keccak_call *call = next(q, seed);
@@ -116,11 +116,18 @@ void mlkem_queue_g(struct mlkem_queue *q, struct mlkem_g *g, unsigned len)
     };
 }
 
-void mlkem_queue_absorb(struct mlkem_queue *q, uint64_t state[25],
-                         const uint8_t block[SHAKE256_RATE])
+void mlkem_pad(uint8_t *input, unsigned len, uint8_t suffix)
+{
+    memset(input + len, 0, MLKEM_PADDED(len) - len);
+    input[len] = suffix;
+    input[MLKEM_PADDED(len) - 1] |= 0x80;
+}
+
+void mlkem_queue_hash(struct mlkem_queue *q, uint64_t state[25], const uint8_t *in,
+                      unsigned blocks)
 {
     *next(q, NULL) = (struct keccak_call){
-        .in = block, .len = SHAKE256_RATE, .rate = SHAKE256_RATE, .state = state};
+        .in = in, .rate = MLKEM_HASH_BLOCK, .state = state, .blocks = (uint8_t)blocks};
 }
 
 void mlkem_queue_finish(struct mlkem_queue *q)

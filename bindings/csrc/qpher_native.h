@@ -94,6 +94,7 @@ typedef struct qpher_mlkem_dk qpher_mlkem_dk;
 /* Sizes of the key objects, and lengths of the encodings (0 for an unknown set). */
 size_t qpher_mlkem_ek_bytes(void);
 size_t qpher_mlkem_dk_bytes(void);
+size_t qpher_mlkem_dk_secret_bytes(void); /* how many of them, from the first on, are secret */
 size_t qpher_mlkem_ek_length(int set);
 size_t qpher_mlkem_dk_length(int set);
 size_t qpher_mlkem_ct_length(int set);

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, TypedDict
 from ._native import ffi, lib
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._native import CData
 
 _SLAB_BYTES = 256 * 1024
 _gc = ffi.gc
-_wipe = lib.qpher_wipe
 
 
 class KeyMemory(TypedDict):
@@ -32,17 +33,31 @@ class KeyMemory(TypedDict):
 _mapped: KeyMemory = {"locked": 0, "unlocked": 0}
 
 
+def _releaser(wiped: int, free: list[CData]) -> Callable[[CData], None]:
+    """What a slot runs when nothing refers to it: a closure, since every key pays for it."""
+    wipe, append = lib.qpher_wipe, free.append
+
+    def release(slot: CData) -> None:
+        wipe(slot, wiped)
+        append(slot)
+
+    return release if wiped > 0 else append
+
+
 class Pool:
     """Slots of one size for one type of key object, e.g. ``Pool("qpher_mlkem_dk *", size)``.
 
     Mapped pages are kept for the next key and never given back. Public keys
-    (``secret=False``) do not use up the limit on locked memory. Thread-safe: lists pop and
-    append in one step, and only the mapping of new pages takes a lock.
+    (``secret=False``) do not use up the limit on locked memory. The first ``wiped`` bytes of a
+    slot, all by default, are wiped when it is free; what follows is public. Thread-safe: lists
+    pop and append in one step, and only the mapping of new pages takes a lock.
     """
 
-    __slots__ = ("_free", "_growing", "_pointer", "_size", "secret")
+    __slots__ = ("_free", "_growing", "_pointer", "_release", "_size", "secret")
 
-    def __init__(self, pointer: str, size: int, *, secret: bool = True) -> None:
+    def __init__(
+        self, pointer: str, size: int, *, secret: bool = True, wiped: int | None = None
+    ) -> None:
         if size <= 0:
             raise ValueError("size must be positive")
         self.secret = secret
@@ -50,18 +65,18 @@ class Pool:
         self._size = -(-size // lib.QPHER_ALIGNMENT) * lib.QPHER_ALIGNMENT
         self._free: list[CData] = []
         self._growing = threading.Lock()
+        self._release = _releaser(self._size if wiped is None else wiped, self._free)
 
     def take(self) -> CData:
-        """A slot, all zero, that wipes itself and comes back when nothing refers to it."""
+        """A slot that wipes itself and comes back when nothing refers to it.
+
+        What is wiped is zero; what is not may be left from another public key.
+        """
         while True:
             try:
-                return _gc(self._free.pop(), self._release, self._size)
+                return _gc(self._free.pop(), self._release)
             except IndexError:
                 self._grow()
-
-    def _release(self, slot: CData) -> None:
-        _wipe(slot, self._size)
-        self._free.append(slot)
 
     def _grow(self) -> None:
         with self._growing:

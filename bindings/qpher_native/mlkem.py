@@ -29,8 +29,11 @@ _SETS: Final = {
     "ML-KEM-768": lib.QPHER_MLKEM_768,
     "ML-KEM-1024": lib.QPHER_MLKEM_1024,
 }
-_dk_pool: Final = Pool("qpher_mlkem_dk *", lib.qpher_mlkem_dk_bytes())
-_ek_pool: Final = Pool("qpher_mlkem_ek *", lib.qpher_mlkem_ek_bytes(), secret=False)
+_dk_pool: Final = Pool(
+    "qpher_mlkem_dk *", lib.qpher_mlkem_dk_bytes(), wiped=lib.qpher_mlkem_dk_secret_bytes()
+)
+_ek_pool: Final = Pool("qpher_mlkem_ek *", lib.qpher_mlkem_ek_bytes(), secret=False, wiped=0)
+_take_dk: Final = _dk_pool.take
 
 
 def _check(result: int, what: str) -> None:
@@ -63,7 +66,7 @@ class MLKEM:
 
     def generate(self) -> DecapsulationKey:
         """Return a fresh key (Algorithm 19)."""
-        slot = _dk_pool.take()
+        slot = _take_dk()
         result = lib.qpher_mlkem_generate(slot, self._set)
         if result:
             _check(result, "decapsulation key")
@@ -74,7 +77,7 @@ class MLKEM:
         return split(lambda part: self._generate(len(part)), range(_count(count)), threads)
 
     def _generate(self, count: int) -> list[DecapsulationKey]:
-        slots = [_dk_pool.take() for _ in range(count)]
+        slots = [_take_dk() for _ in range(count)]
         pointers = ffi.new("qpher_mlkem_dk *[]", slots)
         _check(lib.qpher_mlkem_generate_many(pointers, self._set, count), "decapsulation key")
         return [DecapsulationKey(self, slot) for slot in slots]
@@ -82,7 +85,7 @@ class MLKEM:
     def from_seed(self, seed: Buffer) -> DecapsulationKey:
         """Open the key of a 64-byte seed d ‖ z (Algorithm 16)."""
         data = sized(seed, "seed", SEED_BYTES)
-        slot = _dk_pool.take()
+        slot = _take_dk()
         _check(lib.qpher_mlkem_from_seed(slot, self._set, data, SEED_BYTES), "seed")
         return DecapsulationKey(self, slot)
 
@@ -90,7 +93,7 @@ class MLKEM:
         """Open an expanded key, with the checks of FIPS 203 section 7.3, or raise ValueError."""
         size = self.expanded_key_bytes
         key = sized(data, "data", size)
-        slot = _dk_pool.take()
+        slot = _take_dk()
         _check(lib.qpher_mlkem_from_expanded(slot, self._set, key, size), "decapsulation key")
         return DecapsulationKey(self, slot)
 
@@ -153,12 +156,11 @@ class EncapsulationKey:
 class DecapsulationKey:
     """An opened decapsulation key; a context manager. It cannot be pickled or copied."""
 
-    __slots__ = ("_ciphertext_bytes", "_key", "_scheme")
+    __slots__ = ("_key", "_scheme")
 
     def __init__(self, scheme: MLKEM, key: CData) -> None:
         self._scheme = scheme
         self._key = key
-        self._ciphertext_bytes = scheme.ciphertext_bytes
 
     def __repr__(self) -> str:
         return f"<DecapsulationKey {self._scheme.name}>"
@@ -192,7 +194,7 @@ class DecapsulationKey:
 
     def decapsulate(self, ciphertext: Buffer) -> bytes:
         """Return the 32-byte shared secret; a wrong ciphertext gives another one."""
-        size = self._ciphertext_bytes
+        size = self._scheme.ciphertext_bytes
         data = sized(ciphertext, "ciphertext", size)
         secret = output(SECRET_BYTES)
         result = lib.qpher_mlkem_decapsulate(self._key, secret, data, size)
@@ -202,7 +204,7 @@ class DecapsulationKey:
 
     def decapsulate_many(self, ciphertexts: Sequence[Buffer], *, threads: int = 1) -> list[bytes]:
         """Decapsulate several ciphertexts."""
-        size = self._ciphertext_bytes
+        size = self._scheme.ciphertext_bytes
         for number, ciphertext in enumerate(ciphertexts):
             sized(ciphertext, f"ciphertexts[{number}]", size)
         return split(self._decapsulate, ciphertexts, threads)

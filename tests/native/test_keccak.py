@@ -64,37 +64,27 @@ def test_round_constants_are_those_of_the_standard() -> None:
     assert found == [sum(_rc(7 * i + j) << (2**j - 1) for j in range(7)) for i in range(24)]
 
 
+def _rotations() -> dict[int, int]:
+    """FIPS 202, algorithm 2: by how much each word but the first is rotated."""
+    counts, x, y = {}, 1, 0
+    for t in range(24):
+        counts[5 * y + x] = (t + 1) * (t + 2) // 2 % 64
+        x, y = y, (2 * x + 3 * y) % 5
+    return counts
+
+
 def test_rotations_are_those_of_the_standard() -> None:
     """The rotation counts in the C source are what algorithm 2 of FIPS 202 generates."""
     source = (CSRC / "keccak_round.h").read_text()
     found = {int(i): int(n) for i, n in re.findall(r"ROL\(XOR\(a\[(\d+)\], d\d\), (\d+)\)", source)}
-    want, x, y = {}, 1, 0
-    for t in range(24):
-        want[5 * y + x] = (t + 1) * (t + 2) // 2 % 64
-        x, y = y, (2 * x + 3 * y) % 5
-    assert found == want
+    assert found == _rotations()
 
 
-def test_rotations_of_the_one_state_avx512_unit() -> None:
-    """Its table is that of the standard, seen through the six shapes of its registers."""
-    source = (CSRC / "keccak_avx512x1.c").read_text()
-    tables = re.findall(r"\[(\w+)\] = \{(\{.*?\})\},\n", source, re.DOTALL)
-    found = {name: [int(n) for n in re.findall(r"\d+", body)] for name, body in tables}
-    rotation, x, y = {(0, 0): 0}, 1, 0
-    for t in range(24):
-        rotation[x, y] = (t + 1) * (t + 2) // 2 % 64
-        x, y = y, (2 * x + 3 * y) % 5
-    cells = [(i, c) for i in range(5) for c in range(5)]
-    shapes = {
-        "ROWS": (0, 1),
-        "SKEW_3": (3, 2),
-        "SKEW_2": (2, 2),
-        "SKEW_4": (4, 3),
-        "SKEW_1": (1, 1),
-    }
-    want = {
-        name: [rotation[c, (a * c + b * i) % 5] for i, c in cells]
-        for name, (a, b) in shapes.items()
-    }
-    want["COLUMNS"] = [rotation[i, c] for i, c in cells]
-    assert found == want
+def test_rotations_of_the_avx512_round() -> None:
+    """Its rotation counts are what algorithm 2 generates, and its columns those of the words."""
+    source = (CSRC / "keccak_avx512_round.h").read_text()
+    rotated = re.findall(r"ROTATED\(a(\d+), a(\d+), (\d+)\)", source)
+    assert {int(a): int(n) for a, b, n in rotated if a == b} == _rotations()
+    added = re.findall(r"ADD_(\d)\(a(\d+)\)", source)
+    assert sorted(int(word) for _, word in added) == list(range(25))
+    assert all(int(word) % 5 == int(column) for column, word in added)

@@ -179,10 +179,10 @@ FUNCTIONS: dict[tuple[int, int], Callable[[bytes, int], bytes]] = {
 
 
 def call(rate: int, suffix: int, data: bytes, blocks: int) -> tuple[Any, list[Any]]:
-    """A keccak_call whose output is followed by a 77, with what must stay alive."""
-    source = ffi.new("uint8_t[64]", data)
-    out = ffi.new("uint8_t[]", blocks * rate + 1)
-    out[blocks * rate] = 77
+    """A keccak_call whose output and its room are followed by a 77, with what must stay alive."""
+    source = ffi.new("uint8_t[72]", data)
+    out = ffi.new("uint8_t[]", (blocks - 1) * rate + 168 + 1)
+    out[len(out) - 1] = 77
     fields = {"len": len(data), "rate": rate, "suffix": suffix, "blocks": blocks}
     return ffi.new("struct keccak_call *", {"input": source, "out": out, **fields}), [source, out]
 
@@ -204,20 +204,25 @@ def test_independent_calls(path: int) -> None:
             assert out[len(out) - 1] == 77
 
 
-@pytest.mark.parametrize("neighbours", [0, 1, 7])
-def test_a_state_absorbs_beside_other_calls(neighbours: int, path: int) -> None:
-    """Two blocks absorbed by calls and the rest by the sponge are one SHAKE256."""
-    k, block = ffi.new("keccak_sponge *"), ffi.new("uint8_t[]", DATA[:272])
+@pytest.mark.parametrize("neighbours", [0, 1, 3, 7, 30])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_state_absorbs_beside_other_calls(neighbours: int, path: int, *, first: bool) -> None:
+    """Blocks absorbed by calls, one and then three, and the rest by the sponge are one SHAKE256."""
+    k, blocks = ffi.new("keccak_sponge *"), ffi.new("uint8_t[]", DATA[: 4 * 136])
     lib.shake256_init(k)
-    for i in range(2):
-        parts = [call(168, 0x1F, bytes([j]), 3) for j in range(neighbours)]
-        absorb = {"input": block + 136 * i, "state": k.s, "len": 136, "rate": 136}
-        calls = [ffi.new("struct keccak_call *", absorb)[0], *(c[0] for c, _ in parts)]
+    for at, count in ((0, 1), (1, 3)):
+        parts = [call(168, 0x1F, bytes([j]), 1 + j % 3) for j in range(neighbours)]
+        fields = {"input": blocks + 136 * at, "state": k.s, "rate": 136, "blocks": count}
+        absorb = ffi.new("struct keccak_call *", fields)[0]
+        others = [c[0] for c, _ in parts]
+        calls = [absorb, *others] if first else [*others, absorb]
         lib.keccak_calls(ffi.new("struct keccak_call[]", calls), len(calls))
         for j, (_, (_, out)) in enumerate(parts):
-            assert bytes(out)[:-1] == hashlib.shake_128(bytes([j])).digest(504)
-    lib.shake_absorb(k, ffi.from_buffer(DATA) + 272, 10)
+            size = 168 * (1 + j % 3)
+            assert bytes(out)[:size] == hashlib.shake_128(bytes([j])).digest(size)
+            assert out[len(out) - 1] == 77
+    lib.shake_absorb(k, ffi.from_buffer(DATA) + 4 * 136, 10)
     lib.shake_finalize(k)
     out = ffi.new("uint8_t[]", 500)
     lib.shake_squeeze(k, out, 500)
-    assert bytes(out) == hashlib.shake_256(DATA[:282]).digest(500)
+    assert bytes(out) == hashlib.shake_256(DATA[: 4 * 136 + 10]).digest(500)

@@ -49,6 +49,17 @@ def test_a_dropped_slot_is_wiped_and_used_again() -> None:
     assert address(pool.take()) == place
 
 
+def test_what_is_public_of_a_slot_is_not_wiped() -> None:
+    """Only the first ``wiped`` bytes of a dropped slot are zeroed."""
+    pool = Pool("uint8_t *", 256, wiped=100)
+    slot = pool.take()
+    alias = ffi.cast("uint8_t *", address(slot))
+    ffi.buffer(slot, 256)[:] = b"\xa5" * 256
+    del slot
+    gc.collect()
+    assert content(alias, 256) == bytes(100) + b"\xa5" * 156
+
+
 def test_a_second_reference_keeps_the_slot() -> None:
     """A computation that holds the pointer keeps it from being wiped and given away."""
     pool = Pool("uint8_t *", 256)
