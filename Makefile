@@ -18,7 +18,7 @@ help:
 	@echo "make accumulated        the C core's long digests: a million cases (minutes)"
 	@echo "make audit-long         a million clean entries, 300 kills, growth to ten million entries"
 	@echo "make crash-all          500 kills spread over all stores and pairs of them"
-	@echo "make bench              providers side by side, and the cost of the pipeline"
+	@echo "make bench [BENCH=--quick]  providers side by side, and the cost of the pipeline (minutes)"
 	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
 	@echo "make crash-migration    100 kills of migrations of a column, and 100 of a directory"
 	@echo "make bench-migration    a million values move to another key, beside the store's own update"
@@ -88,8 +88,9 @@ bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	test -d .venv/pqclean || { $(PYTHON3) -m venv .venv/pqclean && \
 	  .venv/pqclean/bin/pip install --quiet --disable-pip-version-check pqcrypto==0.4.0; }
-	$(BIN)/python benchmarks/report.py --pqclean .venv/pqclean/bin/python
-	$(BIN)/python -m pytest -q benchmarks --benchmark-columns=mean,median,stddev,ops
+	$(BIN)/python -m benchmarks.report --pqclean .venv/pqclean/bin/python $(BENCH)
+	$(if $(BENCH),,$(BIN)/python -m pytest -q benchmarks --benchmark-columns=mean,median,stddev,ops \
+	  --benchmark-max-time=0.2)
 
 # The C core needs a compiler and Python's headers. Where they are missing and we may install
 # them, we do; where not, the library works without it, on OpenSSL's primitives.

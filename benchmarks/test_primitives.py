@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations of every installed provider side by side, on opened keys.
+"""Operations of every installed provider side by side, on opened keys, single and in batches.
 
-``make bench`` prints a table for each operation; compare within one run only.
+``make bench`` prints a table for each operation; compare within one run only. The ratios of
+docs/performance.md are report.py's, which takes turns between the subjects.
 """
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.cctv import messages
 from qpher_core.algorithms import ALGORITHMS, Algorithm, Kind
 from qpher_core.discovery import open_primitives
 
@@ -14,6 +16,7 @@ CASES = [(row, provider) for row in ALGORITHMS.values() for provider in row.prov
 KEMS = [case for case in CASES if case[0].kind is Kind.KEM]
 SIGNATURES = [case for case in CASES if case[0].kind is Kind.SIGNATURE]
 MESSAGE = bytes(32)
+BATCH = 64
 
 
 def _name(value: object) -> str:
@@ -52,12 +55,45 @@ def test_decapsulate(benchmark: BenchmarkFixture, row: Algorithm, provider: str)
     assert benchmark(opened.decapsulate, ciphertext) == secret
 
 
+@pytest.mark.parametrize(("row", "provider"), KEMS, ids=_name)
+def test_encapsulate_many(benchmark: BenchmarkFixture, row: Algorithm, provider: str) -> None:
+    """A batch of 64 encapsulations to one opened key."""
+    benchmark.group = f"{row.name} encapsulate, batch of {BATCH}"
+    kem = open_primitives(provider).kems[row.name]
+    opened = kem.open_seed(kem.generate_seed())
+    key = kem.open_encapsulation_key(opened.encapsulation_key)
+    made = benchmark(key.encapsulate_many, BATCH)
+    assert opened.decapsulate_many([c for c, _ in made]) == [secret for _, secret in made]
+
+
+@pytest.mark.parametrize(("row", "provider"), KEMS, ids=_name)
+def test_decapsulate_many(benchmark: BenchmarkFixture, row: Algorithm, provider: str) -> None:
+    """A batch of 64 decapsulations with one opened key."""
+    benchmark.group = f"{row.name} decapsulate, batch of {BATCH}"
+    kem = open_primitives(provider).kems[row.name]
+    opened = kem.open_seed(kem.generate_seed())
+    key = kem.open_encapsulation_key(opened.encapsulation_key)
+    made = key.encapsulate_many(BATCH)
+    secrets = benchmark(opened.decapsulate_many, [ciphertext for ciphertext, _ in made])
+    assert secrets == [secret for _, secret in made]
+
+
 @pytest.mark.parametrize(("row", "provider"), SIGNATURES, ids=_name)
 def test_sign(benchmark: BenchmarkFixture, row: Algorithm, provider: str) -> None:
-    """A hedged signature of 32 bytes; rejection makes single ones vary, so read the mean."""
-    benchmark.group = f"{row.name} sign"
+    """CCTV's hundred messages, one by one; rejection makes single signatures vary."""
+    benchmark.group = f"{row.name} sign 100 messages"
     scheme = open_primitives(provider).signatures[row.name]
-    benchmark(scheme.open_seed(scheme.generate_seed()).sign, MESSAGE)
+    key, texts = scheme.open_seed(scheme.generate_seed()), messages(row.name)
+    benchmark(lambda: [key.sign(text) for text in texts])
+
+
+@pytest.mark.parametrize(("row", "provider"), SIGNATURES, ids=_name)
+def test_sign_many(benchmark: BenchmarkFixture, row: Algorithm, provider: str) -> None:
+    """The same messages in one call."""
+    benchmark.group = f"{row.name} sign 100 messages"
+    scheme = open_primitives(provider).signatures[row.name]
+    key, texts = scheme.open_seed(scheme.generate_seed()), messages(row.name)
+    benchmark(key.sign_many, texts)
 
 
 @pytest.mark.parametrize(("row", "provider"), SIGNATURES, ids=_name)
@@ -68,3 +104,13 @@ def test_verify(benchmark: BenchmarkFixture, row: Algorithm, provider: str) -> N
     key = scheme.open_seed(scheme.generate_seed())
     signature = key.sign(MESSAGE)
     assert benchmark(scheme.open_public_key(key.public_key).verify, MESSAGE, signature)
+
+
+@pytest.mark.parametrize(("row", "provider"), SIGNATURES, ids=_name)
+def test_verify_many(benchmark: BenchmarkFixture, row: Algorithm, provider: str) -> None:
+    """A batch of 64 verifications with one opened key."""
+    benchmark.group = f"{row.name} verify, batch of {BATCH}"
+    scheme = open_primitives(provider).signatures[row.name]
+    key = scheme.open_seed(scheme.generate_seed())
+    pairs = [(text, key.sign(text)) for text in messages(row.name)[:BATCH]]
+    assert all(benchmark(scheme.open_public_key(key.public_key).verify_many, pairs))

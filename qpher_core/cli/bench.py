@@ -3,7 +3,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import click
@@ -14,7 +14,7 @@ from rich.table import Table
 from qpher_core.algorithms import ALGORITHMS, Algorithm, Kind
 from qpher_core.cli._frame import Command
 from qpher_core.discovery import open_primitives
-from qpher_core.measure import Case, interleave
+from qpher_core.measure import Case, cpu_name, interleave, timed
 from qpher_core.protocols import KemScheme, Primitives, SignatureScheme
 
 __all__ = ["bench"]
@@ -32,12 +32,13 @@ _BASE: Final = "openssl"
 def bench(names: tuple[str, ...], rounds: int, *, as_json: bool) -> None:
     """Time the primitives of every installed provider, in turns.
 
-    Figures are the best of the rounds, in microseconds for one operation; compare them within one
-    run only. Signatures are over 32 bytes. 'rustcrypto' expands seeds by the C core.
+    Figures are microseconds of processor time for one operation, the median of the rounds; compare
+    them within one run only. Ratios are to 'openssl', or to the slowest where it has no such
+    algorithm. Batches have 64 items, messages 32 bytes. 'rustcrypto' expands seeds by the C core.
     """
     rows = [_row(name) for name in names or _DEFAULT]
     cases = [case for row in rows for name in row.providers for case in _cases(row, name)]
-    figures = _measured(cases, rounds, quiet=as_json)
+    figures = _by_operation(_measured(cases, rounds, quiet=as_json))
     if as_json:
         click.echo(json.dumps(_document(figures), indent=1))
     else:
@@ -79,92 +80,77 @@ def _subject(primitives: Primitives) -> str:
 def _kem_cases(name: str, subject: str, kem: KemScheme) -> Iterator[Case]:
     private = kem.open_seed(kem.generate_seed())
     public = kem.open_encapsulation_key(private.encapsulation_key)
-    ciphertext, _ = public.encapsulate()
-    yield Case(f"{name} generate", subject, _times(lambda: kem.open_seed(kem.generate_seed())))
-    yield Case(f"{name} encapsulate", subject, _times(public.encapsulate))
-    yield Case(f"{name} decapsulate", subject, _times(lambda: private.decapsulate(ciphertext)))
-    yield Case(
-        f"{name} encapsulate, batch of {_BATCH}",
-        subject,
-        _times(lambda: public.encapsulate_many(_BATCH)),
-        _BATCH,
-    )
+    ciphertexts = [ciphertext for ciphertext, _ in public.encapsulate_many(_BATCH)]
+    calls: Mapping[str, tuple[Callable[[], object], int]] = {
+        "generate": (lambda: kem.open_seed(kem.generate_seed()), 1),
+        "encapsulate": (public.encapsulate, 1),
+        "decapsulate": (lambda: private.decapsulate(ciphertexts[0]), 1),
+        "encapsulate, batch": (lambda: public.encapsulate_many(_BATCH), _BATCH),
+        "decapsulate, batch": (lambda: private.decapsulate_many(ciphertexts), _BATCH),
+    }
+    for what, (call, unit) in calls.items():
+        yield Case(f"{name} {what}", subject, timed(call), unit)
 
 
 def _signature_cases(name: str, subject: str, scheme: SignatureScheme) -> Iterator[Case]:
     private = scheme.open_seed(scheme.generate_seed())
     public = scheme.open_public_key(private.public_key)
-    signature = private.sign(_MESSAGES[0])
-    yield Case(
-        f"{name} generate", subject, _times(lambda: scheme.open_seed(scheme.generate_seed()))
-    )
-    # The time of a signature depends on the message, so one call here signs all of them.
-    yield Case(
-        f"{name} sign",
-        subject,
-        _times(lambda: [private.sign(message) for message in _MESSAGES]),
-        len(_MESSAGES),
-    )
-    yield Case(f"{name} verify", subject, _times(lambda: public.verify(_MESSAGES[0], signature)))
-    yield Case(
-        f"{name} sign, batch of {_BATCH}",
-        subject,
-        _times(lambda: private.sign_many(_MESSAGES)),
-        len(_MESSAGES),
-    )
+    pairs = [(message, private.sign(message)) for message in _MESSAGES]
+    calls: Mapping[str, tuple[Callable[[], object], int]] = {
+        "generate": (lambda: scheme.open_seed(scheme.generate_seed()), 1),
+        # How long a signature takes depends on the message, so one call here signs all of them.
+        "sign": (lambda: [private.sign(message) for message in _MESSAGES], _BATCH),
+        "verify": (lambda: public.verify(*pairs[0]), 1),
+        "sign, batch": (lambda: private.sign_many(_MESSAGES), _BATCH),
+        "verify, batch": (lambda: public.verify_many(pairs), _BATCH),
+    }
+    for what, (call, unit) in calls.items():
+        yield Case(f"{name} {what}", subject, timed(call), unit)
 
 
-def _times(call: Callable[[], object]) -> Callable[[int], None]:
-    def run(count: int) -> None:
-        for _ in range(count):
-            call()
-
-    return run
+#: Operation to {subject: microseconds}.
+_Figures = dict[str, dict[str, float]]
 
 
-def _show(figures: dict[Case, float]) -> None:
-    subjects = list(dict.fromkeys(case.subject for case in figures))
-    base = next((subject for subject in subjects if subject == _BASE), subjects[0])
-    table = Table(title=f"µs for one operation, best of the rounds; × as fast as {base}")
-    table.add_column("operation")
-    for subject in subjects:
-        table.add_column(subject, justify="right")
-    for operation, found in _by_operation(figures).items():
-        cells = [_cell(found.get(subject), found.get(base)) for subject in subjects]
-        table.add_row(operation, *cells)
-    console = Console()
-    console.print(table)
-    console.print(f"{_cpu()}, Python {platform.python_version()}")
-
-
-def _cell(figure: float | None, base: float | None) -> str:
-    if figure is None:
-        return "-"
-    return f"{figure:,.1f}" if base is None else f"{figure:,.1f}  {base / figure:5.1f}×"
-
-
-def _by_operation(figures: dict[Case, float]) -> dict[str, dict[str, float]]:
-    table: dict[str, dict[str, float]] = {}
+def _by_operation(figures: Mapping[Case, float]) -> _Figures:
+    table: _Figures = {}
     for case, figure in figures.items():
         table.setdefault(case.operation, {})[case.subject] = figure
     return table
 
 
-def _document(figures: dict[Case, float]) -> dict[str, object]:
+def _show(figures: _Figures) -> None:
+    subjects = list(dict.fromkeys(subject for found in figures.values() for subject in found))
+    table = Table(
+        title=f"µs for one operation, median of the rounds; × as fast as {_BASE}",
+        caption=f"{_cpu()}, Python {platform.python_version()}; batches of {_BATCH}",
+    )
+    table.add_column("operation")
+    for subject in subjects:
+        table.add_column(subject, justify="right")
+    for operation, found in figures.items():
+        ratios = _ratios(found)
+        cells = [f"{found[s]:,.1f}  {ratios[s]:5.1f}×" if s in found else "-" for s in subjects]
+        table.add_row(operation, *cells)
+    Console().print(table)
+
+
+def _ratios(found: Mapping[str, float]) -> dict[str, float]:
+    """Return how many times as fast as the base each subject is; the slowest if it is not there."""
+    base = found.get(_BASE, max(found.values()))
+    return {subject: base / figure for subject, figure in found.items()}
+
+
+def _document(figures: _Figures) -> dict[str, object]:
     return {
         "machine": _cpu(),
         "python": platform.python_version(),
-        "microseconds": _by_operation(figures),
+        "cpu_path": getattr(open_primitives(None), "cpu_path", None),
+        "microseconds": figures,
+        f"times as fast as {_BASE}": {what: _ratios(found) for what, found in figures.items()},
     }
 
 
 def _cpu() -> str:
     """Return the processor's name, and what the system says where it has none."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - a line at a time
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        return platform.machine()
-    return platform.machine()
+    return cpu_name() or platform.machine()
