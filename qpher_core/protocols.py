@@ -634,8 +634,11 @@ class EncapsulationKey(Protocol):
         take it raise ``AlgorithmUnavailable``.
         """
 
-    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
-        """Return ``count`` independent encapsulations."""
+    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
+        """Return ``count`` independent encapsulations.
+
+        Of all batches: ``threads`` is how many may compute at once; a provider may use fewer.
+        """
 
 
 class DecapsulationKey(Protocol):
@@ -653,7 +656,7 @@ class DecapsulationKey(Protocol):
             DecryptionFailed: X-Wing only, an all-zero X25519 result.
         """
 
-    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
+    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
         """Decapsulate several ciphertexts."""
 
     def close(self) -> None:
@@ -672,7 +675,7 @@ class VerificationKey(Protocol):
         """As :meth:`verify`, over a digest (see :meth:`SigningKey.sign_prehash`)."""
 
     def verify_many(
-        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b""
+        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b"", threads: int = 1
     ) -> list[bool]:
         """Verify several (message, signature) pairs."""
 
@@ -694,7 +697,9 @@ class SigningKey(Protocol):
             ValueError: the hash is not one that the algorithm allows.
         """
 
-    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
+    def sign_many(
+        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
+    ) -> list[bytes]:
         """Sign several messages."""
 
     def close(self) -> None:

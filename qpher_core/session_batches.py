@@ -4,6 +4,9 @@
 Every method returns a list with a result or an error for each item, in order. Items share key,
 context and request id; each has an audit entry of its own. What stops the call as a whole (the
 key's state, policy, a store that cannot record) is raised, and then nothing was released.
+
+``threads`` is how many threads of this process may compute at once, from 1 to 256; a provider may
+use fewer, and where a service computes, it is the service that decides.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +33,7 @@ from qpher_core.session_signatures import (
     recorded_context,
     signature_selector,
 )
-from qpher_core.validation import check_bytes, check_context, check_version
+from qpher_core.validation import check_bytes, check_context, check_threads, check_version
 
 __all__ = ["MOST_ITEMS", "BatchKem", "BatchSignatures", "all_bytes"]
 
@@ -55,13 +58,16 @@ class BatchSignatures(Signatures):
         *,
         name: str = "default",
         context: Mapping[str, str] | bytes | None = None,
+        threads: int = 1,
     ) -> list[SignResult | QpherError]:
         """Sign several messages, as :meth:`sign` does one."""
         data = all_bytes(messages, "messages")
         string = context_string(context)
+        check_threads(threads)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bytes]]]:
-            signatures = self._keys.open_signing(key).sign_many(data, context=string)
+            opened = self._keys.open_signing(key)
+            signatures = opened.sign_many(data, context=string, threads=threads)
             return Effect([Effect(signature, signature) for signature in signatures])
 
         call = KeyCall(
@@ -84,13 +90,16 @@ class BatchSignatures(Signatures):
         name: str = "default",
         context: Mapping[str, str] | bytes | None = None,
         accept_compromised: bool = False,
+        threads: int = 1,
     ) -> list[VerifyResult | QpherError]:
         """Verify several (message, signature) pairs, as :meth:`verify` does one."""
         given = _all_pairs(pairs)
         string = context_string(context)
+        check_threads(threads)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bool]]]:
-            valid = self._keys.open_verification(key).verify_many(given, context=string)
+            opened = self._keys.open_verification(key)
+            valid = opened.verify_many(given, context=string, threads=threads)
             return Effect([Effect(ok, s) for ok, (_, s) in zip(valid, given, strict=True)])
 
         call = KeyCall(
@@ -119,13 +128,15 @@ class BatchKem(Kem):
         algorithm: str = _KEM,
         *,
         name: str = "default",
+        threads: int = 1,
     ) -> list[EncapsulateResult | QpherError]:
         """Return ``count`` independent encapsulations, as :meth:`encapsulate` gives one."""
         if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_ITEMS:
             raise ValidationError(f"count must be from 1 to {MOST_ITEMS}", parameter="count")
+        check_threads(threads)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[tuple[bytes, bytes]]]]:
-            made = self._keys.open_encapsulation(key).encapsulate_many(count)
+            made = self._keys.open_encapsulation(key).encapsulate_many(count, threads=threads)
             return Effect([Effect(pair, pair[0]) for pair in made])
 
         call = KeyCall(
@@ -150,17 +161,19 @@ class BatchKem(Kem):
         *,
         name: str = "default",
         accept_compromised: bool = False,
+        threads: int = 1,
     ) -> list[DecapsulateResult | QpherError]:
         """Decapsulate several KEM ciphertexts, as :meth:`decapsulate` does one."""
         selector = kem_selector(name, algorithm, check_version(key_version))
         size = selector.algorithm.output_bytes
         data = all_bytes(kem_ciphertexts, "kem_ciphertexts", sizes=(size,))
+        check_threads(threads)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bytes]]]:
             opened = self._keys.open_decapsulation(key)
             if selector.algorithm.hybrid:  # X-Wing alone can fail, and then item by item
                 return Effect([_attempt(opened.decapsulate, item) for item in data])
-            secrets = opened.decapsulate_many(data)
+            secrets = opened.decapsulate_many(data, threads=threads)
             return Effect([Effect(s, item) for s, item in zip(secrets, data, strict=True)])
 
         call = KeyCall(

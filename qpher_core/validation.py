@@ -20,6 +20,7 @@ _LONGEST_NAME: Final = 255
 _MOST_CONTEXT: Final = 64
 _LONGEST_CONTEXT_KEY: Final = 128
 _LONGEST_CONTEXT_VALUE: Final = 4096
+_MOST_THREADS: Final = 256
 _HIGHEST_VERSION: Final = 2**32 - 1  # 4 bytes in the message header
 
 
@@ -79,6 +80,15 @@ def check_version(value: object, parameter: str = "key_version") -> int:
     if not 1 <= value <= _HIGHEST_VERSION:
         raise ValidationError(
             f"{parameter} must be from 1 to {_HIGHEST_VERSION}", parameter=parameter
+        )
+    return value
+
+
+def check_threads(value: object) -> int:
+    """Return a number of threads: an integer from 1 to 256."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_THREADS:
+        raise ValidationError(
+            f"threads must be an integer from 1 to {_MOST_THREADS}", parameter="threads"
         )
     return value
 

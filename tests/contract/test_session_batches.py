@@ -57,6 +57,21 @@ def test_encapsulations_open_one_by_one_and_together(acme: Session) -> None:
     assert acme.kem.decapsulate(sent[2], 1).shared_secret == made[2].shared_secret
 
 
+def test_threads_change_nothing_but_the_time(acme: Session) -> None:
+    """Batches on three threads keep their order, and are one commit with an entry for each item."""
+    messages = [b"message %d" % i for i in range(10)]
+    start = acme.audit.verify().entries
+    signed = acme.signatures.sign_many(messages, threads=3)
+    pairs = [(m, r.signature) for m, r in zip(messages, signed, strict=True)]
+    assert all(r.valid for r in acme.signatures.verify_many(pairs, 1, threads=3))
+    swapped = acme.signatures.verify_many([pairs[0], (b"other", pairs[1][1])], 1, threads=3)
+    assert [r.valid for r in swapped] == [True, False]
+    made = acme.kem.encapsulate_many(10, threads=3)
+    opened = acme.kem.decapsulate_many([r.kem_ciphertext for r in made], 1, threads=3)
+    assert [r.shared_secret for r in opened] == [r.shared_secret for r in made]
+    assert len(_entries(acme, start)) == 42
+
+
 def test_an_item_that_fails_has_its_error_in_its_place(acme: Session) -> None:
     """One forged ciphertext fails alone; its entry says so, the others' say success."""
     boxes = [r.ciphertext for r in acme.kem.encrypt_many([b"a", b"b", b"c"], context={"t": "x"})]
@@ -111,6 +126,10 @@ BAD: dict[str, Callable[[Session], object]] = {
     "a pair of one": lambda s: s.signatures.verify_many([(b"a",)], 1),
     "pairs of text": lambda s: s.signatures.verify_many([("a", b"b")], 1),
     "a count of 0": lambda s: s.kem.encapsulate_many(0),
+    "no threads": lambda s: s.signatures.sign_many([b"a"], threads=0),
+    "threads of text": lambda s: s.kem.encapsulate_many(1, threads="2"),
+    "too many threads": lambda s: s.signatures.verify_many([(b"a", b"b")], 1, threads=257),
+    "half a thread": lambda s: s.kem.decapsulate_many([bytes(1088)], 1, threads=0.5),
     "a count of text": lambda s: s.kem.encapsulate_many("1"),
     "a short ciphertext": lambda s: s.kem.decapsulate_many([bytes(1088), bytes(7)], 1),
     "plaintexts of text": lambda s: s.kem.encrypt_many(["a"]),

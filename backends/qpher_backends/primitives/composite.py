@@ -134,7 +134,7 @@ class CompositeVerificationKey:
         return valid
 
     def verify_many(
-        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b""
+        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b"", threads: int = 1
     ) -> list[bool]:
         """Verify several (message, signature) pairs."""
         return [self.verify(message, signature, context=context) for message, signature in pairs]
@@ -164,7 +164,9 @@ class CompositeSigningKey(Opened):
         _check_prehash(digest, hash_name)
         return self._sign(digest, context, deterministic=False)
 
-    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
+    def sign_many(
+        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
+    ) -> list[bytes]:
         """Sign several messages."""
         return [self.sign(message, context=context) for message in messages]
 

@@ -30,8 +30,8 @@ class _EncapsulationKey(Opened):
     def encapsulate(self, *, randomness: bytes | None = None) -> tuple[bytes, bytes]:
         return self._key.encapsulate(randomness)
 
-    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
-        return self._key.encapsulate_many(count)
+    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
+        return self._key.encapsulate_many(count, threads=threads)
 
 
 class _DecapsulationKey(Opened):
@@ -44,8 +44,8 @@ class _DecapsulationKey(Opened):
     def decapsulate(self, ciphertext: bytes) -> bytes:
         return self._key.decapsulate(ciphertext)
 
-    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
-        return self._key.decapsulate_many(ciphertexts)
+    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
+        return self._key.decapsulate_many(ciphertexts, threads=threads)
 
     def close(self) -> None:
         self._key.close()
@@ -83,9 +83,9 @@ class _VerificationKey(Opened):
         return self._key.verify_prehash(digest, hash_name, signature, context=context)
 
     def verify_many(
-        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b""
+        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b"", threads: int = 1
     ) -> list[bool]:
-        return self._key.verify_many(pairs, context=context)
+        return self._key.verify_many(pairs, context=context, threads=threads)
 
 
 class _SigningKey(Opened):
@@ -101,8 +101,10 @@ class _SigningKey(Opened):
     def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
         return self._key.sign_prehash(digest, hash_name, context=context)
 
-    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
-        return self._key.sign_many(messages, context=context)
+    def sign_many(
+        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
+    ) -> list[bytes]:
+        return self._key.sign_many(messages, context=context, threads=threads)
 
     def close(self) -> None:
         self._key.close()

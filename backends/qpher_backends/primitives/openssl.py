@@ -39,7 +39,7 @@ class _EncapsulationKey(Opened):
         secret, ciphertext = self._key.encapsulate()
         return ciphertext, secret
 
-    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
+    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
         return [self.encapsulate() for _ in range(count)]
 
 
@@ -55,7 +55,7 @@ class _DecapsulationKey(Opened):
             raise ValueError("the key is closed")
         return self._key.decapsulate(ciphertext)
 
-    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
+    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
         return [self.decapsulate(ciphertext) for ciphertext in ciphertexts]
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class _VerificationKey(Opened):
         return True
 
     def verify_many(
-        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b""
+        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b"", threads: int = 1
     ) -> list[bool]:
         return [self.verify(message, signature, context=context) for message, signature in pairs]
 
@@ -124,7 +124,9 @@ class _SigningKey(Opened):
     def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
         return self._opened().sign_mu(prehash_mu(self.public_key, digest, hash_name, context))
 
-    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
+    def sign_many(
+        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
+    ) -> list[bytes]:
         return [self.sign(message, context=context) for message in messages]
 
     def close(self) -> None:

@@ -70,7 +70,7 @@ class _EncapsulationKey:
         ciphertext, secret = self._module.encaps(self._key)
         return bytes(ciphertext), bytes(secret)
 
-    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
+    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
         return [self.encapsulate() for _ in range(count)]
 
 
@@ -87,7 +87,7 @@ class _DecapsulationKey(_Private):
             raise ValueError(f"ciphertext must have {self._module.CIPHERTEXT_SIZE} bytes")
         return bytes(self._module.decaps(self._opened(), ciphertext))
 
-    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
+    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
         return [self.decapsulate(ciphertext) for ciphertext in ciphertexts]
 
 
@@ -132,7 +132,7 @@ class _VerificationKey:
         _lacking("verify a signature over a digest")
 
     def verify_many(
-        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b""
+        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b"", threads: int = 1
     ) -> list[bool]:
         return [self.verify(message, signature, context=context) for message, signature in pairs]
 
@@ -154,7 +154,9 @@ class _SigningKey(_Private):
     def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
         _lacking("sign a digest")
 
-    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
+    def sign_many(
+        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
+    ) -> list[bytes]:
         return [self.sign(message, context=context) for message in messages]
 
 

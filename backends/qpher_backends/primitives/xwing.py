@@ -56,7 +56,7 @@ class XWingEncapsulationKey:
             raise DecryptionFailed("the X-Wing encapsulation key is not usable") from None
         return ct_m + ct_x, _combine(ss_m, ss_x, ct_x, self._pk_x)
 
-    def encapsulate_many(self, count: int) -> list[tuple[bytes, bytes]]:
+    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
         """Return ``count`` independent encapsulations."""
         return [self.encapsulate() for _ in range(count)]
 
@@ -86,7 +86,7 @@ class XWingDecapsulationKey(Opened):
             raise DecryptionFailed from None
         return _combine(ss_m, ss_x, ct_x, self._pk_x)
 
-    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
+    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
         """Decapsulate several ciphertexts."""
         return [self.decapsulate(ciphertext) for ciphertext in ciphertexts]
 

@@ -75,7 +75,7 @@ class RemoteDecapsulationKey(_RemoteKey):
         secret: bytes = self._call("/kem/decapsulate", "shared_secret", kem_ciphertext=ciphertext)
         return secret
 
-    def decapsulate_many(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
+    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
         """Decapsulate several ciphertexts."""
         for ciphertext in ciphertexts:
             self._check(ciphertext)
@@ -120,7 +120,9 @@ class RemoteSigningKey(_RemoteKey):
         )
         return signature
 
-    def sign_many(self, messages: Sequence[bytes], *, context: bytes = b"") -> list[bytes]:
+    def sign_many(
+        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
+    ) -> list[bytes]:
         """Sign several messages."""
         given = list(messages)
         return self._call_many(
