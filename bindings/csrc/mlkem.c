@@ -43,6 +43,14 @@ size_t qpher_mlkem_ct_length(int set)
 
 const qpher_mlkem_ek *qpher_mlkem_ek_of(const qpher_mlkem_dk *dk) { return dk ? &dk->ek : NULL; }
 
+/* How many items of a batch get their randomness in one request. */
+enum { DRAW = 8 * MLKEM_BATCH };
+
+static unsigned at_most(size_t n, unsigned most)
+{
+    return n < most ? (unsigned)n : most;
+}
+
 /* ---- Key generation ---------------------------------------------------------------------------- */
 
 /* Keys from n <= MLKEM_BATCH seeds d || z. */
@@ -85,7 +93,7 @@ int qpher_mlkem_generate(qpher_mlkem_dk *dk, int set)
 int qpher_mlkem_generate_many(qpher_mlkem_dk *const *dks, int set, size_t n)
 {
     const struct mlkem_params *params = mlkem_params_of(set);
-    uint8_t seeds[MLKEM_BATCH * 2 * SYM];
+    uint8_t seeds[DRAW * 2 * SYM];
     int result = QPHER_OK;
     if (!params || (!dks && n > 0))
         return QPHER_ERR_ARGUMENT;
@@ -93,12 +101,13 @@ int qpher_mlkem_generate_many(qpher_mlkem_dk *const *dks, int set, size_t n)
         if (!dks[i])
             return QPHER_ERR_CLOSED;
     for (size_t done = 0; done < n && result == QPHER_OK; done += MLKEM_BATCH) {
-        const unsigned count = n - done < MLKEM_BATCH ? (unsigned)(n - done) : MLKEM_BATCH;
-        result = qpher_random(seeds, count * 2 * SYM);
+        uint8_t *seed = seeds + done % DRAW * 2 * SYM;
+        if (seed == seeds)
+            result = qpher_random(seeds, at_most(n - done, DRAW) * 2 * SYM);
         if (result == QPHER_OK)
-            open_seeds(dks + done, params, count, seeds);
-        qpher_wipe(seeds, count * 2 * SYM);
+            open_seeds(dks + done, params, at_most(n - done, MLKEM_BATCH), seed);
     }
+    qpher_wipe(seeds, at_most(n, DRAW) * 2 * SYM);
     return result;
 }
 
@@ -125,19 +134,21 @@ int qpher_mlkem_encapsulate(const qpher_mlkem_ek *ek, uint8_t *ct, uint8_t *ss)
 /* Algorithm 20, ML-KEM.Encaps. */
 int qpher_mlkem_encapsulate_many(const qpher_mlkem_ek *ek, size_t n, uint8_t *cts, uint8_t *secrets)
 {
-    uint8_t ms[MLKEM_BATCH * SYM];
+    uint8_t ms[DRAW * SYM];
     int result = QPHER_OK;
     if (!ek)
         return QPHER_ERR_CLOSED;
     if ((!cts || !secrets) && n > 0)
         return QPHER_ERR_ARGUMENT;
     for (size_t done = 0; done < n && result == QPHER_OK; done += MLKEM_BATCH) {
-        const unsigned count = n - done < MLKEM_BATCH ? (unsigned)(n - done) : MLKEM_BATCH;
-        result = qpher_random(ms, count * SYM);
+        uint8_t *m = ms + done % DRAW * SYM;
+        if (m == ms)
+            result = qpher_random(ms, at_most(n - done, DRAW) * SYM);
         if (result == QPHER_OK)
-            mlkem_encapsulate(ek, count, cts + done * ek->params->ct_len, secrets + done * SYM, ms);
-        qpher_wipe(ms, count * SYM);
+            mlkem_encapsulate(ek, at_most(n - done, MLKEM_BATCH), cts + done * ek->params->ct_len,
+                              secrets + done * SYM, m);
     }
+    qpher_wipe(ms, at_most(n, DRAW) * SYM);
     if (result != QPHER_OK) {
         qpher_wipe(cts, n * ek->params->ct_len);
         qpher_wipe(secrets, n * SYM);
@@ -164,8 +175,8 @@ int qpher_mlkem_decapsulate_many(const qpher_mlkem_dk *dk, size_t n, uint8_t *se
     if (n > len || len != n * ct_len) /* n <= len: no object is so long that this overflows */
         return QPHER_ERR_LENGTH;
     for (size_t done = 0; done < n; done += MLKEM_BATCH) {
-        const unsigned count = n - done < MLKEM_BATCH ? (unsigned)(n - done) : MLKEM_BATCH;
-        mlkem_decapsulate(dk, count, secrets + done * SYM, cts + done * ct_len);
+        mlkem_decapsulate(dk, at_most(n - done, MLKEM_BATCH), secrets + done * SYM,
+                          cts + done * ct_len);
     }
     return QPHER_OK;
 }

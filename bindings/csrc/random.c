@@ -9,37 +9,31 @@
 
 #include "qpher_native.h"
 
-/* One request: at most 256 bytes, which getrandom and getentropy give whole or not at all. */
+/* Asks until n bytes are there: a signal may cut a large request short. */
 static int request(uint8_t *out, size_t n)
 {
+    for (size_t done = 0; done < n;) {
 #if defined(__linux__)
-    size_t done = 0;
-    while (done < n) {
         const ssize_t got = getrandom(out + done, n - done, 0);
         if (got < 0 && errno == EINTR)
             continue;
+#else
+        const size_t part = n - done < 256 ? n - done : 256; /* the most that getentropy gives */
+        const ssize_t got = getentropy(out + done, part) == 0 ? (ssize_t)part : -1;
+#endif
         if (got <= 0)
             return QPHER_ERR_RANDOM;
         done += (size_t)got;
     }
     return QPHER_OK;
-#else
-    return getentropy(out, n) == 0 ? QPHER_OK : QPHER_ERR_RANDOM;
-#endif
 }
 
 int qpher_random(uint8_t *out, size_t n)
 {
     if (out == NULL && n > 0)
         return QPHER_ERR_ARGUMENT;
-    for (size_t done = 0; done < n;) {
-        const size_t part = n - done < 256 ? n - done : 256;
-        const int err = request(out + done, part);
-        if (err != QPHER_OK) {
-            qpher_wipe(out, n);
-            return err;
-        }
-        done += part;
-    }
-    return QPHER_OK;
+    const int result = request(out, n);
+    if (result != QPHER_OK)
+        qpher_wipe(out, n);
+    return result;
 }

@@ -214,7 +214,7 @@ class DecapsulationKey:
         secrets = output(max(2, count * SECRET_BYTES))
         result = lib.qpher_mlkem_decapsulate_many(self._key, count, secrets, joined, len(joined))
         _check(result, "decapsulation key")
-        return pieces(secrets, SECRET_BYTES)[:count]
+        return list(pieces(secrets[: count * SECRET_BYTES], SECRET_BYTES))
 
     def seed(self) -> bytes:
         """Return d ‖ z, 64 bytes; ValueError for a key that came from its expanded form."""
