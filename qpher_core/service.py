@@ -19,6 +19,8 @@ from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.log import StoredAuditLog
 from qpher_core.audit.records import EMPTY_LOG
 from qpher_core.audit.retention import Retention, Segment
+from qpher_core.audit.selected import selection_lines
+from qpher_core.audit.selection import EntryFilter
 from qpher_core.calls import Change, Effect
 from qpher_core.discovery import open_policy, open_primitives, open_store, service_factory
 from qpher_core.errors import IntegrityError, NotFound, ValidationError
@@ -204,20 +206,36 @@ class ServiceAudit:
         bad = self._anchorer.first_bad(tenant_id, base.size, report.entries)
         return report if bad is None else evolve(report, bad_seq=bad[0], problem=bad[1])
 
-    def export(self, target: str | Path, tenant: str | uuid.UUID | None = None) -> None:
-        """Write the whole log of a tenant, or of the service itself, as JSON Lines.
+    def export(
+        self,
+        target: str | Path,
+        tenant: str | uuid.UUID | None = None,
+        *,
+        where: EntryFilter | None = None,
+    ) -> None:
+        """Write the log of a tenant, or of the service itself, as JSON Lines.
 
-        It is anchored first, so that the last anchor signs the whole export. A name that ends
-        with ``.gz`` is compressed. ``qpher-core audit verify`` checks it anywhere.
+        It is anchored first, so that the last anchor signs the export. A name that ends with
+        ``.gz`` is compressed. ``qpher-core audit verify`` checks it anywhere.
+
+        Args:
+            target: the file.
+            tenant: whose log; the service's own where none is given.
+            where: which entries, each with its proof; all of the log where none is given.
 
         Raises:
+            NotFound: there is no such tenant; or entries are chosen from an empty log.
             AuditIntegrityError: the log does not continue what was anchored before.
             OSError: the file cannot be written.
         """
-        write_export(self.lines(tenant), Path(target))
+        write_export(self.lines(tenant, where=where), Path(target))
 
-    def lines(self, tenant: str | uuid.UUID | None = None) -> Iterator[bytes]:
+    def lines(
+        self, tenant: str | uuid.UUID | None = None, *, where: EntryFilter | None = None
+    ) -> Iterator[bytes]:
         """Yield the lines of an export; see :meth:`export`."""
+        if where is not None:
+            return selection_lines(self._store, self._anchorer, self._id(tenant), where)
         return export_lines(self._store, self._anchorer, self._id(tenant))
 
     def move_out(

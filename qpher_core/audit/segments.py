@@ -12,6 +12,7 @@ from qpher_core.audit.export import ExportFile, ExportHeader, bad_export
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.proof import LogProof
+from qpher_core.audit.selected import is_selection, verify_selection
 from qpher_core.audit.tree import (
     HASH_BYTES,
     Subtree,
@@ -44,15 +45,23 @@ def verify_exports(
     Each must be sound by itself (see :func:`~qpher_core.audit.verifier.verify_export`, whose
     parameters these are), and each must go on exactly where the one before it ends.
 
+    An export of chosen entries is verified alone.
+
     Returns:
         One report about all of them; about the first file that is not sound, if one is not.
 
     Raises:
-        ValidationError: no file is given.
+        ValidationError: no file is given, or chosen entries together with something else.
         OSError: a file cannot be read.
     """
     if not exports:
         raise ValidationError("exports must name a file or more", parameter="exports")
+    if any(map(is_selection, exports)):
+        if exports[1:] or last_anchor is not None:
+            raise ValidationError(
+                "chosen entries are verified alone, and continue no anchor", parameter="exports"
+            )
+        return verify_selection(exports[0], keys, revoked=revoked, primitives=primitives)
     headers = {path: _header(path) for path in exports}
     files = sorted(exports, key=lambda path: headers[path].base.size)
     compared = _compared(files, headers, last_anchor)

@@ -54,6 +54,7 @@ class ExportReport:
         detail: one sentence about the problem.
         first: the first entry in the export; those before it were moved out.
         root: root of the Merkle tree over all entries, 32 bytes; meaningful only without a problem.
+        selected: of an export of chosen entries, how many it has; else None.
     """
 
     tenant: str
@@ -66,6 +67,7 @@ class ExportReport:
     detail: str = ""
     first: int = 0
     root: bytes = field(default=EMPTY_ROOT, repr=bytes.hex)
+    selected: int | None = None
 
     @property
     def ok(self) -> bool:
@@ -79,6 +81,7 @@ class ExportReport:
             "tenant": self.tenant,
             "entries": self.entries,
             "first": self.first,
+            "selected": self.selected,
             "anchored": self.anchored,
             "anchors": self.anchors,
             "head": self.head.hex(),

@@ -5,12 +5,13 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 import qpher_core
 from qpher_core.audit.segments import prove_from_export, verify_exports
+from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.verifier import ExportReport
 from qpher_core.audit.vkey import VerifierKey, parse_vkeys
 from qpher_core.cli._frame import NO, Group
@@ -129,11 +130,25 @@ def verify_proof(
 @audit.command(example="qpher-core audit export acme.jsonl.gz --tenant acme")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--tenant", help="Name or id; the service's own log where none is given.")
+@click.option("--since", type=click.DateTime(), help="Entries of this moment or later, UTC.")
+@click.option("--until", type=click.DateTime(), help="Entries before this moment, UTC.")
+@click.option("--by", "actor", help="Entries of this actor.")
+@click.option("--action", help="Entries of this action, such as kem.encrypt.")
+@click.option("--outcome", type=click.Choice(["success", "denied", "failed"]))
+@click.option("--key-name", "name", help="Entries about keys of this name.")
+@click.option("--algorithm", help="Entries about keys of this algorithm.")
+@click.option("--key-version", "version", type=click.IntRange(1))
 @on_store
-def export(target: Target, file: Path, tenant: str | None) -> None:
-    """Export a log to FILE; compressed, if it ends with .gz."""
+def export(target: Target, file: Path, tenant: str | None, **where: Any) -> None:
+    """Export a log to FILE; compressed, if it ends with .gz.
+
+    With a filter, the entries that it chooses, each with its proof; all of them otherwise.
+    """
+    for moment in ("since", "until"):
+        where[moment] = where[moment] and where[moment].replace(tzinfo=UTC)
+    chosen = EntryFilter(**where) if any(where.values()) else None
     with target.service() as kms:
-        kms.audit.export(file, tenant)
+        kms.audit.export(file, tenant, where=chosen)
 
 
 @audit.command(
@@ -197,6 +212,8 @@ def _vkeys(path: Path) -> list[VerifierKey]:
 
 def _text(report: ExportReport) -> str:
     if report.ok:
+        if report.selected is not None:
+            return f"sound: {report.selected} of {report.entries} entries, tenant {report.tenant}"
         counts = f"{report.entries - report.first} entries, {report.anchors} anchors"
         rest = f", from entry {report.first} on" if report.first else ""
         return f"sound: {counts}, tenant {report.tenant}{rest}"

@@ -10,9 +10,9 @@ from typing import Final
 
 import pytest
 
-from tests.contract.table import BACKENDS, SERVED
+from tests.contract.table import BACKENDS, CROSSED, SERVED
 
-_COLUMNS: Final = (*BACKENDS, SERVED)
+_COLUMNS: Final = (*BACKENDS, SERVED, CROSSED)
 _PARAMETERS: Final = re.compile(r"\[(.*)\]$")
 
 _passed: Final[Counter[tuple[str, str]]] = Counter()
