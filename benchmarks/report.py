@@ -25,7 +25,7 @@ from benchmarks.subjects import BATCH, native, openssl
 from qpher_core.measure import Case, cpu_name, interleave
 
 RUNS: Final = 3
-ROUNDS: Final = 10
+ROUNDS: Final = 7
 DOCUMENT: Final = Path("docs/performance.md")
 CHART: Final = Path("docs/performance.svg")
 BEGIN: Final = "<!-- measured: written by benchmarks/report.py -->"

@@ -44,7 +44,8 @@
     MOVE(29, a) MOVE(31, b) ADD_AND_NOT(a, b, c) ADD_AND_NOT(b, c, d) ADD_AND_NOT(c, d, e)       \
         ADD_AND_NOT(d, e, 29) ADD_AND_NOT(e, 29, 31)
 
-/* The round whose constant is at 8*i(%1); word n is in register an. */
+/* The round whose constant is at 8*i(%1); word n is in register an. rho and pi (algorithms 2 and 3)
+ * of each row come before chi of the last, so that there is more to do at a time. */
 #define ROUND(i, a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, \
               a18, a19, a20, a21, a22, a23, a24)                                                 \
     COLUMN(25, a0, a5, a10, a15, a20) COLUMN(26, a1, a6, a11, a16, a21)                          \
@@ -52,20 +53,19 @@
     COLUMN(29, a4, a9, a14, a19, a24) THETA                                                      \
     ADD_0(a0) ADD_1(a6) ROTATED(a6, a6, 44) ADD_2(a12) ROTATED(a12, a12, 43)                     \
     ADD_3(a18) ROTATED(a18, a18, 21) ADD_4(a24) ROTATED(a24, a24, 14)                            \
-    CHI(a0, a6, a12, a18, a24)                                                                   \
-    "vpxorq 8*" #i "(%1)" BROADCAST ", " REGISTER(a0) ", " REGISTER(a0) LINE                     \
     ADD_3(a3) ROTATED(a3, a3, 28) ADD_4(a9) ROTATED(a9, a9, 20) ADD_0(a10)                       \
     ROTATED(a10, a10, 3) ADD_1(a16) ROTATED(a16, a16, 45) ADD_2(a22) ROTATED(a22, a22, 61)       \
-    CHI(a3, a9, a10, a16, a22)                                                                   \
+    CHI(a0, a6, a12, a18, a24)                                                                   \
     ADD_1(a1) ROTATED(a1, a1, 1) ADD_2(a7) ROTATED(a7, a7, 6) ADD_3(a13) ROTATED(a13, a13, 25)   \
     ADD_4(a19) ROTATED(a19, a19, 8) ADD_0(a20) ROTATED(a20, a20, 18)                             \
-    CHI(a1, a7, a13, a19, a20)                                                                   \
+    CHI(a3, a9, a10, a16, a22)                                                                   \
     ADD_4(a4) ROTATED(a4, a4, 27) ADD_0(a5) ROTATED(a5, a5, 36) ADD_1(a11)                       \
     ROTATED(a11, a11, 10) ADD_2(a17) ROTATED(a17, a17, 15) ADD_3(a23) ROTATED(a23, a23, 56)      \
-    CHI(a4, a5, a11, a17, a23)                                                                   \
+    CHI(a1, a7, a13, a19, a20)                                                                   \
     ADD_2(a2) ROTATED(a2, a2, 62) ADD_3(a8) ROTATED(a8, a8, 55) ADD_4(a14)                       \
     ROTATED(a14, a14, 39) ADD_0(a15) ROTATED(a15, a15, 41) ADD_1(a21) ROTATED(a21, a21, 2)       \
-    CHI(a2, a8, a14, a15, a21)
+    CHI(a4, a5, a11, a17, a23) CHI(a2, a8, a14, a15, a21)                                        \
+    "vpxorq 8*" #i "(%1)" BROADCAST ", " REGISTER(a0) ", " REGISTER(a0) LINE
 
 #define ALL_WORDS(f)                                                                             \
     f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11) f(12) f(13) f(14) f(15) f(16)  \

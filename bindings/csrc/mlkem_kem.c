@@ -43,41 +43,50 @@ static void derive_seeds(struct mlkem_queue *queue, qpher_mlkem_dk *const dks[],
     }
 }
 
-static void queue_matrices(struct mlkem_queue *queue, qpher_mlkem_dk *const dks[], unsigned n,
-                           unsigned from, unsigned to)
+/* The noise, and the rows of the matrix that do not ride, of one key at a time: they fill the lanes,
+ * and a key stays in the first cache. */
+static void expand(struct mlkem_queue *queue, qpher_mlkem_dk *dk, struct key_job *job,
+                   unsigned riding)
+{
+    const struct mlkem_params *params = dk->ek.params;
+    const unsigned k = params->k;
+    mlkem_queue_matrix(queue, &dk->ek, dk->ek.encoded + k * MLKEM_POLY_BYTES, 0, k * k - riding);
+    mlkem_queue_noise(queue, &job->noise, params, 2 * k, 2 * k, job->g.out + SYM);
+    mlkem_queue_finish(queue);
+    mlkem_kpke_secrets(dk, &job->noise);
+    mlkem_kpke_rows(dk, &job->noise, 0, riding > 0 ? k - 1 : k);
+}
+
+/* The last row, beside the first blocks of H(ek). */
+static void ride(struct mlkem_queue *queue, qpher_mlkem_dk *const dks[], struct key_job jobs[],
+                 unsigned n)
 {
     const unsigned k = dks[0]->ek.params->k;
+    for (unsigned i = 0; i < n; i++) {
+        mlkem_queue_matrix(queue, &dks[i]->ek, dks[i]->ek.encoded + k * MLKEM_POLY_BYTES,
+                           k * k - RIDING, k * k);
+        mlkem_queue_hash(queue, jobs[i].h, dks[i]->ek.encoded, RIDING);
+    }
+    mlkem_queue_finish(queue);
     for (unsigned i = 0; i < n; i++)
-        mlkem_queue_matrix(queue, &dks[i]->ek, dks[i]->ek.encoded + k * MLKEM_POLY_BYTES, from, to);
+        mlkem_kpke_rows(dks[i], &jobs[i].noise, k - 1, k);
 }
 
 static void keygen(qpher_mlkem_dk *const dks[], struct key_job jobs[], unsigned n)
 {
     const struct mlkem_params *params = dks[0]->ek.params;
-    const unsigned k = params->k, riding = k >= 3 ? RIDING : 0, rows = riding ? k - 1 : k;
-    const unsigned blocks = MLKEM_HASH_BLOCKS(params->ek_len);
+    const unsigned riding = params->k >= 3 ? RIDING : 0;
     struct mlkem_queue queue;
 
     mlkem_queue_start(&queue);
     derive_seeds(&queue, dks, jobs, n);
-    queue_matrices(&queue, dks, n, 0, k * k - riding);
     for (unsigned i = 0; i < n; i++)
-        mlkem_queue_noise(&queue, &jobs[i].noise, params, 2 * k, 2 * k, jobs[i].g.out + SYM);
-    mlkem_queue_finish(&queue);
-    for (unsigned i = 0; i < n; i++) {
-        mlkem_kpke_secrets(dks[i], &jobs[i].noise);
-        mlkem_kpke_rows(dks[i], &jobs[i].noise, 0, rows);
-    }
-
-    queue_matrices(&queue, dks, n, k * k - riding, k * k);
-    for (unsigned i = 0; i < n && riding; i++)
-        mlkem_queue_hash(&queue, jobs[i].h, dks[i]->ek.encoded, RIDING);
-    mlkem_queue_finish(&queue);
-    for (unsigned i = 0; i < n; i++) {
-        mlkem_kpke_rows(dks[i], &jobs[i].noise, rows, k);
+        expand(&queue, dks[i], &jobs[i], riding);
+    if (riding > 0)
+        ride(&queue, dks, jobs, n);
+    for (unsigned i = 0; i < n; i++)
         mlkem_queue_hash(&queue, jobs[i].h, dks[i]->ek.encoded + riding * MLKEM_HASH_BLOCK,
-                         blocks - riding);
-    }
+                         MLKEM_HASH_BLOCKS(params->ek_len) - riding);
     mlkem_queue_finish(&queue);
     for (unsigned i = 0; i < n; i++)
         store_words_le(dks[i]->ek.h, jobs[i].h, SYM / 8);

@@ -33,7 +33,11 @@ _dk_pool: Final = Pool(
     "qpher_mlkem_dk *", lib.qpher_mlkem_dk_bytes(), wiped=lib.qpher_mlkem_dk_secret_bytes()
 )
 _ek_pool: Final = Pool("qpher_mlkem_ek *", lib.qpher_mlkem_ek_bytes(), secret=False, wiped=0)
+# Looking them up at each call would take longer than some of their parts do.
 _take_dk: Final = _dk_pool.take
+_generate: Final = lib.qpher_mlkem_generate
+_encapsulate: Final = lib.qpher_mlkem_encapsulate
+_decapsulate: Final = lib.qpher_mlkem_decapsulate
 
 
 def _check(result: int, what: str) -> None:
@@ -67,7 +71,7 @@ class MLKEM:
     def generate(self) -> DecapsulationKey:
         """Return a fresh key (Algorithm 19)."""
         slot = _take_dk()
-        result = lib.qpher_mlkem_generate(slot, self._set)
+        result = _generate(slot, self._set)
         if result:
             _check(result, "decapsulation key")
         return DecapsulationKey(self, slot)
@@ -129,7 +133,7 @@ class EncapsulationKey:
         """Return (ciphertext, 32-byte shared secret); ``m`` replaces the 32 random bytes."""
         ciphertext, secret = output(self._ciphertext_bytes), output(SECRET_BYTES)
         if m is None:
-            result = lib.qpher_mlkem_encapsulate(self._key, ciphertext, secret)
+            result = _encapsulate(self._key, ciphertext, secret)
         else:
             message = sized(m, "m", MESSAGE_BYTES)
             result = lib.qpher_mlkem_encapsulate_with(
@@ -197,7 +201,7 @@ class DecapsulationKey:
         size = self._scheme.ciphertext_bytes
         data = sized(ciphertext, "ciphertext", size)
         secret = output(SECRET_BYTES)
-        result = lib.qpher_mlkem_decapsulate(self._key, secret, data, size)
+        result = _decapsulate(self._key, secret, data, size)
         if result:
             _check(result, "decapsulation key")
         return secret
