@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: openapi transcripts demo test lint types unit crash differential accumulated audit-long bench clean help postgresql redis chromium
+.PHONY: openapi transcripts sdk-transcripts demo test lint types unit crash differential accumulated audit-long bench clean help postgresql redis chromium
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-migration    a million values move to another key, beside the store's own update"
 	@echo "make openapi            write docs/openapi.json anew"
 	@echo "make transcripts        write the transcripts of docs/cli.md anew"
+	@echo "make sdk-transcripts    write the transcripts of docs/sdk.md anew"
 	@echo "make clean              remove what the targets made"
 
 demo: $(READY)
@@ -83,6 +84,9 @@ openapi: $(READY)
 
 transcripts: $(READY)
 	$(BIN)/python -m tests.cli.transcripts
+
+sdk-transcripts: $(READY)
+	$(BIN)/python -m tests.http.sdk
 
 bench: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'

@@ -2,7 +2,7 @@
 """Uses every public method of the installed ``qpher`` SDK against a server; asserts on its own.
 
 Run as a program with the SDK on the path: URL, API key, another tenant's API key, a revoked one.
-Prints the methods that it called, one in a line.
+Prints the first call of each method and each refusal, with what came back.
 """
 
 import hashlib
@@ -15,13 +15,29 @@ from typing import Any
 import qpher
 from qpher import Qpher
 
-called: list[str] = []
+called: set[str] = set()
 
 
 def call(client: Qpher, part: str, method: str, *arguments: Any, **named: Any) -> Any:
-    """Call a method of the SDK and note it."""
-    called.append(f"{part}.{method}")
-    return getattr(getattr(client, part), method)(*arguments, **named)
+    """Call a method of the SDK, note it, and print it if it is the first of its kind."""
+    result = getattr(getattr(client, part), method)(*arguments, **named)
+    name = f"{part}.{method}"
+    if name not in called:
+        called.add(name)
+        given = [*map(shown, arguments), *(f"{key}={shown(value)}" for key, value in named.items())]
+        print(f"{name}({', '.join(given)})", f"  {shown(result)}", sep="\n")
+    return result
+
+
+def shown(value: Any) -> str:
+    """Return a value without its bytes, and a result by those members that tell something."""
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    members = getattr(value, "__dict__", None)
+    if not members:
+        return repr(value)
+    told = (f"{n}={shown(v)}" for n, v in members.items() if n not in {"request_id", "keys"})
+    return f"{type(value).__name__}({', '.join(told)})"
 
 
 def refused(kind: type[Exception], code: str, function: Callable[[], object]) -> None:
@@ -31,6 +47,7 @@ def refused(kind: type[Exception], code: str, function: Callable[[], object]) ->
     except kind as error:
         assert error.error_code == code, (error.error_code, code)
         assert error.request_id
+        print(f"{kind.__name__}: {error.status_code} {code}: {error}")
         return
     raise AssertionError(f"{kind.__name__} was not raised")
 
@@ -155,8 +172,8 @@ def main() -> None:
         for name in dir(getattr(client, part))
         if not name.startswith("_")
     }
-    assert set(called) == public, set(called) ^ public
-    print(version("qpher"), *sorted(public), sep="\n")
+    assert called == public, called ^ public
+    print(f"all {len(public)} methods of version {version('qpher')}")
 
 
 if __name__ == "__main__":

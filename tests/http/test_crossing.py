@@ -307,3 +307,45 @@ def test_every_sample_succeeds(world: World) -> None:
         assert answer.status_code == endpoint.status, where
         if endpoint.answer is not None:
             assert set(answer.json()) == {"data", "request_id", "timestamp"}, where
+
+
+def test_every_change_is_made_once(tmp_path: Path) -> None:
+    """With an ``Idempotency-Key`` each POST that changes state is made once and answered alike."""
+    changing = [endpoint for endpoint in ENDPOINTS if endpoint.changes]
+    assert [e for e in ENDPOINTS if e.method == "POST" and _changes(e)] == changing
+    with qpher_core.open(f"sqlite:///{tmp_path}/q.db") as kms:
+        kms.tenants.create("acme")
+        samples = prepare(kms, "acme")
+        key = kms.api_keys.create("acme", name="good", scopes=SCOPES)[1]
+        with serving(create_app(kms)) as base, httpx.Client(base_url=base, timeout=60) as client:
+            for number, endpoint in enumerate(changing):
+                sample = samples[endpoint.method, endpoint.path]
+                headers = {"x-api-key": key, "idempotency-key": str(number)}
+                answers, states = [], []
+                for _ in range(2):
+                    answers.append(
+                        client.post(BASE + sample.path, json=sample.body, headers=headers)
+                        if endpoint.body
+                        else client.post(BASE + sample.path, headers=headers)
+                    )
+                    states.append(_state(kms))
+                assert answers[0].status_code == endpoint.status, answers[0].text
+                assert answers[0].content == answers[1].content
+                assert answers[1].headers["idempotency-replayed"] == "true"
+                assert states[0] == states[1], endpoint.path
+
+
+def _changes(endpoint: Endpoint) -> bool:
+    """Return whether one of its operations changes more than the log."""
+    rows = [OPERATIONS[action] for action in endpoint.operations]
+    return any(
+        row.recording is Recording.ALWAYS and row.scope not in {"kem", "signatures", "policies"}
+        for row in rows
+    )
+
+
+def _state(kms: Qpher) -> object:
+    """Return what a repetition must leave as it is."""
+    taken = snapshot(kms)
+    api_keys = kms.api_keys.list("acme")
+    return taken.tenants, taken.keys, [(key.id, key.version, key.revoked_at) for key in api_keys]

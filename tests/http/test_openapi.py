@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OpenAPI document says what the application does."""
 
+import html
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -101,6 +105,38 @@ def test_the_docs_page_needs_no_outside_network(base: str) -> None:
         assert httpx.get(f"{base}/{link}").status_code == 200
     script = httpx.get(f"{base}/docs/page.js").text
     assert re.findall(r"https?://", script) == []
+
+
+def test_a_browser_shows_every_operation_without_a_network(kms: Qpher, tmp_path: Path) -> None:
+    """Chromium, which can resolve no name, draws each operation, and asks for our own files."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("chromium is missing (Debian: chromium)")
+    asked: set[str] = set()
+    app = create_app(kms)
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        asked.add(scope.get("path", ""))
+        await app(scope, receive, send)
+
+    with serving(watched) as base:
+        done = subprocess.run(
+            [
+                *(browser, "--headless", "--no-sandbox", "--disable-gpu"),
+                *(f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=10000"),
+                *("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--dump-dom"),
+                f"{base}/docs",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+    operations = sum(len(item) for item in build_document()["paths"].values())
+    assert done.stdout.count("<details") == operations
+    for endpoint in ENDPOINTS:
+        assert endpoint.summary in html.unescape(done.stdout)
+    assert asked - {"", "/favicon.ico"} == {"/docs", "/docs/page.js", "/openapi.json"}
 
 
 @pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
