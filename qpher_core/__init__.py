@@ -23,6 +23,7 @@ from qpher_core.audit.selection import EntryFilter, EntryPage
 from qpher_core.audit.verifier import ExportReport, verify_export
 from qpher_core.audit.vkey import VerifierKey
 from qpher_core.audit.witness import Witness
+from qpher_core.encrypted_reader import EncryptedFile
 from qpher_core.envelopes import EncryptedEnvelope
 from qpher_core.errors import (
     AlgorithmUnavailable,
@@ -72,6 +73,8 @@ from qpher_core.protocols import (
     Primitives,
     Store,
 )
+from qpher_core.public_files import decrypt_file, encrypt_file
+from qpher_core.recipients import KeyRecipient, PublicKeyRecipient
 from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.resigning import ResignResult
 from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
@@ -98,6 +101,7 @@ __all__ = [
     "DecryptionFailed",
     "Due",
     "EncryptedEnvelope",
+    "EncryptedFile",
     "EntryFilter",
     "EntryPage",
     "ExportReport",
@@ -108,6 +112,7 @@ __all__ = [
     "IntegrityError",
     "KeyEvidence",
     "KeyProtector",
+    "KeyRecipient",
     "KeyRef",
     "KeyState",
     "KeyStillNeeded",
@@ -128,6 +133,7 @@ __all__ = [
     "Problem",
     "ProtectorStatus",
     "ProtectorUnavailable",
+    "PublicKeyRecipient",
     "Qpher",
     "QpherError",
     "RateLimited",
@@ -151,6 +157,8 @@ __all__ = [
     "VerifiedEntry",
     "VerifierKey",
     "Witness",
+    "decrypt_file",
+    "encrypt_file",
     "open",
     "prove_from_export",
     "verify_export",

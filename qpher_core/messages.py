@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from qpher_core import hpke
 from qpher_core.algorithms import ALGORITHMS
 from qpher_core.errors import DecryptionFailed
-from qpher_core.models import KeyRef, canonical_json
+from qpher_core.models import KeyRef, KeyVersion, canonical_json
 from qpher_core.protocols import DecapsulationKey, EncapsulationKey
 
 __all__ = [
@@ -28,12 +28,14 @@ __all__ = [
     "Binding",
     "Header",
     "Kind",
-    "address_of",
+    "PublicBinding",
     "decrypt",
     "decrypt_all",
     "digests",
     "encrypt",
     "encrypt_all",
+    "file_binding",
+    "is_for_public_key",
     "read_header",
     "version_of",
 ]
@@ -61,7 +63,11 @@ class Kind(enum.IntEnum):
     FILE_KEY = 3
     IMPORTED_KEY = 4
     FIELD_KEY = 5
+    #: Bound to a public key, not to a tenant's key version: its header has no version.
+    PUBLIC_FILE_KEY = 6
 
+
+_VERSIONED: Final = frozenset(Kind) - {Kind.PUBLIC_FILE_KEY}
 
 _INFO_NAMES: Final = {
     Kind.MESSAGE: "qpher-message/1",
@@ -69,6 +75,7 @@ _INFO_NAMES: Final = {
     Kind.FILE_KEY: "qpher-file-key/1",
     Kind.IMPORTED_KEY: "qpher-imported-key/1",
     Kind.FIELD_KEY: "qpher-field-key/1",
+    Kind.PUBLIC_FILE_KEY: "qpher-public-file-key/1",
 }
 
 
@@ -95,12 +102,14 @@ class Binding:
         )
 
     @property
+    def algorithm(self) -> str:
+        """Canonical name of the key's algorithm."""
+        return self.ref.algorithm
+
+    @property
     def kem_id(self) -> int:
         """HPKE KEM identifier of the key's algorithm."""
-        kem_id = ALGORITHMS[self.ref.algorithm].hpke_kem_id
-        if kem_id is None:
-            raise TypeError(f"{self.ref.algorithm} is not a KEM")
-        return kem_id
+        return _kem_id(self.algorithm)
 
     @property
     def header(self) -> bytes:
@@ -108,8 +117,69 @@ class Binding:
         return _HEADER.pack(_MAGIC, self.kind, self.kem_id, self.ref.version)
 
 
+@frozen
+class PublicBinding:
+    """What the key of a file is bound to where its recipient has no account: a public key."""
+
+    algorithm: str
+    public_key: bytes
+    context: dict[str, str]
+
+    @property
+    def info(self) -> bytes:
+        """HPKE info: canonical JSON."""
+        return canonical_json(
+            {
+                "format": _INFO_NAMES[Kind.PUBLIC_FILE_KEY],
+                "algorithm": self.algorithm,
+                "public_key": hashlib.sha256(self.public_key).hexdigest(),
+                "context": self.context,
+            }
+        )
+
+    @property
+    def kem_id(self) -> int:
+        """HPKE KEM identifier of the key's algorithm."""
+        return _kem_id(self.algorithm)
+
+    @property
+    def header(self) -> bytes:
+        """The first 11 bytes; in the place of a version the start of the public key's SHA-256."""
+        start = int.from_bytes(hashlib.sha256(self.public_key).digest()[:4])
+        return _HEADER.pack(_MAGIC, Kind.PUBLIC_FILE_KEY, self.kem_id, start)
+
+
+def file_binding(
+    wrapped: bytes, key: KeyVersion, context: dict[str, str]
+) -> Binding | PublicBinding | None:
+    """Return what a recipient of a file is bound to, if by its header it may be this key."""
+    own = Binding(key.ref, Kind.FILE_KEY, context)
+    if wrapped.startswith(own.header):
+        return own
+    public = PublicBinding(key.algorithm, key.public_key, context)
+    return public if wrapped.startswith(public.header) else None
+
+
+def is_for_public_key(wrapped: bytes, key: KeyVersion) -> bool:
+    """Return whether a recipient of a file names the public key of a key version."""
+    if ALGORITHMS[key.algorithm].hpke_kem_id is None:
+        return False
+    return wrapped.startswith(PublicBinding(key.algorithm, key.public_key, {}).header)
+
+
+def _kem_id(algorithm: str) -> int:
+    kem_id = ALGORITHMS[algorithm].hpke_kem_id
+    if kem_id is None:
+        raise TypeError(f"{algorithm} is not a KEM")
+    return kem_id
+
+
 def encrypt(
-    key: EncapsulationKey, binding: Binding, plaintext: bytes, *, salt: bytes | None = None
+    key: EncapsulationKey,
+    binding: Binding | PublicBinding,
+    plaintext: bytes,
+    *,
+    salt: bytes | None = None,
 ) -> bytes:
     """Encrypt to an encapsulation key.
 
@@ -123,9 +193,9 @@ def encrypt(
     return binding.header + enc + hpke.seal(binding.kem_id, shared_secret, info, plaintext)
 
 
-def decrypt(key: DecapsulationKey, binding: Binding, data: bytes) -> bytes:
+def decrypt(key: DecapsulationKey, binding: Binding | PublicBinding, data: bytes) -> bytes:
     """Decrypt what :func:`encrypt` gave, or raise :class:`DecryptionFailed` for any cause."""
-    enc_end = HEADER_BYTES + ALGORITHMS[binding.ref.algorithm].output_bytes
+    enc_end = HEADER_BYTES + ALGORITHMS[binding.algorithm].output_bytes
     if data[:HEADER_BYTES] != binding.header or len(data) < enc_end + hpke.OVERHEAD:
         raise DecryptionFailed
     shared_secret = key.decapsulate(data[HEADER_BYTES:enc_end])
@@ -221,7 +291,7 @@ def _parse_header(data: bytes) -> Header | None:
         return None
     magic, kind, kem_id, version = _HEADER.unpack(data)
     algorithm = _ALGORITHMS.get(kem_id)
-    if magic != _MAGIC or kind not in set(Kind) or algorithm is None or version < 1:
+    if magic != _MAGIC or kind not in _VERSIONED or algorithm is None or version < 1:
         return None
     return Header(Kind(kind), algorithm, version)
 
@@ -234,21 +304,12 @@ def version_of(data: bytes) -> int | None:
     return int(version) if magic == _MAGIC else None
 
 
-def address_of(data: bytes) -> tuple[str, int] | None:
-    """Return algorithm and key version that the header of a ciphertext names, or None."""
-    version = version_of(data)
-    if version is None:
-        return None
-    algorithm = _ALGORITHMS.get(_HEADER.unpack_from(data)[2])
-    return None if algorithm is None else (algorithm, version)
-
-
 def digests(ciphertexts: Iterable[bytes]) -> bytes:
     """Return SHA-256 of each, 32 bytes, joined: what an audit entry about several covers."""
     return b"".join(hashlib.sha256(ciphertext).digest() for ciphertext in ciphertexts)
 
 
-def _randomness(binding: Binding, salt: bytes, plaintext: bytes) -> bytes:
-    length = _RANDOMNESS_BYTES.get(binding.ref.algorithm, 32)
+def _randomness(binding: Binding | PublicBinding, salt: bytes, plaintext: bytes) -> bytes:
+    length = _RANDOMNESS_BYTES.get(binding.algorithm, 32)
     info = b"qpher-deterministic/1\x00" + binding.info
     return HKDF(SHA256(), length, salt, info).derive(plaintext)

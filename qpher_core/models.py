@@ -553,10 +553,28 @@ class FieldKeysUnwrapResult(_Result, _Secret):
 
 @frozen(kw_only=True)
 class FileResult(_Result):
-    """A file that was encrypted or decrypted. Sizes in bytes."""
+    """A file that was encrypted or decrypted. Sizes in bytes.
+
+    Attributes:
+        metadata: what it was encrypted with.
+    """
 
     plaintext_bytes: int
     ciphertext_bytes: int
+    metadata: Mapping[str, str] = field(factory=dict, repr=False)
+
+
+@frozen(kw_only=True)
+class FileRewrapResult(_Result):
+    """A file that changed its recipients; key and receipt are those of opening it.
+
+    Attributes:
+        in_place: whether its header was rewritten where it is; else the file was copied.
+        recipients: how many it has now.
+    """
+
+    in_place: bool
+    recipients: int
 
 
 @frozen(kw_only=True)

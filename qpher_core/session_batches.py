@@ -26,7 +26,8 @@ from qpher_core.models import (
     VerifyResult,
 )
 from qpher_core.operations import OPERATIONS
-from qpher_core.session_kem import Kem, kem_selector
+from qpher_core.session_files import FileKem
+from qpher_core.session_kem import kem_selector
 from qpher_core.session_signatures import (
     Signatures,
     bound_input,
@@ -118,7 +119,7 @@ class BatchSignatures(Signatures):
         return _results(done, lambda d: VerifyResult(valid=d.value, **d.common))
 
 
-class BatchKem(Kem):
+class BatchKem(FileKem):
     """KEM operations of one tenant, on one item or several."""
 
     def encapsulate_many(

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``session.kem``: encrypting messages and files, encapsulating, wrapping keys."""
+"""``session.kem``: encrypting messages, encapsulating, wrapping keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from attrs import frozen
 
-from qpher_core import algorithms, chunked, files, messages
-from qpher_core.calls import Effect, KeyCall, KeySelector, Result, Runner
+from qpher_core import algorithms, messages
+from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
 from qpher_core.envelopes import EncryptedEnvelope, open_envelope, seal_envelope
-from qpher_core.errors import DecryptionFailed, ValidationError
-from qpher_core.files import FileSource
+from qpher_core.errors import ValidationError
 from qpher_core.models import (
     DecapsulateResult,
     DecryptResult,
     EncapsulateResult,
     EncryptResult,
-    FileResult,
     KeyUnwrapResult,
     KeyVersion,
     KeyWrapResult,
@@ -26,13 +24,13 @@ from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
-__all__ = ["Kem", "check_mode", "check_salt", "kem_selector"]
+__all__ = ["WRAPPING_METHOD", "Context", "Kem", "check_mode", "check_salt", "kem_selector"]
 
 _DEFAULT: Final = "ML-KEM-768"
 _WRAPPABLE: Final = (16, 24, 32, 48, 64)
 _LEAST_SALT: Final = 32
-_FILE_KEY_BYTES: Final = 32
-_WRAPPING_METHOD: Final = "HPKE"
+#: How keys are wrapped, for results.
+WRAPPING_METHOD: Final = "HPKE"
 
 #: What the HTTP API calls the bytes that go in.
 _INPUT: Final = {
@@ -192,9 +190,7 @@ class Kem:
             "kem.wrap", messages.Kind.WRAPPED_KEY, data, selector, check_context(context)
         )
         done = self._pipeline.run(self._context, call)
-        return KeyWrapResult(
-            wrapped_key=done.value, wrapping_method=_WRAPPING_METHOD, **done.common
-        )
+        return KeyWrapResult(wrapped_key=done.value, wrapping_method=WRAPPING_METHOD, **done.common)
 
     def unwrap(
         self,
@@ -254,116 +250,7 @@ class Kem:
         )
         return open_envelope(envelope, opened.shared_secret)
 
-    def encrypt_file(
-        self,
-        source: FileSource,
-        target: FileSource,
-        key_version: int | None = None,
-        algorithm: str = _DEFAULT,
-        *,
-        name: str = "default",
-        context: Context = None,
-        progress: chunked.Progress = lambda _: None,
-    ) -> FileResult:
-        """Encrypt a file of any size in constant memory.
-
-        Args:
-            source: path or binary file to read.
-            target: path or binary file to write; a path appears only when it is complete.
-            key_version: key version, from 1; the active one where none is given.
-            algorithm: a KEM.
-            name: key name.
-            context: text that must be given again to decrypt; it is not stored.
-            progress: called with the number of plaintext bytes of each chunk.
-        """
-        selector = kem_selector(name, algorithm, key_version)
-        bound = check_context(context)
-        with files.open_source(source) as reading, files.open_target(target) as writing:
-            file_key = files.new_file_key()
-            done = self._wrap_file_key(file_key, selector, bound)
-            header = files.pack_header(done.value)
-            writing.write(header)
-            total = chunked.encrypt_stream(
-                file_key, reading, writing, context=files.STREAM_CONTEXT, progress=progress
-            )
-        size = len(header) + chunked.encrypted_bytes(total)
-        return FileResult(plaintext_bytes=total, ciphertext_bytes=size, **done.common)
-
-    def decrypt_file(
-        self,
-        source: FileSource,
-        target: FileSource,
-        key_version: int,
-        algorithm: str = _DEFAULT,
-        *,
-        name: str = "default",
-        context: Context = None,
-        accept_compromised: bool = False,
-        progress: chunked.Progress = lambda _: None,
-    ) -> FileResult:
-        """Decrypt a file. A path appears under its name only if all of it authenticated.
-
-        A ``target`` that is a file object receives authenticated chunks as they come; discard
-        it when this raises ``DecryptionFailed``: the stream was cut or altered further on.
-        """
-        selector = kem_selector(name, algorithm, check_version(key_version))
-        bound = check_context(context)
-        with files.open_source(source) as reading, files.open_target(target) as writing:
-            recipients = files.read_recipients(reading)
-            call = self._opening_file(
-                recipients, selector, bound, accept_compromised=accept_compromised
-            )
-            done = self._pipeline.run(self._context, call)
-            total = chunked.decrypt_stream(
-                done.value, reading, writing, context=files.STREAM_CONTEXT, progress=progress
-            )
-        size = files.header_bytes(recipients) + chunked.encrypted_bytes(total)
-        return FileResult(plaintext_bytes=total, ciphertext_bytes=size, **done.common)
-
-    def wrap_file_key(
-        self,
-        file_key: bytes,
-        key_version: int | None = None,
-        algorithm: str = _DEFAULT,
-        *,
-        name: str = "default",
-        context: Context = None,
-    ) -> KeyWrapResult:
-        """Wrap the 32-byte key of a file that someone else encrypts (docs/formats.md, File)."""
-        data = check_bytes(file_key, "file_key", sizes=(_FILE_KEY_BYTES,))
-        selector = kem_selector(name, algorithm, key_version)
-        done = self._wrap_file_key(data, selector, check_context(context))
-        return KeyWrapResult(
-            wrapped_key=done.value, wrapping_method=_WRAPPING_METHOD, **done.common
-        )
-
-    def unwrap_file_key(
-        self,
-        recipients: Sequence[bytes],
-        key_version: int,
-        algorithm: str = _DEFAULT,
-        *,
-        name: str = "default",
-        context: Context = None,
-        accept_compromised: bool = False,
-    ) -> KeyUnwrapResult:
-        """Return the 32-byte key of a file from the recipients in its header."""
-        selector = kem_selector(name, algorithm, check_version(key_version))
-        data = [check_bytes(recipient, "recipients") for recipient in recipients]
-        call = self._opening_file(
-            data, selector, check_context(context), accept_compromised=accept_compromised
-        )
-        done = self._pipeline.run(self._context, call)
-        return KeyUnwrapResult(symmetric_key=done.value, **done.common)
-
     # --- how -----------------------------------------------------------------------------------
-
-    def _wrap_file_key(
-        self, file_key: bytes, selector: KeySelector, bound: dict[str, str]
-    ) -> Result[bytes]:
-        kind = messages.Kind.FILE_KEY
-        call = self._wrapping("kem.encrypt_file", kind, file_key, selector, bound)
-        return self._pipeline.run(self._context, call)
 
     def _wrapping(
         self,
@@ -409,34 +296,6 @@ class Kem:
             payload_bytes=len(data),
             accept_compromised=accept_compromised,
             inputs={_INPUT[action]: data, "context": bound},
-            execute=execute,
-        )
-
-    def _opening_file(
-        self,
-        recipients: Sequence[bytes],
-        selector: KeySelector,
-        bound: dict[str, str],
-        *,
-        accept_compromised: bool,
-    ) -> KeyCall[bytes]:
-        """Open whichever recipient names the key version and algorithm that were asked for."""
-
-        def execute(key: KeyVersion) -> Effect[bytes]:
-            binding = messages.Binding(key.ref, messages.Kind.FILE_KEY, bound)
-            for wrapped in recipients:
-                if wrapped.startswith(binding.header):
-                    opened = self._keys.open_decapsulation(key)
-                    return Effect(messages.decrypt(opened, binding, wrapped), wrapped)
-            raise DecryptionFailed
-
-        return KeyCall(
-            operation=OPERATIONS["kem.decrypt_file"],
-            selector=selector,
-            context=bound,
-            payload_bytes=sum(map(len, recipients)),
-            accept_compromised=accept_compromised,
-            inputs={"recipients": recipients, "context": bound},
             execute=execute,
         )
 

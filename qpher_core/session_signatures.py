@@ -10,7 +10,7 @@ from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
 from qpher_core.chunked import Progress
 from qpher_core.context_string import Context, context_string
 from qpher_core.errors import NotFound, ValidationError
-from qpher_core.files import FileSource
+from qpher_core.file_io import FileSource
 from qpher_core.models import (
     KeyRef,
     KeyVersion,

@@ -19,7 +19,7 @@ from qpher_core.chunked import Progress
 from qpher_core.context_string import Context, context_string
 from qpher_core.discovery import open_primitives
 from qpher_core.errors import AlgorithmUnavailable, ValidationError
-from qpher_core.files import FileSource, open_source
+from qpher_core.file_io import FileSource, open_source
 from qpher_core.models import KeyVersion, Receipt, canonical_json
 from qpher_core.validation import check_bytes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qpher_core.errors import ValidationError
-from qpher_core.files import open_target
+from qpher_core.file_io import open_target
 
 __all__ = ["STANDARD", "json_line", "new_target", "read_bytes", "source_of", "write_bytes"]
 

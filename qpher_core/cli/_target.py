@@ -18,7 +18,7 @@ from qpher_core.remote import RemoteSettings
 from qpher_core.service import Qpher
 from qpher_core.session import Session
 
-__all__ = ["AS_JSON", "PROTECTORS", "STORE", "Target", "on_store", "on_tenant"]
+__all__ = ["AS_JSON", "PROTECTORS", "STORE", "Target", "on_store", "on_tenant", "on_tenant_if_any"]
 
 #: Schemes of stores in files; the rest of the URL is their path.
 _IN_FILES: Final = ("sqlite:///", "file://")
@@ -32,6 +32,10 @@ STORE: Final = click.option(
     metavar="URL",
     show_envvar=True,
     help="Where the keys are, such as sqlite:///qpher.db or https://kms.example.",
+)
+
+_STORE_IF_ANY: Final = click.option(
+    "--store", envvar="QPHER_STORE", metavar="URL", show_envvar=True, help="The store, if any."
 )
 
 PROTECTORS: Final = click.option(
@@ -152,20 +156,27 @@ def on_store(function: _Function) -> _Function:
 
 def on_tenant(function: _Function) -> _Function:
     """As :func:`on_store`, with those that name the tenant and who is at work."""
+    return STORE(_on_tenant(function))
 
-    @STORE
+
+def on_tenant_if_any(function: _Function) -> _Function:
+    """As :func:`on_tenant`, for what can be done without a store: None then instead of a target."""
+    return _STORE_IF_ANY(_on_tenant(function))
+
+
+def _on_tenant(function: _Function) -> _Function:
     @PROTECTORS
     @_TENANT
     @_ACTOR
     @functools.wraps(function)
     def command(
-        store: str,
+        store: str | None,
         protectors: tuple[str, ...],
         tenant: str | None,
         actor: str | None,
         **options: Any,
     ) -> Any:
-        return function(Target(store, protectors, tenant, actor), **options)
+        return function(Target(store, protectors, tenant, actor) if store else None, **options)
 
     return command
 

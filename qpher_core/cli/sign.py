@@ -2,7 +2,6 @@
 """``qpher-core sign`` and ``verify``: detached signatures of files of any size."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,9 +9,9 @@ import click
 
 from qpher_core.cli._files import STANDARD, read_bytes, source_of, write_bytes
 from qpher_core.cli._frame import NO, Command
-from qpher_core.cli._output import BytesBar, bytes_bar, show
-from qpher_core.cli._target import AS_JSON, PROTECTORS, Target, on_tenant
-from qpher_core.cli.encrypt import CONTEXT, FORCE, context_of
+from qpher_core.cli._output import bytes_bar, show
+from qpher_core.cli._target import AS_JSON, Target, on_tenant, on_tenant_if_any
+from qpher_core.cli.encrypt import CONTEXT, FORCE, context_of, progress_of
 from qpher_core.errors import ValidationError
 from qpher_core.public_keys import parse_pem
 from qpher_core.signed_files import FileSignature, verify_file
@@ -49,7 +48,7 @@ def sign(
     with target.session() as session, bytes_bar("sign", _size(source)) as bar:
         signature = session.signatures.sign_file(
             source_of(source), key_version, algorithm, name=name, context=context_of(pairs),
-            progress=_progress(bar),
+            progress=progress_of(bar),
         )  # fmt: skip
     write_bytes(chosen, signature.to_text().encode())
 
@@ -61,19 +60,13 @@ def sign(
 @click.option("--accept-compromised", is_flag=True, help="Also by a key marked as compromised.")
 @CONTEXT
 @AS_JSON
-@click.option("--store", envvar="QPHER_STORE", metavar="URL", show_envvar=True, help="The store.")
-@PROTECTORS
-@click.option("--tenant", envvar="QPHER_TENANT", metavar="NAME", show_envvar=True, help="Whose.")
-@click.option("--actor", envvar="QPHER_ACTOR", metavar="NAME", show_envvar=True, help="Who asks.")
+@on_tenant_if_any
 def verify(
+    target: Target | None,
     source: str,
     signature: str | None,
     public_key: str | None,
     pairs: tuple[str, ...],
-    store: str | None,
-    protectors: tuple[str, ...],
-    tenant: str | None,
-    actor: str | None,
     *,
     accept_compromised: bool,
     as_json: bool,
@@ -88,12 +81,12 @@ def verify(
         if public_key is not None:
             algorithm, key = parse_pem(read_bytes(public_key).decode())
             valid = algorithm == given.algorithm and verify_file(
-                source_of(source), given, key, context=context, progress=_progress(bar)
+                source_of(source), given, key, context=context, progress=progress_of(bar)
             )
-        elif store is not None:
-            with Target(store, protectors, tenant, actor).session() as session:
+        elif target is not None:
+            with target.session() as session:
                 valid = session.signatures.verify_file(
-                    source_of(source), given, context=context, progress=_progress(bar),
+                    source_of(source), given, context=context, progress=progress_of(bar),
                     accept_compromised=accept_compromised,
                 ).valid  # fmt: skip
         else:
@@ -124,7 +117,3 @@ def _row(given: FileSignature, *, valid: bool) -> dict[str, object]:
 
 def _size(source: str) -> int | None:
     return None if source == STANDARD else Path(source).stat().st_size
-
-
-def _progress(bar: BytesBar | None) -> Callable[[int], None]:
-    return (lambda _: None) if bar is None else bar.advance

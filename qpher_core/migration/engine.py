@@ -5,7 +5,6 @@ While one batch is written, the next ones are moved by other threads.
 """
 
 import contextlib
-import io
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from qpher_core import field_values, files, messages
+from qpher_core import field_values, messages
 from qpher_core.errors import (
     AlgorithmUnavailable,
     AuthenticationError,
@@ -27,6 +26,7 @@ from qpher_core.errors import (
     Unavailable,
     ValidationError,
 )
+from qpher_core.file_header import MAGIC, read_header
 from qpher_core.lifecycle import PROCESS, KeyState
 from qpher_core.migration.journal import Journal, Tally
 from qpher_core.migration.reencrypt import Moved, Reencryptor, Value
@@ -41,13 +41,10 @@ from qpher_core.migration.sources import Change, Item, Source
 from qpher_core.session_keys import Keys
 from qpher_core.validation import check_context
 
-__all__ = ["FILE_MAGIC", "ContextOf", "Engine"]
+__all__ = ["ContextOf", "Engine"]
 
 #: The context of an item, by its id.
 ContextOf = Callable[[ItemId], Mapping[str, str] | None]
-
-#: What the header of an encrypted file begins with.
-FILE_MAGIC: Final = b"QPHF"
 
 #: Errors that are not about single items: whoever gets one goes on later.
 _STOPS: Final = (AuthenticationError, PermissionDenied, RateLimited, Unavailable)
@@ -84,10 +81,11 @@ class _Found:
         value = self.item.value or b""
         if self.is_field:
             return ciphertext + value[len(self.ciphertext) :]
-        if not value.startswith(FILE_MAGIC):
+        if not value.startswith(MAGIC):
             return ciphertext
-        recipients = [ciphertext if c == self.ciphertext else c for c in _ciphertexts(value)]
-        return files.pack_recipients(recipients)
+        header = read_header(value)
+        recipients = [ciphertext if c == self.ciphertext else c for c in header.recipients]
+        return header.with_recipients(recipients).encode()
 
 
 @frozen
@@ -241,8 +239,11 @@ class Engine:
         target = self._target()
         groups: defaultdict[tuple[str, int], list[_Found]] = defaultdict(list)
         for item in items:
-            found = _encrypted(item.value or b"")
-            if not found:
+            value = item.value or b""
+            found = _encrypted(value)
+            if value.startswith(MAGIC) and not _ciphertexts(value):
+                tally.failed.append(_failure(item, DecryptionFailed()))  # a damaged header
+            elif not found:
                 tally.ignored += 1
             elif target in {(header.algorithm, header.version) for header, _ in found}:
                 tally.already += 1
@@ -285,8 +286,8 @@ class Engine:
 
 def _ciphertexts(value: bytes) -> Sequence[bytes]:
     """Return what is encrypted to keys in a value: itself, its key, or each recipient of a file."""
-    if value.startswith(FILE_MAGIC):
-        return files.read_recipients(io.BytesIO(value))
+    if value.startswith(MAGIC):
+        return read_header(value).recipients
     header = messages.read_header(value)
     if header is not None and header.kind is messages.Kind.FIELD_KEY:
         return [field_values.key_message(value)]

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file or a directory tree as the source of a migration.
 
-Encrypted files change their header alone, as far as the reading goes; what holds a message or a
+Encrypted files change their header alone, in place where there is room; what holds a message or a
 wrapped key is small and is replaced. Every file has its old content or its new one, whole.
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from qpher_core import files
 from qpher_core.errors import ValidationError
-from qpher_core.migration.engine import FILE_MAGIC
+from qpher_core.file_header import MAGIC, FileHeader, read_header, replace_header
+from qpher_core.file_io import rewrite
 from qpher_core.migration.report import ItemId
 from qpher_core.migration.sources import Change, Item
 
@@ -23,7 +22,6 @@ __all__ = ["FolderSource"]
 _LARGEST_MESSAGE: Final = 64 << 20
 
 _MESSAGE_MAGIC: Final = b"QPH\x01"
-_COPIED_AT_ONCE: Final = 1 << 20
 _PARTIAL: Final = ".partial"
 
 
@@ -67,8 +65,8 @@ class FolderSource:
             with path.open("rb") as file:
                 magic = file.read(len(_MESSAGE_MAGIC))
                 file.seek(0)
-                if magic == FILE_MAGIC:
-                    return files.read_header(file)
+                if magic == MAGIC:
+                    return FileHeader.read(file).encode()
                 if magic == _MESSAGE_MAGIC and os.fstat(file.fileno()).st_size <= _LARGEST_MESSAGE:
                     return file.read()
         except FileNotFoundError:
@@ -76,24 +74,19 @@ class FolderSource:
         return None
 
     def _replace(self, name: str, change: Change) -> bool:
-        """Replace one file, unless it is no longer as it was read."""
+        """Replace one file, or its header, unless it is no longer as it was read."""
         path, old = self._root / name, change.item.value or b""
+        if old.startswith(MAGIC):
+            return replace_header(path, read_header(old), read_header(change.value)) is not None
+
+        def change_message(reading: BinaryIO, writing: BinaryIO) -> bool:
+            writing.write(change.value)
+            return reading.read() == old
+
         try:
-            with path.open("rb") as reading, files.open_target(path) as writing:
-                if reading.read(len(old)) != old:
-                    raise _Changed
-                writing.write(change.value)
-                shutil.copyfileobj(reading, writing, _COPIED_AT_ONCE)
-                _keep_metadata(reading.fileno(), writing.fileno())
-                if not os.path.samestat(os.fstat(reading.fileno()), path.stat()):
-                    raise _Changed
-        except (_Changed, FileNotFoundError):
+            return rewrite(path, change_message)
+        except FileNotFoundError:
             return False
-        return True
-
-
-class _Changed(Exception):  # noqa: N818 - a signal, not an error
-    """The file is another one by now."""
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -104,10 +97,3 @@ def _walk(root: Path) -> Iterator[str]:
                 continue  # left by a writer that was killed
             if path.is_file() and not path.is_symlink():
                 yield str(path.relative_to(root))
-
-
-def _keep_metadata(source: int, target: int) -> None:
-    status = os.fstat(source)
-    os.fchmod(target, status.st_mode & 0o7777)
-    if os.geteuid() == 0:
-        os.fchown(target, status.st_uid, status.st_gid)

@@ -9,6 +9,7 @@ import pytest
 
 import qpher_core
 from qpher_core import DecryptionFailed, IntegrityError, NotFound, Receipt
+from qpher_core.file_header import read_header
 from qpher_core.models import KeyRef
 from qpher_core.service import Qpher
 from qpher_core.session import Session
@@ -123,8 +124,9 @@ def test_store_reads_do_not_cross(kms: Qpher, acme: Session, rival: Session) -> 
 
 def _failures(session: Session, goods: Goods) -> dict[str, Callable[[], object]]:
     kem, main = session.kem, goods.prefix + "main"
-    as_file = goods.file[:6] + len(goods.ciphertext).to_bytes(2) + goods.ciphertext
-    header = int.from_bytes(goods.file[6:8]) + 8
+    start = read_header(goods.file)
+    header, (file_key,) = len(start.encode()), start.recipients
+    as_file = start.with_recipients([goods.ciphertext]).encode()
 
     def opens(data: bytes, context: dict[str, str] | None = None) -> Callable[[], object]:
         return lambda: kem.decrypt_file(
@@ -137,10 +139,10 @@ def _failures(session: Session, goods: Goods) -> dict[str, Callable[[], object]]
         "kind of a wrapped key altered": lambda: kem.decrypt(
             goods.wrapped_key[:4] + b"\x01" + goods.wrapped_key[5:], 1, name=main
         ),
-        "file key as message": lambda: kem.decrypt(goods.file[8:header], 1, name=main),
-        "file key as wrapped key": lambda: kem.unwrap(goods.file[8:header], 1, name=main),
+        "file key as message": lambda: kem.decrypt(file_key, 1, name=main),
+        "file key as wrapped key": lambda: kem.unwrap(file_key, 1, name=main),
         "kind of a file key altered": lambda: kem.decrypt(
-            goods.file[8:12] + b"\x01" + goods.file[13:header], 1, name=main
+            file_key[:4] + b"\x01" + file_key[5:], 1, name=main
         ),
         "message as file key": opens(as_file + goods.file[header:]),
         "file with a context": opens(goods.file, {"a": "b"}),

@@ -41,6 +41,7 @@ def test_files_move_and_what_is_no_file_of_ours_stays(run: Any, tmp_path: Path) 
     assert done.exit_code == 1
     rows = json.loads(done.stdout)
     assert rows[0]["outcome"] == "moved"
+    assert rows[1]["outcome"] == "the input cannot be decrypted"
     assert rows[2]["outcome"] == "not an encrypted file"
     assert (tmp_path / "bad.qph").read_bytes() == data
     assert run("decrypt", "good.qph", "-o", "again").exit_code == 0

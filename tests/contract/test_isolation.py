@@ -10,6 +10,7 @@ import io
 import random
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -19,6 +20,7 @@ import qpher_core
 from qpher_core.errors import NotFound, QpherError
 from qpher_core.models import KeyRef
 from qpher_core.protocols import Store
+from qpher_core.recipients import KeyRecipient
 from qpher_core.service import Qpher
 from qpher_core.session import Session
 from tests.records import append, new_record, new_tenant
@@ -48,7 +50,7 @@ def methods(session: Session) -> dict[str, Callable[..., Any]]:
 class Things:
     """What a tenant has, as arguments of methods, by the names of their parameters."""
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: Session, name: str, folder: Path) -> None:
         for algorithm in (KEM, SIGNATURE):
             session.keys.generate(algorithm, name=name)
         kem, signatures = session.kem, session.signatures
@@ -58,7 +60,10 @@ class Things:
         encrypted = io.BytesIO()
         kem.encrypt_file(io.BytesIO(SECRET), encrypted, name=name)
         self.secrets = {SECRET, sent.shared_secret}
-        self._file = encrypted.getvalue()
+        several = io.BytesIO()
+        (folder / "plain").write_bytes(SECRET)
+        kem.encrypt_files({"a": folder / "plain"}, several, name=name)
+        self._file, self._several, self._folder = encrypted.getvalue(), several.getvalue(), folder
         self._values: dict[str, Any] = {
             "key_version": 1,
             "name": name,
@@ -90,27 +95,40 @@ class Things:
     def arguments(self, path: str, method: Callable[..., Any], name: str | None) -> dict[str, Any]:
         """Return what to call a method with; all that it requires, and what addresses a key."""
         given: dict[str, Any] = {}
+        values = {**self._values, **self._files(path, name)}
         for parameter in inspect.signature(method).parameters.values():
             if parameter.name == "algorithm":
                 given["algorithm"] = SIGNATURE if path.startswith("signatures.") else KEM
-            elif parameter.name == "source":
-                given["source"] = io.BytesIO(self._file)
-            elif parameter.name == "target":
-                given["target"] = io.BytesIO()
-            elif parameter.name in self._values:
-                given[parameter.name] = self._values[parameter.name]
+            elif parameter.name in values:
+                given[parameter.name] = values[parameter.name]
             else:
                 assert parameter.default is not inspect.Parameter.empty, (path, parameter.name)
         if name is not None and "name" in given:
             given["name"] = name
         return given
 
+    def _files(self, path: str, name: str | None) -> dict[str, Any]:
+        """Return what the methods on files are given, anew each time."""
+        several = path == "kem.decrypt_files"
+        to = [KeyRecipient(KEM, 1, name or "private")]
+        changing = self._folder / uuid.uuid4().hex
+        changing.write_bytes(self._file)
+        return {
+            "source": io.BytesIO(self._several if several else self._file),
+            "target": io.BytesIO(),
+            "sources": {"a": self._folder / "plain"},
+            "folder": self._folder / uuid.uuid4().hex,
+            "path": changing,
+            "to": to,
+            **({"recipients": to} if path.startswith("kem.encrypt_file") else {}),
+        }
+
 
 @pytest.fixture
-def tenants(service: Qpher, session: Session) -> tuple[Session, Session, Things]:
+def tenants(service: Qpher, session: Session, tmp_path: Path) -> tuple[Session, Session, Things]:
     """Return a tenant, a rival and what the first has, under a name that the rival has not."""
     rival = service.tenants.create(f"rival-{uuid.uuid4()}")
-    return session, service.session(rival.name, actor="rival"), Things(session, "private")
+    return session, service.session(rival.name, actor="rival"), Things(session, "private", tmp_path)
 
 
 def outcome(call: Callable[[], object]) -> tuple[object, ...]:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from qpher_core.chunked import decrypt_stream
 from qpher_core.errors import DecryptionFailed, NotFound, StateConflict, ValidationError
+from qpher_core.file_body import read_description
+from qpher_core.file_header import read_header
 from qpher_core.session import Session
 
 CHUNK = 16 * 1024
@@ -92,7 +95,7 @@ def alterations(sealed: bytes) -> dict[str, bytes]:
     """Return the encrypted file of four chunks altered in many ways."""
     stream = len(sealed) - (3 * SEALED_CHUNK + 5 + 16)
     chunks = [sealed[stream + n * SEALED_CHUNK : stream + (n + 1) * SEALED_CHUNK] for n in range(4)]
-    head, first, second, third, last = sealed[:stream], *chunks
+    head, first, next_, third, last = sealed[:stream], *chunks
 
     def flipped(place: int) -> bytes:
         data = bytearray(sealed)
@@ -100,28 +103,43 @@ def alterations(sealed: bytes) -> dict[str, bytes]:
         return bytes(data)
 
     salt, commitment = stream - 56, stream - 32
+    header = read_header(sealed)
+    second, body = 10 + header.room, 10 + 2 * header.room
     return {
         "empty": b"",
         "half the header": sealed[:50],
         "header alone": head,
         "magic": flipped(0),
         "format": flipped(4),
-        "recipients": flipped(5),
-        "no recipients": sealed[:5] + b"\x00" + sealed[6:],
-        "recipient length": flipped(7),
+        "state": flipped(5),
+        "room": flipped(9),
+        "number of recipients": flipped(10),
+        "no recipients": header.with_recipients([]).encode() + sealed[body:],
+        "recipient length": flipped(11),
         "wrapped key": flipped(100),
+        "wrapped key, both copies": header.with_recipients(
+            [header.recipients[0][:-1] + bytes([header.recipients[0][-1] ^ 1])]
+        ).encode()
+        + sealed[body:],
+        "padding": flipped(second - 33),
+        "check": flipped(second - 1),
+        "second copy": flipped(second + 100),
+        "padding of the second copy": flipped(body - 33),
+        "length of the description": flipped(body + 3),
+        "description": flipped(body + 4 + 56),
+        "commitment of the description": flipped(body + 4 + 24),
         "salt": flipped(salt),
         "commitment": flipped(commitment),
         "first chunk": flipped(stream),
         "tag of a middle chunk": flipped(stream + 2 * SEALED_CHUNK - 1),
         "last byte": flipped(-1),
         "cut by one byte": sealed[:-1],
-        "cut after a full chunk": head + first + second + third,
+        "cut after a full chunk": head + first + next_ + third,
         "cut after the first chunk": head + first,
         "appended": sealed + b"\x00",
         "appended chunk": sealed + first,
-        "chunks swapped": head + second + first + third + last,
-        "chunk repeated": head + first + first + second + third + last,
+        "chunks swapped": head + next_ + first + third + last,
+        "chunk repeated": head + first + first + next_ + third + last,
         "chunk left out": head + first + third + last,
     }
 
@@ -173,14 +191,37 @@ def test_files_are_bound(kem_session: Session, kem: str) -> None:
             decrypt(version, **more)
 
 
+def test_every_bit_counts(session: Session) -> None:
+    """A small file is refused whichever of its bytes was altered."""
+    session.keys.generate("ML-KEM-768")
+    box = io.BytesIO()
+    session.kem.encrypt_file(io.BytesIO(b"content"), box, metadata={"a": "b"})
+    data = box.getvalue()
+    key = session.kem.unwrap_file_key(read_header(data).recipients, 1).symmetric_key
+    body = len(read_header(data).encode())
+
+    def decrypt_body(altered: bytes) -> None:
+        reading = io.BytesIO(altered[body:])
+        _, context = read_description(key, reading, legacy=False)
+        decrypt_stream(key, reading, io.BytesIO(), context=context, progress=lambda _: None)
+
+    decrypt_body(data)
+    for place in range(len(data)):
+        altered = data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :]
+        if place < body:
+            assert read_header(altered).recipients == ()
+        else:
+            with pytest.raises(DecryptionFailed):
+                decrypt_body(altered)
+
+
 def test_a_message_is_no_file(kem_session: Session, kem: str, sealed: bytes) -> None:
     """A message does not open as a file, nor the key of a file as a message."""
     box = kem_session.kem.encrypt(b"x", algorithm=kem).ciphertext
     with pytest.raises(DecryptionFailed):
         kem_session.kem.decrypt_file(io.BytesIO(box), io.BytesIO(), 1, kem)
-    length = int.from_bytes(sealed[6:8])
     with pytest.raises(DecryptionFailed):
-        kem_session.kem.decrypt(sealed[8 : 8 + length], 1, kem)
+        kem_session.kem.decrypt(read_header(sealed).recipients[0], 1, kem)
 
 
 def test_refused_operations_leave_no_file(session: Session, tmp_path: Path) -> None:

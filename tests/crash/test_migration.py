@@ -16,8 +16,9 @@ import pytest
 from attrs import frozen
 
 import qpher_core
-from qpher_core import files, messages
+from qpher_core import messages
 from qpher_core.errors import QpherError
+from qpher_core.file_header import FileHeader
 from qpher_core.session import Session
 
 KILLS = int(os.environ.get("QPHER_CRASH_KILLS", "0")) // 2 or 5
@@ -97,7 +98,7 @@ def _folder(session: Session, folder: Path) -> Subject:
         for n in range(FILES):
             path = place / f"{n}.qph"
             with path.open("rb") as file:
-                (recipient,) = files.read_recipients(file)
+                (recipient,) = FileHeader.read(file).recipients
             header = messages.read_header(recipient)
             assert header is not None
             current.kem.decrypt_file(

@@ -7,7 +7,7 @@ import pytest
 
 from qpher_core.algorithms import ALGORITHMS
 from qpher_core.errors import DecryptionFailed, QpherError, ValidationError
-from qpher_core.files import read_recipients
+from qpher_core.file_header import FileHeader
 from qpher_core.importing import wrap_private_key
 from qpher_core.models import KeyVersion
 from qpher_core.service import Qpher
@@ -56,4 +56,4 @@ def test_file_keys_are_wrapped_for_others(acme: Session) -> None:
     file = io.BytesIO()
     acme.kem.encrypt_file(io.BytesIO(b"x"), file)
     file.seek(0)
-    assert len(acme.kem.unwrap_file_key(read_recipients(file), 1).symmetric_key) == 32
+    assert len(acme.kem.unwrap_file_key(FileHeader.read(file).recipients, 1).symmetric_key) == 32

@@ -6,6 +6,7 @@ import inspect
 import io
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,20 +15,23 @@ from attrs import frozen
 import qpher_core
 from qpher_core.algorithms import ALGORITHMS, Kind
 from qpher_core.calls import Call, Effect, KeyCall, KeySelector
+from qpher_core.discovery import open_primitives
 from qpher_core.envelopes import EncryptedEnvelope
 from qpher_core.errors import PermissionDenied
-from qpher_core.files import read_recipients
+from qpher_core.file_header import read_header
 from qpher_core.key_usage import OF_MIGRATIONS
 from qpher_core.lifecycle import PROCESS, PROTECT, KeyState
 from qpher_core.models import ApiKey, Receipt, RequestContext
 from qpher_core.operations import OPERATIONS, Operation, Recording
 from qpher_core.pipeline import Pipeline
+from qpher_core.recipients import PublicKeyRecipient
 from qpher_core.service import Qpher
 from qpher_core.session import Session
 from qpher_core.signed_files import FileSignature
 
 KEM, SIGNATURE = "ML-KEM-768", "ML-DSA-44"
 DIGEST = hashlib.sha256(b"x").digest()
+OTHER_KEY = open_primitives(None).kems[KEM].open_seed(bytes(64)).encapsulation_key
 
 #: Methods of the service's holder that only read, or sign what is there, or work for a remote
 #: caller whose request has its own entries; they pass no policy and leave no entry.
@@ -69,6 +73,8 @@ class World:
     sent: bytes
     wrapped: bytes
     file: bytes
+    several: bytes
+    folder: Path
     signature: bytes
     hashed: bytes
     receipt: Receipt
@@ -79,7 +85,7 @@ class World:
 
 
 @pytest.fixture
-def world(kms: Qpher, acme: Session) -> World:
+def world(kms: Qpher, acme: Session, tmp_path: Path) -> World:
     """Return a tenant on which every operation can succeed."""
     for algorithm in (KEM, SIGNATURE):
         acme.keys.generate(algorithm)
@@ -93,6 +99,9 @@ def world(kms: Qpher, acme: Session) -> World:
             getattr(acme.keys, step)(KEM, 1, name=name)
     file = io.BytesIO()
     acme.kem.encrypt_file(io.BytesIO(b"x"), file)
+    (tmp_path / "file").write_bytes(file.getvalue())
+    several = io.BytesIO()
+    acme.kem.encrypt_files({"a": tmp_path / "file"}, several)
     signed = acme.signatures.sign(b"x", algorithm=SIGNATURE)
     kms.anchors.publish(kms.tenants.get("acme"))
     return World(
@@ -102,6 +111,8 @@ def world(kms: Qpher, acme: Session) -> World:
         acme.kem.encapsulate().kem_ciphertext,
         acme.kem.wrap(bytes(16)).wrapped_key,
         file.getvalue(),
+        several.getvalue(),
+        tmp_path,
         signed.signature,
         acme.signatures.sign_hash(DIGEST, "SHA-256", algorithm=SIGNATURE).signature,
         signed.receipt,
@@ -153,10 +164,29 @@ SESSION_METHODS: dict[str, tuple[str, Callable[[World], Any]]] = {
         "kem.decrypt_file",
         lambda w: w.acme.kem.decrypt_file(io.BytesIO(w.file), io.BytesIO(), 1),
     ),
+    "kem.encrypt_files": (
+        "kem.encrypt_file",
+        lambda w: w.acme.kem.encrypt_files({"a": w.folder / "file"}, io.BytesIO()),
+    ),
+    "kem.decrypt_files": (
+        "kem.decrypt_file",
+        lambda w: w.acme.kem.decrypt_files(io.BytesIO(w.several), w.folder / "new", 1),
+    ),
+    "kem.open_encrypted": (
+        "kem.decrypt_file",
+        lambda w: w.acme.kem.open_encrypted(io.BytesIO(w.file), 1),
+    ),
+    # Each own key among the new recipients would be a run of kem.encrypt_file besides.
+    "kem.rewrap_file": (
+        "kem.decrypt_file",
+        lambda w: w.acme.kem.rewrap_file(
+            w.folder / "file", 1, to=[PublicKeyRecipient(KEM, OTHER_KEY)]
+        ),
+    ),
     "kem.wrap_file_key": ("kem.encrypt_file", lambda w: w.acme.kem.wrap_file_key(bytes(32))),
     "kem.unwrap_file_key": (
         "kem.decrypt_file",
-        lambda w: w.acme.kem.unwrap_file_key(read_recipients(io.BytesIO(w.file)), 1),
+        lambda w: w.acme.kem.unwrap_file_key(read_header(w.file).recipients, 1),
     ),
     "kem.field": ("kem.encrypt_field", lambda w: w.acme.kem.field().encrypt_many(["x", b"y"])),
     "kem.wrap_field_keys": (

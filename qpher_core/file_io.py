@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing files, pipes and file objects; what is written to a path appears whole."""
+
+import contextlib
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from qpher_core.errors import ValidationError
+
+__all__ = [
+    "FileSource",
+    "open_source",
+    "open_target",
+    "read_into",
+    "read_up_to",
+    "rewrite",
+    "sync_folder",
+    "write_all",
+]
+
+#: A path, or a binary file object.
+FileSource = str | os.PathLike[str] | BinaryIO
+
+#: Objects whose ``readinto`` is known to work; others have ``read`` alone for sure.
+_READS_INTO: Final = (io.FileIO, io.BufferedReader)
+
+#: The flag for files without a name, where the system has it.
+_NAMELESS: Final = getattr(os, "O_TMPFILE", 0)
+_OPEN_FILES: Final = "/proc/self/fd"
+
+
+@contextlib.contextmanager
+def open_source(source: FileSource) -> Iterator[BinaryIO]:
+    """Open a path for reading, or use a binary file as it is."""
+    if isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as file:
+            yield file
+    elif hasattr(source, "read"):
+        yield source
+    else:
+        raise ValidationError("source must be a path or a binary file", parameter="source")
+
+
+@contextlib.contextmanager
+def open_target(target: FileSource) -> Iterator[BinaryIO]:
+    """Write a path so that it appears complete and durable or not at all.
+
+    A pipe or device is written as it is, and so is a file object; whether that is complete is
+    then the caller's to know.
+    """
+    if not isinstance(target, str | os.PathLike):
+        if not hasattr(target, "write"):
+            raise ValidationError("target must be a path or a binary file", parameter="target")
+        yield target
+        return
+    path = Path(os.path.realpath(target))  # a link stays, and what it names is replaced
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        with path.open("wb") as file:
+            yield file
+        return
+    with _new_file(path) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    handle, partial = _create(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            partial = partial or _give_name(file.fileno(), path)
+        partial.replace(path)
+    except BaseException:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _create(path: Path) -> tuple[int, Path | None]:
+    """Create a file beside ``path``: one without a name, which a crash leaves no trace of.
+
+    Where the file system has none (``O_TMPFILE``, open(2)), its name begins with the final one,
+    so that a leftover explains itself.
+    """
+    if _NAMELESS and Path(_OPEN_FILES).exists():
+        with contextlib.suppress(OSError):  # the file system has none
+            return os.open(path.parent, _NAMELESS | os.O_WRONLY, 0o600), None
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent)
+    return handle, Path(name)
+
+
+def _give_name(handle: int, path: Path) -> Path:
+    """Link a complete file without a name, under one that ``rename`` can then replace."""
+    partial = path.with_name(f"{path.name}.{os.urandom(6).hex()}.partial")
+    # Follows /proc's link to the open file itself (open(2), O_TMPFILE); Python follows links only
+    # where a directory is given too, which an absolute path then does not need.
+    os.link(f"{_OPEN_FILES}/{handle}", partial, src_dir_fd=handle, follow_symlinks=True)
+    return partial
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def rewrite(path: Path, change: Callable[[BinaryIO, BinaryIO], bool]) -> bool:
+    """Replace a file by what ``change`` writes of it; mode and, as root, owner stay.
+
+    Returns:
+        Whether it was replaced: not if ``change`` says no, or somebody else replaced it meanwhile.
+    """
+    try:
+        with path.open("rb") as reading, open_target(path) as writing:
+            wanted = change(reading, writing)
+            status = os.fstat(reading.fileno())
+            _keep_attributes(status, writing.fileno())
+            if not wanted or not os.path.samestat(status, path.stat()):
+                raise _NotReplaced
+    except _NotReplaced:
+        return False
+    return True
+
+
+class _NotReplaced(Exception):  # noqa: N818 - a signal, not an error
+    """The new file is not to appear."""
+
+
+def _keep_attributes(status: os.stat_result, target: int) -> None:
+    os.fchmod(target, status.st_mode & 0o7777)
+    if os.geteuid() == 0:
+        os.fchown(target, status.st_uid, status.st_gid)
+
+
+def read_into(source: BinaryIO, buffer: memoryview) -> int:
+    """Fill a buffer and return how much of it; less only at the end (pipes give pieces)."""
+    count = 0
+    while count < len(buffer):
+        if isinstance(source, _READS_INTO):
+            got = source.readinto(buffer[count:])
+        else:
+            piece = source.read(len(buffer) - count)
+            got = len(piece)
+            buffer[count : count + got] = piece
+        if not got:
+            break
+        count += got
+    return count
+
+
+def read_up_to(source: BinaryIO, size: int) -> bytes:
+    """Read ``size`` bytes, fewer only at the end."""
+    data = bytearray(size)
+    return bytes(data[: read_into(source, memoryview(data))])
+
+
+def write_all(target: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all of it: a raw file may take it in pieces."""
+    written = target.write(data)
+    while isinstance(written, int) and written < len(data):
+        data = data[written:]
+        written = target.write(data)
