@@ -5,11 +5,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from starlette.applications import Starlette
 
 import qpher_core
+from qpher_core import AnchorSettings, Witness
 from qpher_core.asgi.app import create_app
 from qpher_core.asgi.settings import Settings
 from qpher_core.service import Qpher
@@ -42,6 +44,20 @@ def try_options() -> None:
     _opened()[0].close()
 
 
+def _anchors(options: Mapping[str, Any]) -> AnchorSettings:
+    witnesses = [
+        Witness(url, Path(key).read_text(encoding="utf-8").strip())
+        for url, key in options["witnesses"]
+    ]
+    return AnchorSettings(
+        every_entries=options["anchor_entries"],
+        every_seconds=options["anchor_seconds"],
+        service=options["anchor_name"],
+        publishers=options["publishers"],
+        witnesses=witnesses,
+    )
+
+
 def _opened() -> tuple[Qpher, Starlette]:
     options = json.loads(os.environ[_OPTIONS])
     kms = qpher_core.open(
@@ -49,6 +65,7 @@ def _opened() -> tuple[Qpher, Starlette]:
         protector=options["protectors"] or None,
         policy=options["policies"] or "rules:",
         policy_deadline=options["policy_deadline"],
+        anchors=_anchors(options),
     )
     settings = Settings(
         threads=options["threads"],

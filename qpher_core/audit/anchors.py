@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -44,6 +44,10 @@ __all__ = ["AnchorSettings", "AnchorThread", "Anchorer"]
 _log: Final = logging.getLogger("qpher_core.anchors")
 
 
+def _several(witnesses: Iterable[Witness]) -> tuple[Witness, ...]:
+    return tuple(witnesses)
+
+
 @frozen(kw_only=True)
 class AnchorSettings:
     """When and where anchors are made.
@@ -64,7 +68,7 @@ class AnchorSettings:
     publishers: Sequence[AnchorPublisher | str | Callable[[uuid.UUID, str], None]] = field(
         default=(), converter=tuple
     )
-    witnesses: Sequence[Witness] = field(default=(), converter=tuple)
+    witnesses: Sequence[Witness] = field(default=(), converter=_several)
 
     def __attrs_post_init__(self) -> None:
         """Check the values. Raises ``ValidationError``."""
@@ -156,7 +160,14 @@ class Anchorer:
         return LogProof(entry.seq, tuple(path), note)
 
     def consistency(self, tenant_id: uuid.UUID, first: int, second: int) -> list[bytes]:
-        """Return the proof that the log of ``first`` entries is a prefix of that of ``second``."""
+        """Return the proof that the log of ``first`` entries is a prefix of that of ``second``.
+
+        Raises:
+            Unavailable: the log begins behind ``first``.
+        """
+        base = self._store.audit.base(tenant_id)
+        if base is not None and 0 < first < base.size:
+            raise Unavailable(f"no proof from {first} entries: those before {base.size} moved out")
         return consistency_path(first, second, self._fetch(tenant_id))
 
     def check(self, note: str, tenant_id: uuid.UUID) -> Checkpoint:

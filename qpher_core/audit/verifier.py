@@ -54,6 +54,7 @@ class ExportReport:
         detail: one sentence about the problem.
         first: the first entry in the export; those before it were moved out.
         root: root of the Merkle tree over all entries, 32 bytes; meaningful only without a problem.
+        newest: the last anchor, verified; to be kept for the next time. None with a problem.
         selected: of an export of chosen entries, how many it has; else None.
     """
 
@@ -67,6 +68,7 @@ class ExportReport:
     detail: str = ""
     first: int = 0
     root: bytes = field(default=EMPTY_ROOT, repr=bytes.hex)
+    newest: str | None = field(default=None, repr=False)
     selected: int | None = None
 
     @property
@@ -140,6 +142,7 @@ class _Verification:
         self._header = ExportHeader("", 0, (), 0)
         self._head = EMPTY_LOG.head
         self._root = EMPTY_ROOT
+        self._newest: str | None = None
         self._anchored = self._anchors = 0
         self.bad_seq: int | None = None
 
@@ -198,6 +201,7 @@ class _Verification:
             detail=finding.detail if finding else "",
             first=self._header.base.size,
             root=self._root,
+            newest=None if finding else self._newest,
         )
 
     # --- anchors -------------------------------------------------------------------------------
@@ -221,7 +225,7 @@ class _Verification:
                     Problem.REVOKED_KEY,
                     f"the anchor at {checkpoint.size} is signed by a key replaced before",
                 )
-            size, newest = checkpoint.size, used
+            size, newest, self._newest = checkpoint.size, used, text
             yield checkpoint
         if size == 0 < base:
             raise _no_base(base)

@@ -35,6 +35,7 @@ def audit() -> None:
 @click.option("--key", "keys", type=_FILE, multiple=True, required=True, help="File of vkeys.")
 @click.option("--last-anchor", type=_FILE, help="An anchor kept from before.")
 @click.option("--revoked", type=_FILE, help="File of vkeys that were revoked.")
+@click.option("--save-anchor", type=_OUT, help="Where the newest anchor goes, if all is sound.")
 @click.option("--processes", type=click.IntRange(1), help="One for each core by default.")
 @AS_JSON
 def verify(
@@ -42,6 +43,7 @@ def verify(
     keys: tuple[Path, ...],
     last_anchor: Path | None,
     revoked: Path | None,
+    save_anchor: Path | None,
     processes: int | None,
     *,
     as_json: bool,
@@ -61,6 +63,8 @@ def verify(
             processes=processes,
             progress=bar.update if bar else None,
         )
+    if save_anchor is not None and report.newest is not None:
+        save_anchor.write_text(report.newest, encoding="utf-8")
     click.echo(json.dumps(report.as_dict()) if as_json else _text(report))
     sys.exit(0 if report.ok else NO)
 
@@ -149,6 +153,24 @@ def export(target: Target, file: Path, tenant: str | None, **where: Any) -> None
     chosen = EntryFilter(**where) if any(where.values()) else None
     with target.service() as kms:
         kms.audit.export(file, tenant, where=chosen)
+
+
+@audit.command(example="qpher-core audit anchor --tenant acme > acme.checkpoint")
+@click.option("--tenant", help="Name or id; the service's own log where none is given.")
+@on_store
+def anchor(target: Target, tenant: str | None) -> None:
+    """Anchor a log now, and print the anchor: for --last-anchor."""
+    with target.service() as kms:
+        owner = None if tenant is None else kms.tenants.get(tenant)
+        click.echo(kms.anchors.publish(owner).note, nl=False)
+
+
+@audit.command("rotate-key", example="qpher-core audit rotate-key")
+@on_store
+def rotate_key(target: Target) -> None:
+    """Replace the anchor key, and print the new one; the old one signs that it follows."""
+    with target.service() as kms:
+        click.echo(kms.anchors.rotate(actor=target.who))
 
 
 @audit.command(

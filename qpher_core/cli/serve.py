@@ -46,6 +46,18 @@ _HEALTHCHECK_SECONDS: Final = 30
     envvar="QPHER_RATE_STORAGE",
     help="Or redis://…; a password in it is better left in QPHER_RATE_STORAGE.",
 )
+@click.option("--anchor-entries", default=1000, show_default=True, type=click.IntRange(1))
+@click.option("--anchor-seconds", default=60.0, show_default=True, help="Between two anchors.")
+@click.option("--anchor-name", help="The service's name in anchors; one of its own if left out.")
+@click.option("--publish", "publishers", multiple=True, help="file:///folder or URL, for anchors.")
+@click.option(
+    "--witness",
+    "witnesses",
+    multiple=True,
+    type=(str, click.Path(exists=True, dir_okay=False)),
+    metavar="URL FILE",
+    help="Who must cosign anchors, and a file with its vkey.",
+)
 @click.option("--trusted-proxy", "proxies", multiple=True, help="Networks of proxies.")
 @click.option("--cors-origin", "origins", multiple=True, help="Origins of browsers.")
 @click.option("--docs/--no-docs", default=True, help="Serve /docs and /openapi.json.")

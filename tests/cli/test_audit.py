@@ -130,3 +130,31 @@ def test_a_damaged_store_exits_with_1(tmp_path: Path) -> None:
     database.close()
     status, out = _run(tmp_path, "verify-store", "--store", store, "--tenant", "acme", "--json")
     assert (status, json.loads(out)["bad_seq"]) == (1, 1)
+
+
+def test_an_auditor_keeps_the_newest_anchor(folder: Path, tmp_path: Path) -> None:
+    """--save-anchor writes what --last-anchor takes, and nothing where something is wrong."""
+    export, key, kept = folder / "acme.jsonl", folder / "first.vkey", tmp_path / "kept"
+    verify = ("verify", str(export), "--key", str(key))
+    assert _run(folder, *verify, "--save-anchor", str(kept))[0] == 0
+    assert kept.read_text() == (folder / "last.anchor").read_text()
+    assert _run(folder, *verify, "--last-anchor", str(kept))[0] == 0
+    kept.unlink()
+    forged = ("verify", "forged.jsonl", "--key", str(key))
+    assert _run(folder, *forged, "--save-anchor", str(kept))[0] == 1
+    assert not kept.exists()
+
+
+def test_an_operator_anchors_and_rotates(tmp_path: Path) -> None:
+    """Anchor prints the signed state of a log, rotate-key the key that signs the next."""
+    store = f"sqlite:///{tmp_path}/q.db"
+    with qpher_core.open(store) as kms:
+        tenant = kms.tenants.create("acme")
+        old = kms.anchors.key()
+    status, note = _run(tmp_path, "anchor", "--store", store, "--tenant", "acme")
+    assert status == 0
+    status, new = _run(tmp_path, "rotate-key", "--store", store)
+    with qpher_core.open(store) as kms:
+        assert (status, new.strip()) == (0, kms.anchors.key())
+        assert new.strip() != old
+        kms.anchors.check(note, tenant)
