@@ -67,7 +67,7 @@ def test_operations_of_the_document_are_rows() -> None:
     """Each endpoint names rows of the table of operations; all but the tenant's own have one."""
     used = {action for endpoint in ENDPOINTS for action in endpoint.operations}
     assert used <= set(OPERATIONS)
-    in_process_only = {"anchors.rotate", "imports.rotate", "protector.use"}
+    in_process_only = {"anchors.rotate", "audit.move_out", "imports.rotate", "protector.use"}
     assert set(OPERATIONS) - used == in_process_only | OF_MIGRATIONS
 
 

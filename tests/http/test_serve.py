@@ -4,6 +4,7 @@
 import base64
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,8 +19,11 @@ import pytest
 from attrs import define, field
 
 import qpher_core
+from qpher_core import RateLimited, RemoteSettings
 from qpher_core.models import Receipt
+from tests.failure.test_remote_tls import certificate
 from tests.http.server import client
+from tests.redis_server import MISSING, RedisServer
 
 CLIENTS = 8
 BEFORE_STOP = 40  # answers that have come when the service is told to stop
@@ -39,11 +43,12 @@ class Served:
     process: subprocess.Popen[bytes]
     base: str
 
-    def wait(self) -> None:
+    def wait(self, trusted: ssl.SSLContext | None = None) -> None:
         """Wait until it answers."""
+        verify = trusted or ssl.create_default_context()
         for _ in range(600):
             try:
-                if httpx.get(f"{self.base}/health/ready").status_code == 200:
+                if httpx.get(f"{self.base}/health/ready", verify=verify).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
@@ -56,7 +61,8 @@ def serve(url: str, *options: str) -> Served:
     main = "from qpher_core.cli.main import main; main()"
     command = [sys.executable, "-c", main, "serve", "--store", url, "--port", str(port)]
     process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
-    return Served(process, f"http://127.0.0.1:{port}")
+    scheme = "https" if "--ssl-certfile" in options else "http"
+    return Served(process, f"{scheme}://127.0.0.1:{port}")
 
 
 @pytest.fixture
@@ -153,6 +159,41 @@ def _receipts(data: Any) -> Iterator[dict[str, Any]]:
         yield item["result"]["receipt"]
     if "receipt" in data:
         yield data["receipt"]
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_workers_share_rates_and_tls(store: tuple[str, str], tmp_path: Path) -> None:
+    """Over TLS, with two workers that count in one Redis, a session gets exactly its rate."""
+    url, api_key = store
+    cert, key = certificate(tmp_path, "127.0.0.1")
+    redis_server = RedisServer(tmp_path)
+    redis_server.start()
+    served = serve(
+        url,
+        *("--workers", "2", "--ssl-certfile", str(cert), "--ssl-keyfile", str(key)),
+        *("--key-rate", "20/hour", "--rate-storage", redis_server.url),
+    )
+    trusted = ssl.create_default_context(cafile=str(cert))
+    headers = {"x-api-key": api_key}
+    with qpher_core.open(url) as kms:
+        tenant_id = kms.tenants.get("acme").id
+    settings = RemoteSettings(ca=trusted, attempts=1, tenant_id=tenant_id)
+    try:
+        served.wait(trusted)
+        statuses = [
+            httpx.get(f"{served.base}/api/v1/kms/keys", headers=headers, verify=trusted).status_code
+            for _ in range(19)
+        ]
+        with qpher_core.open(served.base, api_key=api_key, remote=settings) as service:
+            session = service.session()
+            assert session.signatures.sign(b"m").signature
+            with pytest.raises(RateLimited):
+                session.signatures.sign(b"m")
+    finally:
+        served.process.terminate()
+        served.process.wait(60)
+        redis_server.kill()
+    assert statuses == [200] * 19
 
 
 def test_a_service_that_cannot_start_says_so(tmp_path: Path) -> None:
