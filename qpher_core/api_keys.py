@@ -88,6 +88,10 @@ class _Parts:
     secret_hash: bytes = field(repr=False)
 
 
+#: API keys by id, with their tenants; None for what there is not.
+_Found = dict[str, tuple[ApiKeyRecord | None, Tenant | None]]
+
+
 #: What does not have the form of a key is compared too.
 _NOBODY: Final = _Parts("", bytes(32))
 
@@ -256,8 +260,13 @@ class ApiKeys:
 
         return self._pipeline.administer(OPERATIONS["api_keys.revoke"], owner.id, actor, change)
 
-    def authenticate(self, api_key: str) -> Authenticated:
+    def authenticate(self, api_key: str, shared: _Found | None = None) -> Authenticated:
         """Return who an API key belongs to, and note its use.
+
+        Args:
+            api_key: as it was given.
+            shared: what requests that go together have found by id already; all of them had
+                arrived before the first looked.
 
         Raises:
             AuthenticationError: it is unknown, wrong, expired or revoked, or its tenant is
@@ -265,10 +274,9 @@ class ApiKeys:
             StoreUnavailable: the store cannot be read.
         """
         parts = parse_secret(api_key) or _NOBODY
-        record = self._store.api_keys.get(parts.id) if parts.id else None
+        record, tenant = self._look_up(parts.id, {} if shared is None else shared)
         expected = _DUMMY_HASH if record is None else record.secret_hash
         same = hmac.compare_digest(expected, parts.secret_hash)
-        tenant = None if record is None else self._store.tenants.get(record.key.tenant_id)
         if (
             record is None
             or tenant is None
@@ -279,6 +287,15 @@ class ApiKeys:
             raise AuthenticationError("the API key is missing or not accepted")
         self._note_use(record.key)
         return Authenticated(record.key, tenant)
+
+    def _look_up(self, key_id: str, shared: _Found) -> tuple[ApiKeyRecord | None, Tenant | None]:
+        """Return the record of an id, and its tenant."""
+        found = shared.get(key_id)
+        if found is None:
+            record = self._store.api_keys.get(key_id) if key_id else None
+            tenant = None if record is None else self._store.tenants.get(record.key.tenant_id)
+            found = shared[key_id] = record, tenant
+        return found
 
     def _note_use(self, key: ApiKey) -> None:
         """Write down at most once a minute that a key is used."""

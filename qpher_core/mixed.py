@@ -35,6 +35,7 @@ from qpher_core.protocols import (
     StoreWriter,
     TenantDirectory,
 )
+from qpher_core.together import Recording, gathered
 
 __all__ = ["MixedStore", "mix", "open_store", "record"]
 
@@ -172,6 +173,12 @@ class MixedStore:
         """That of the key store."""
         return self._keys_store.default_protector
 
+    @property
+    def local(self) -> bool:
+        """Whether reading either waits for no network."""
+        both = (self._keys_store, self._audit_store)
+        return all(getattr(store, "local", False) for store in both)
+
     def commit(
         self,
         work: Callable[[StoreWriter], T],
@@ -275,9 +282,13 @@ def _draft_of(entry: AuditEntry, reason: str) -> EntryDraft:
 def record(
     store: Store, work: Callable[[StoreWriter], T], *, tenant_id: uuid.UUID | None = None
 ) -> T:
-    """Commit work that only appends to the log."""
+    """Commit work that only appends to the log; with that of others, if the thread gathers it."""
     commit = store.record if isinstance(store, MixedStore) else store.commit
-    return commit(work, tenant_id=tenant_id)
+    gather = gathered()
+    if gather is None:
+        return commit(work, tenant_id=tenant_id)
+    value: T = gather(Recording(commit, work, tenant_id))
+    return value
 
 
 def mix(keys: Store, audit: Store) -> MixedStore:

@@ -367,6 +367,7 @@ class Store(Protocol):
 
     A store may have ``lately(tenant_id)``, which returns a context of a :class:`Mark` for the
     calling thread. The pipeline reads inside of it, and asks the mark in the commit that follows.
+    One whose reads wait for no network says so with ``local = True``.
     """
 
     @property

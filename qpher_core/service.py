@@ -384,6 +384,12 @@ class Qpher:
         return AsyncQpher(self, self._threads)
 
     @property
+    def local(self) -> bool:
+        """Whether operations wait for no network: neither the policy engine's nor the store's."""
+        asks = getattr(self._policy, "may_block", True)
+        return not asks and getattr(self._store, "local", False)
+
+    @property
     def algorithms(self) -> Sequence[Algorithm]:
         """The algorithms that this service's provider has."""
         have = {*self._primitives.kems, *self._primitives.signatures}

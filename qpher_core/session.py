@@ -4,6 +4,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Protocol
 
 from attrs import frozen
@@ -127,15 +128,7 @@ class SessionAudit:
 
 
 class Session:
-    """A view of one tenant, for one actor, and of nothing else. Thread-safe.
-
-    Attributes:
-        keys: key versions and their life.
-        kem: encryption, encapsulation, key wrap.
-        signatures: signing and verifying.
-        audit: the tenant's audit log.
-        usage: what the tenant uses of what it may.
-    """
+    """A view of one tenant, for one actor, and of nothing else. Thread-safe."""
 
     def __init__(
         self,
@@ -148,13 +141,46 @@ class Session:
         *,
         uses: LogUsage | None = None,
     ) -> None:
+        self._pipeline = pipeline
+        self._keystore = keystore
+        self._log = audit
+        self._anchorer = anchorer
+        self._usage = usage
         self._context = context
-        self.keys = Keys(pipeline, keystore, context, uses or LogUsage(audit.entries))
-        self.kem = FieldKem(pipeline, keystore, context)
-        self.signatures = BatchSignatures(pipeline, keystore, context)
-        self.audit = SessionAudit(pipeline, audit, anchorer, context)
-        self._migrator = Migrator(pipeline, keystore, context, self.keys)
-        self.usage = SessionUsage(pipeline, lambda: usage(context.tenant_id), context)
+        self._uses = uses
+
+    # Made when they are used: a request over HTTP has a session of its own, and uses one of them.
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Key versions and their life."""
+        uses = self._uses or LogUsage(self._log.entries)
+        return Keys(self._pipeline, self._keystore, self._context, uses)
+
+    @cached_property
+    def kem(self) -> FieldKem:
+        """Encryption, encapsulation, key wrap."""
+        return FieldKem(self._pipeline, self._keystore, self._context)
+
+    @cached_property
+    def signatures(self) -> BatchSignatures:
+        """Signing and verifying."""
+        return BatchSignatures(self._pipeline, self._keystore, self._context)
+
+    @cached_property
+    def audit(self) -> SessionAudit:
+        """The tenant's audit log."""
+        return SessionAudit(self._pipeline, self._log, self._anchorer, self._context)
+
+    @cached_property
+    def usage(self) -> SessionUsage:
+        """What the tenant uses of what it may."""
+        tenant_id = self._context.tenant_id
+        return SessionUsage(self._pipeline, lambda: self._usage(tenant_id), self._context)
+
+    @cached_property
+    def _migrator(self) -> Migrator:
+        return Migrator(self._pipeline, self._keystore, self._context, self.keys)
 
     def migrate(
         self,

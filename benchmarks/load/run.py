@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -49,9 +50,9 @@ def main() -> int:
         with _server(noop, 8771, "/noop") as base, _server(serve, 8772, "/health/live") as api:
             rows: dict[str, list[dict[str, Any]]] = {"no-op": []}
             for _ in range(chosen.rounds):
-                rows["no-op"].append(_wrk(f"{base}/noop", bodies["signature/verify"], key, chosen))
+                rows["no-op"].append(base.load("/noop", bodies["signature/verify"], key, chosen))
                 for operation in OPERATIONS:
-                    found = _wrk(f"{api}/api/v1/{operation}", bodies[operation], key, chosen)
+                    found = api.load(f"/api/v1/{operation}", bodies[operation], key, chosen)
                     rows.setdefault(operation, []).append(found)
         recorded = _check(url, rows)
     return _report(rows, recorded, chosen)
@@ -82,14 +83,33 @@ def _prepare(url: str, folder: Path) -> tuple[str, dict[str, Path]]:
         return kms.api_keys.create("acme")[1], files
 
 
+@dataclass
+class _Server:
+    """A server process."""
+
+    url: str
+    pid: int
+
+    def load(self, path: str, body: Path, key: str, chosen: argparse.Namespace) -> dict[str, Any]:
+        """Load it; return what wrk says, and the time of processor that each request took."""
+        before = self._seconds()
+        found = _wrk(self.url + path, body, key, chosen)
+        return {**found, "cpu_us": (self._seconds() - before) / found["requests"] * 1e6}
+
+    def _seconds(self) -> float:
+        """Return the time of processor that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextlib.contextmanager
-def _server(command: list[str], port: int, probe: str) -> Iterator[str]:
+def _server(command: list[str], port: int, probe: str) -> Iterator[_Server]:
     """Run a server with one worker until the end of the context."""
     process = subprocess.Popen([sys.executable, *command, "--port", str(port)], cwd=ROOT)
     base = f"http://127.0.0.1:{port}"
     try:
         _wait(base + probe)
-        yield base
+        yield _Server(base, process.pid)
     finally:
         process.terminate()
         process.wait(60)
@@ -144,11 +164,15 @@ def _report(
         f"{chosen.connections} connections, {chosen.rounds} rounds of {chosen.seconds} s, "
         f"one worker, {chosen.store}; {recorded} audit entries, log verified"
     )
-    print(f"{'operation':18} {'req/s':>8} {'ratio':>6} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7}")
+    print(
+        f"{'operation':18} {'req/s':>8} {'ratio':>6} {'CPU µs':>7} {'p50 ms':>8} {'p99 ms':>8} "
+        f"{'errors':>7}"
+    )
     for name, found in rows.items():
         ratios = [rate(row) / rate(base) for row, base in zip(found, rows["no-op"], strict=True)]
         print(
             f"{name:18} {median(map(rate, found)):8.0f} {median(ratios):6.2f} "
+            f"{median(row['cpu_us'] for row in found):7.1f} "
             f"{median(row['p50_ms'] for row in found):8.1f} "
             f"{median(row['p99_ms'] for row in found):8.1f} {sum(row['errors'] for row in found):7}"
         )

@@ -17,13 +17,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from qpher_core.asgi.envelope import error_answer
-from qpher_core.asgi.gateway import Gateway, Parts, Workers, log_unexpected
+from qpher_core.asgi.gateway import Gateway, Parts, log_unexpected
 from qpher_core.asgi.headers import Proxies, read_head, secured
 from qpher_core.asgi.limits import RateLimits
 from qpher_core.asgi.metrics import Metrics
 from qpher_core.asgi.public import public_routes
 from qpher_core.asgi.settings import Settings
 from qpher_core.asgi.table import BASE, ENDPOINTS
+from qpher_core.asgi.workers import Workers
 from qpher_core.errors import NotFound, QpherError
 from qpher_core.service import Qpher
 

@@ -72,6 +72,8 @@ class Endpoint:
         input_code: code of errors in the input that the library, not the model, finds.
         items: how many items it may carry; bodies may be larger where it is more than one.
         accepts_nothing: the body may be left out.
+        brief: it uses one key, is soon done and changes no state, so that it may share a thread
+            and a commit with others (``qpher_core.asgi.lanes``).
     """
 
     method: str
@@ -89,6 +91,7 @@ class Endpoint:
     input_code: str | None = None
     items: int = 1
     accepts_nothing: bool = False
+    brief: bool = False
 
     @property
     def administrative(self) -> bool:

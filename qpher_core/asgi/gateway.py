@@ -13,8 +13,6 @@ import itertools
 import logging
 import time
 import traceback
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -29,12 +27,13 @@ from qpher_core.asgi.metrics import Metrics
 from qpher_core.asgi.remembered import Remembered
 from qpher_core.asgi.settings import Settings
 from qpher_core.asgi.strict_json import decode_body, decode_params
+from qpher_core.asgi.workers import Workers
 from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.errors import AuthenticationError, QpherError, Unavailable, ValidationError
 from qpher_core.models import RequestContext
 from qpher_core.service import Qpher
 
-__all__ = ["Gateway", "Parts", "Workers", "send_answer"]
+__all__ = ["Gateway", "Parts", "send_answer"]
 
 T = TypeVar("T")
 
@@ -47,44 +46,6 @@ _API_SCOPES: Final = frozenset({"usage"})  # what every key may see of its own t
 
 class _Disconnected(Exception):  # noqa: N818 - a signal, not an error
     """The client went away."""
-
-
-class Workers:
-    """The threads that do the work, and how many requests wait for them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="qpher-http")
-        self._most = settings.threads + settings.waiting
-        self._deadline = settings.deadline
-        self.busy = 0
-
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return what a function gives, in a thread, within the deadline.
-
-        Work that still waits for a thread when the deadline passes is never begun.
-
-        Raises:
-            Unavailable: too many requests wait already.
-            QpherError: ``ERR_TIMEOUT_001``, the deadline passed.
-        """
-        if self.busy >= self._most:
-            raise Unavailable("too many requests wait already; try again later")
-        loop = asyncio.get_running_loop()
-        self.busy += 1
-        try:
-            async with asyncio.timeout(self._deadline):
-                return await loop.run_in_executor(self._pool, function, *arguments)
-        except TimeoutError:
-            raise QpherError(
-                "the deadline passed; the audit log tells whether it was done",
-                code="ERR_TIMEOUT_001",
-            ) from None
-        finally:
-            self.busy -= 1
-
-    def close(self) -> None:
-        """Finish what was begun."""
-        self._pool.shutdown(wait=True)
 
 
 @frozen
@@ -120,6 +81,7 @@ class Gateway:
         self._remembered = Remembered(parts.kms)
         factor = _BATCH_FACTOR if endpoint.items > 1 else 1
         self._largest = parts.settings.largest_body * factor
+        self._together = endpoint.brief and parts.kms.local and parts.rates.local
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -145,6 +107,8 @@ class Gateway:
         run = self._parts.workers.run
         if head.length is not None and head.length <= _READ_FIRST:
             body = await self._read(receive, _READ_FIRST)
+            if self._together:
+                return await self._parts.workers.run_together(self._serve, asked, body, None)
             return await run(self._serve, asked, body, None)
         who = await run(self._resolve, asked)
         if isinstance(who, Rendered):
@@ -201,19 +165,25 @@ class Gateway:
 
     # --- in a thread ---------------------------------------------------------------------------
 
-    def _resolve(self, asked: _Asked) -> tuple[Authenticated, RateVerdict] | Rendered:
+    def _resolve(
+        self, asked: _Asked, shared: dict[str, Any] | None = None
+    ) -> tuple[Authenticated, RateVerdict] | Rendered:
         """Find out who asks, and whether not too often."""
-        who = self._parts.kms.api_keys.authenticate(asked.head.api_key or "")
+        who = self._parts.kms.api_keys.authenticate(asked.head.api_key or "", shared)
         verdict = self._parts.rates.check(who.tenant, who.key)
         if verdict.refusal is not None:
             return self._refusal(verdict.refusal, asked.head, verdict.headers)
         return who, verdict
 
     def _serve(
-        self, asked: _Asked, body: bytes, known: tuple[Authenticated, RateVerdict] | None
+        self,
+        asked: _Asked,
+        body: bytes,
+        known: tuple[Authenticated, RateVerdict] | None,
+        shared: dict[str, Any] | None = None,
     ) -> Rendered | Raw:
         """Do the stages from resolving on; from the route on if the sender is known."""
-        resolved = known or self._resolve(asked)
+        resolved = known or self._resolve(asked, shared)
         if isinstance(resolved, Rendered):
             return resolved
         who, verdict = resolved

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import frozen
 from limits import RateLimitItem, parse
-from limits.storage import Storage, storage_from_string
+from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
 from qpher_core.asgi.settings import Settings
@@ -36,12 +36,17 @@ _PASSED: Final = RateVerdict()
 
 
 class RateLimits:
-    """Counts requests. Thread-safe."""
+    """Counts requests. Thread-safe.
+
+    Attributes:
+        local: they are counted in this process.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._tenant_rate = _rate(settings.tenant_rate, "tenant_rate")
         self._key_rate = _rate(settings.key_rate, "key_rate")
         self._storage = _storage(settings.rate_storage)
+        self.local = isinstance(self._storage, MemoryStorage)
         self._limiter = MovingWindowRateLimiter(self._storage)
 
     def check(self, tenant: Tenant, key: ApiKey) -> RateVerdict:

@@ -168,6 +168,7 @@ def _endpoint(
         tag="KEM",
         operations=actions,
         sdk=sdk,
+        brief=True,
         input_code=_INPUT,
     )
 

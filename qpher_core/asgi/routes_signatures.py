@@ -106,6 +106,7 @@ ENDPOINTS: Final = tuple(
         tag="Signatures",
         operations=(action,),
         sdk=True,
+        brief=True,
         input_code=_INPUT,
     )
     for path, handler, body, answer, summary, action in (

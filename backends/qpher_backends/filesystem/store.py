@@ -35,6 +35,7 @@ class FileStore:
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
 
     readers_wait = False
+    local = True
 
     def __init__(self, path: Path) -> None:
         self._root = str(path.absolute())

@@ -378,6 +378,7 @@ class MemoryStore:
 
     default_protector = "memory:"
     readers_wait = True
+    local = True
 
     def __init__(self) -> None:
         self._state = _State()

@@ -7,7 +7,7 @@ done again with rows that are read anew. They hold as long as this store's own t
 nothing but audit entries, and SQLite says that no other connection committed anything.
 """
 
-import threading
+import contextvars
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,6 +19,12 @@ __all__ = ["Mark", "Recent"]
 
 _MOST_QUERIES: Final = 4096
 
+#: Whose answers the running code may be given: that of this thread, or of this greenlet, of which
+#: one that gathers requests has several.
+_allowed: contextvars.ContextVar[tuple["Recent", "_Answers"] | None] = contextvars.ContextVar(
+    "qpher_recent", default=None
+)
+
 _Query = tuple[str, tuple[Any, ...]]
 _Answers = dict[_Query, list[Row]]
 
@@ -29,7 +35,6 @@ class Recent:
     def __init__(self) -> None:
         self._answers: _Answers | None = None  # None: something has just changed
         self._version: int | None = None
-        self._thread = threading.local()
 
     def begin(self, version: int) -> bool:
         """Begin a transaction; return whether nobody else committed since the one before it.
@@ -55,11 +60,12 @@ class Recent:
 
     def allow(self, answers: _Answers | None) -> None:
         """Set what the calling thread may be given."""
-        self._thread.answers = answers
+        _allowed.set(None if answers is None else (self, answers))
 
     def allowed(self) -> _Answers | None:
         """Return the answers that the calling thread may be given."""
-        return getattr(self._thread, "answers", None)
+        allowed = _allowed.get()
+        return allowed[1] if allowed is not None and allowed[0] is self else None
 
     @staticmethod
     def keep(answers: _Answers, sql: str, values: Sequence[Any], rows: list[Row]) -> None:

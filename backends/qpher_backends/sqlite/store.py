@@ -141,6 +141,7 @@ class SQLiteStore:
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
 
     readers_wait = False
+    local = True
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recording together: several calls that one thread has in hand share one durable commit.
+
+A thread that has more to do than the call that comes to its commit says so with :func:`gathering`.
+What that call would commit is then handed to the thread, which begins the other calls first, and
+commits for all of them with :func:`record_all`. Each call still has its own decision and its own
+entry, and goes on only when that is durable.
+"""
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from attrs import field, frozen
+
+from qpher_core.errors import StoreUnavailable
+from qpher_core.protocols import StoreWriter
+
+__all__ = ["Commit", "Gather", "Outcome", "Recording", "gathered", "gathering", "record_all"]
+
+T = TypeVar("T")
+
+
+class Commit(Protocol):
+    """Runs work in one durable transaction, as ``Store.commit`` does."""
+
+    def __call__(
+        self, work: Callable[[StoreWriter], T], *, tenant_id: uuid.UUID | None = None
+    ) -> T:
+        """Return what the work returned."""
+
+
+@frozen(eq=False)
+class Recording:
+    """Work that a call wants to have committed; it only appends to the log."""
+
+    commit: Commit
+    work: Callable[[StoreWriter], Any] = field(repr=False)
+    tenant_id: uuid.UUID | None
+
+
+#: Gives what the work returned once it is committed, or raises why it is not.
+Gather = Callable[[Recording], Any]
+
+
+@frozen(eq=False)
+class Outcome:
+    """What came of something: a value, or why there is none."""
+
+    value: Any = field(default=None, repr=False)
+    error: Exception | None = None
+
+    def get(self) -> Any:
+        """Return the value or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+_thread: Final = threading.local()
+
+
+def gathered() -> Gather | None:
+    """Return what commits for the calling thread, if it gathers."""
+    return getattr(_thread, "gather", None)
+
+
+@contextlib.contextmanager
+def gathering(gather: Gather) -> Iterator[None]:
+    """Let the calling thread's recordings go to ``gather`` instead of being committed at once."""
+    _thread.gather = gather
+    try:
+        yield
+    finally:
+        _thread.gather = None
+
+
+def record_all(recordings: Sequence[Recording]) -> list[Outcome]:
+    """Run the work of several calls, in one durable commit of each store, in the order given.
+
+    Work that raises has its error as its outcome, and takes nothing from the others: what was
+    done together is undone then, and each is committed by itself.
+    """
+    outcomes: dict[int, Outcome] = {}
+    for commit in {each.commit: None for each in recordings}:
+        chosen = [at for at, each in enumerate(recordings) if each.commit == commit]
+        found = _record(commit, [recordings[at] for at in chosen])
+        outcomes.update(zip(chosen, found, strict=True))
+    return [outcomes[at] for at in range(len(recordings))]
+
+
+def _record(commit: Commit, recordings: Sequence[Recording]) -> list[Outcome]:
+    if len(recordings) == 1:
+        return [_alone(recordings[0])]
+    tenants = {each.tenant_id for each in recordings}
+
+    def work(writer: StoreWriter) -> list[Outcome]:
+        return [Outcome(each.work(writer)) for each in recordings]
+
+    try:
+        return commit(work, tenant_id=tenants.pop() if len(tenants) == 1 else None)
+    except StoreUnavailable as error:
+        return [_unavailable(error) for _ in recordings]
+    except Exception:  # noqa: BLE001 - of one of them, which gets it again by itself
+        return [_alone(each) for each in recordings]
+
+
+def _alone(recording: Recording) -> Outcome:
+    try:
+        return Outcome(recording.commit(recording.work, tenant_id=recording.tenant_id))
+    except Exception as error:  # noqa: BLE001 - handed to the call whose work it was
+        return Outcome(error=error)
+
+
+def _unavailable(error: StoreUnavailable) -> Outcome:
+    """Return the outcome of one of several whose commit failed; each caller raises its own."""
+    own = type(error)(str(error))
+    own.__cause__ = error
+    return Outcome(error=own)
