@@ -94,7 +94,7 @@ bench: $(READY)
 	  .venv/pqclean/bin/pip install --quiet --disable-pip-version-check pqcrypto==0.4.0; }
 	$(BIN)/python -m benchmarks.report --pqclean .venv/pqclean/bin/python $(BENCH)
 	$(if $(BENCH),,$(BIN)/python -m pytest -q benchmarks --benchmark-columns=mean,median,stddev,ops \
-	  --benchmark-max-time=0.2)
+	  --benchmark-max-time=0.2 --benchmark-min-rounds=3)
 
 # The C core needs a compiler and Python's headers. Where they are missing and we may install
 # them, we do; where not, the library works without it, on OpenSSL's primitives.
