@@ -32,7 +32,7 @@ DRAFT = EntryDraft(
     KeyAddress("default", "ML-DSA-65", 1),
     "success",
     "",
-    uuid.UUID(int=2),
+    str(uuid.UUID(int=2)),
     bytes(32),
     bytes(32),
 )

@@ -18,13 +18,13 @@ class BoundedCache(Generic[K, V]):
         self._items: OrderedDict[K, V] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        """Return the cached value, or make, keep and return it."""
+    def get(self, key: K, make: Callable[[K], V]) -> V:
+        """Return the cached value, or make it from the key, keep and return it."""
         with self._lock:
             if key in self._items:
                 self._items.move_to_end(key)
                 return self._items[key]
-        value = make()
+        value = make(key)
         with self._lock:
             kept = self._items.setdefault(key, value)
             while len(self._items) > self._size:

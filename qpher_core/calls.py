@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pipeline is given and what it gives back: calls, their effects, recorded results."""
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
@@ -42,7 +41,7 @@ class Overtaken(Exception):  # noqa: N818 - a signal, not an error
     """Somebody else did meanwhile what was to be done; nothing is done and nothing recorded."""
 
 
-@frozen
+@frozen(cache_hash=True)
 class KeySelector:
     """The key that a call addresses; ``version`` None means the active one."""
 
@@ -134,7 +133,7 @@ class Done(Generic[T]):
 
     value: T = field(repr=False)
     key: KeyVersion
-    request_id: uuid.UUID
+    request_id: str
     receipt: Receipt
 
     @property
@@ -143,7 +142,7 @@ class Done(Generic[T]):
         return {
             "key_version": self.key.version,
             "algorithm": self.key.algorithm,
-            "request_id": str(self.request_id),
+            "request_id": self.request_id,
             "receipt": self.receipt,
         }
 

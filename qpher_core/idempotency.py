@@ -132,7 +132,7 @@ class Idempotency:
     def _cipher(self, record: IdempotencyRecord, kek_id: str) -> AESGCM:
         info = b"qpher-idempotency/1\x00" + record.tenant_id.bytes
         return self._ciphers.get(
-            (record.tenant_id, kek_id), lambda: AESGCM(self._protector.derive(kek_id, info))
+            (record.tenant_id, kek_id), lambda _: AESGCM(self._protector.derive(kek_id, info))
         )
 
 

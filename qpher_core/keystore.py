@@ -44,8 +44,7 @@ __all__ = ["SealedKeyStore"]
 _OPENED_KEYS: Final = 256
 _PROBE: Final = b"qpher-core pairwise consistency"
 
-# Opened keys are cached under all of their record that its seal covers: whatever changes it, in
-# this process or another, with or without right, makes the next operation miss the cache.
+# What a record's seal covers, besides the seed.
 _Slot = tuple[KeyRef, int, KeyState, bytes, datetime | None]
 
 
@@ -89,10 +88,12 @@ class SealedKeyStore:
         self._keks = keks
         self._primitives = primitives
         self._importer = importer
-        self._decapsulation: BoundedCache[_Slot, DecapsulationKey] = BoundedCache(_OPENED_KEYS)
-        self._signing: BoundedCache[_Slot, SigningKey] = BoundedCache(_OPENED_KEYS)
-        self._encapsulation: BoundedCache[_Slot, EncapsulationKey] = BoundedCache(_OPENED_KEYS)
-        self._verification: BoundedCache[_Slot, VerificationKey] = BoundedCache(_OPENED_KEYS)
+        # Opened keys are cached under all that is public of their record: whatever changes it, in
+        # this process or another, with or without right, makes the next operation miss the cache.
+        self._decapsulation: BoundedCache[KeyVersion, DecapsulationKey] = BoundedCache(_OPENED_KEYS)
+        self._signing: BoundedCache[KeyVersion, SigningKey] = BoundedCache(_OPENED_KEYS)
+        self._encapsulation: BoundedCache[KeyVersion, EncapsulationKey] = BoundedCache(_OPENED_KEYS)
+        self._verification: BoundedCache[KeyVersion, VerificationKey] = BoundedCache(_OPENED_KEYS)
 
     def get(self, ref: KeyRef) -> KeyVersion | None:
         """Return one key version."""
@@ -122,35 +123,37 @@ class SealedKeyStore:
 
     def open_decapsulation(self, key: KeyVersion) -> DecapsulationKey:
         """Open a KEM key for use."""
-        expand = _opener(self._kem(key.algorithm), key.algorithm)
-        return self._decapsulation.get(
-            _slot(key), lambda: self._sealer.open(self._record(key), expand)
-        )
+        return self._decapsulation.get(key, self._open_decapsulation)
 
     def open_signing(self, key: KeyVersion) -> SigningKey:
         """Open a signature key for use."""
-        expand = _opener(self._signature(key.algorithm), key.algorithm)
-        return self._signing.get(_slot(key), lambda: self._sealer.open(self._record(key), expand))
+        return self._signing.get(key, self._open_signing)
 
     def open_encapsulation(self, key: KeyVersion) -> EncapsulationKey:
         """Open the public side of a KEM key, once its record authenticates."""
-        scheme = self._kem(key.algorithm)
-
-        def make() -> EncapsulationKey:
-            self._sealer.authenticate(self._record(key))
-            return scheme.open_encapsulation_key(key.public_key)
-
-        return self._encapsulation.get(_slot(key), make)
+        return self._encapsulation.get(key, self._open_encapsulation)
 
     def open_verification(self, key: KeyVersion) -> VerificationKey:
         """Open the public side of a signature key, once its record authenticates."""
+        return self._verification.get(key, self._open_verification)
+
+    def _open_decapsulation(self, key: KeyVersion) -> DecapsulationKey:
+        expand = _opener(self._kem(key.algorithm), key.algorithm)
+        return self._sealer.open(self._record(key), expand)
+
+    def _open_signing(self, key: KeyVersion) -> SigningKey:
+        expand = _opener(self._signature(key.algorithm), key.algorithm)
+        return self._sealer.open(self._record(key), expand)
+
+    def _open_encapsulation(self, key: KeyVersion) -> EncapsulationKey:
+        scheme = self._kem(key.algorithm)
+        self._sealer.authenticate(self._record(key))
+        return scheme.open_encapsulation_key(key.public_key)
+
+    def _open_verification(self, key: KeyVersion) -> VerificationKey:
         scheme = self._signature(key.algorithm)
-
-        def make() -> VerificationKey:
-            self._sealer.authenticate(self._record(key))
-            return scheme.open_public_key(key.public_key)
-
-        return self._verification.get(_slot(key), make)
+        self._sealer.authenticate(self._record(key))
+        return scheme.open_public_key(key.public_key)
 
     def prepare(self, tenant_id: uuid.UUID, algorithm: str) -> PreparedKey:
         """Generate a private key; nothing is stored yet."""
@@ -297,8 +300,8 @@ class SealedKeyStore:
 
         It is wiped when the last call that still computes with it is done.
         """
-        self._decapsulation.discard(_slot(key))
-        self._signing.discard(_slot(key))
+        self._decapsulation.discard(key)
+        self._signing.discard(key)
 
     def _record(self, key: KeyVersion) -> KeyRecord:
         """Return the stored record of a key, if it is still as the pipeline has seen it."""

@@ -11,15 +11,14 @@ not released, and a change is rolled back with the transaction that would have r
 import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from attrs import frozen
 
 from qpher_core._deadline import call_with_deadline
-from qpher_core.audit.entry import EntryDraft, KeyAddress, digest
+from qpher_core.audit.entry import EntryDraft, KeyAddress, Result, digest
 from qpher_core.calls import (
     Call,
     Change,
@@ -49,6 +48,7 @@ from qpher_core.errors import (
 from qpher_core.lifecycle import KeyState
 from qpher_core.mixed import record
 from qpher_core.models import (
+    AuditEntry,
     Decision,
     KeyRef,
     KeyVersion,
@@ -61,6 +61,7 @@ from qpher_core.models import (
 from qpher_core.operations import OPERATIONS, Operation, Recording
 from qpher_core.protocols import AuditLog, KeyStore, Mark, PolicyEngine, Store, StoreWriter
 from qpher_core.request_ids import new_request_id
+from qpher_core.together import Commit
 from qpher_core.validation import check_name
 
 __all__ = ["Pipeline"]
@@ -82,48 +83,26 @@ _ACCEPTED: Final = "accept_compromised"
 _ATTEMPTS: Final = 32
 
 
+#: What of an effect gets an entry each: itself, or the items of its value.
+_ItemsOf = Callable[[Effect[T]], Sequence[Item[R]]]
+
+
 @frozen
-class _Recorded:
-    """What the entries of one call have in common."""
+class _Recorded(Generic[R]):
+    """What is recorded of one call: an entry for each item."""
 
-    context: RequestContext
-    call: Request
-    request_id: uuid.UUID
     key: KeyVersion
-    reason: str
+    draft: EntryDraft
+    items: Sequence[Item[R]]
+    results: Sequence[Result]
 
-
-#: Appends the entries of a call and returns what the caller gets.
-_Note = Callable[[StoreWriter, _Recorded, Effect[T]], R]
-
-
-class _Refusals:
-    """A context that records the error it is left with; a class, being cheaper to enter."""
-
-    __slots__ = ("_passing", "_record")
-
-    def __init__(
-        self, record: Callable[[QpherError], None], passing: tuple[type[Exception], ...]
-    ) -> None:
-        self._record = record
-        self._passing = passing
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Record, and let the error out."""
-        if isinstance(error, self._passing) or not isinstance(error, Exception):
-            return
-        if not isinstance(error, QpherError):
-            # Not one of ours: its text could hold anything, so only its type is recorded.
-            error = QpherError(f"unexpected {type(error).__name__}")
-        self._record(error)
+    def done(self, entries: Sequence[AuditEntry]) -> list[Done[R] | QpherError]:
+        """Return what the caller gets, once the entries are durable."""
+        key, request_id = self.key, self.draft.request_id
+        return [
+            Done(item.value, key, request_id, entry.receipt) if isinstance(item, Effect) else item
+            for item, entry in zip(self.items, entries, strict=True)
+        ]
 
 
 class Pipeline:
@@ -147,14 +126,18 @@ class Pipeline:
         self._policy = policy
         self._clock = clock
         self._policy_deadline = policy_deadline
+        self._may_block = getattr(policy, "may_block", True)
         # A decision that takes its time takes longer than what this saves.
         self._lately: Callable[[uuid.UUID], contextlib.AbstractContextManager[Mark]] | None = (
-            None if getattr(policy, "may_block", True) else getattr(store, "lately", None)
+            None if self._may_block else getattr(store, "lately", None)
         )
 
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
         """Run one call for one tenant and record it."""
-        return self._run(context, call, self._note)
+        (done,) = self._run(context, call, _itself)
+        if isinstance(done, QpherError):
+            raise done
+        return done
 
     def run_many(
         self, context: RequestContext, call: KeyCall[Sequence[Item[T]]]
@@ -164,20 +147,17 @@ class Pipeline:
         What stops the call as a whole is raised, as by :meth:`run`, and leaves one entry. An
         item that fails alone has its error in the place of its result, and an entry that says so.
         """
-        return self._run(context, call, self._note_many)
+        return self._run(context, call, _value_of)
 
-    def _run(self, context: RequestContext, call: Call[T] | KeyCall[T], note: _Note[T, R]) -> R:
-        request_id = context.request_id or new_request_id()
+    def _run(
+        self, context: RequestContext, call: Call[T] | KeyCall[T], items: _ItemsOf[T, R]
+    ) -> list[Done[R] | QpherError]:
+        request_id = _request_id(context)
         for attempt in range(_ATTEMPTS):
             try:
-                with (
-                    self._reading(context, attempt) as mark,
-                    self._refusals(
-                        context, call, request_id, mark, passing=(KeyChanged, Overtaken)
-                    ),
-                ):
-                    key, outcome = self._execute(context, call)
-                return self._record(context, call, request_id, key, outcome, note, mark)
+                with self._reading(context, attempt) as mark:
+                    key, outcome = self._executed(context, call, request_id, mark)
+                return self._record(context, call, request_id, key, outcome, items, mark)
             except KeyChanged:
                 continue
         with self._refusals(context, call, request_id):
@@ -187,7 +167,7 @@ class Pipeline:
         """Run one call that releases only public data; only a refusal is recorded."""
         if call.operation.recording is not Recording.REFUSALS:
             raise TypeError(f"{call.operation.action} must be recorded")
-        with self._refusals(context, call, context.request_id or new_request_id()):
+        with self._refusals(context, call, _request_id(context)):
             _, outcome = self._execute(context, call)
         if not isinstance(outcome, Effect):
             raise TypeError(f"{call.operation.action} must not change the store")
@@ -214,7 +194,7 @@ class Pipeline:
             self._permit(context, operation, foreign=tenant_id != context.tenant_id)
         else:
             context = RequestContext(tenant_id, check_name(actor, "actor"))
-        request_id = context.request_id or new_request_id()
+        request_id = _request_id(context)
 
         def work(writer: StoreWriter) -> T:
             effect = change(writer)
@@ -242,11 +222,27 @@ class Pipeline:
     def _permit(self, context: RequestContext, operation: Operation, *, foreign: bool) -> None:
         """Ask scope and policy on a call by a remote caller that is about no key."""
         call: Call[None] = Call(operation=operation, execute=lambda: Effect(None))
-        with self._refusals(context, call, context.request_id or new_request_id()):
+        with self._refusals(context, call, _request_id(context)):
             tenant = self._authenticate(context)
             self._decide(context, tenant, call, None, foreign=foreign)
 
     # --- the steps, in order -------------------------------------------------------------------
+
+    def _executed(
+        self,
+        context: RequestContext,
+        call: Call[T] | KeyCall[T],
+        request_id: str,
+        mark: Mark | None,
+    ) -> tuple[KeyVersion | None, Outcome[T]]:
+        """Decide and execute; record what stops it."""
+        try:
+            return self._execute(context, call)
+        except (KeyChanged, Overtaken):
+            raise
+        except Exception as error:
+            self._refuse(context, call, request_id, error, mark)
+            raise
 
     def _execute(
         self, context: RequestContext, call: Call[T] | KeyCall[T]
@@ -288,7 +284,7 @@ class Pipeline:
         if request.action not in OPERATIONS:
             return _UNKNOWN
         try:
-            if getattr(self._policy, "may_block", True):
+            if self._may_block:
                 decision = call_with_deadline(
                     lambda: self._policy.decide(request), self._policy_deadline
                 )
@@ -334,91 +330,63 @@ class Pipeline:
         self,
         context: RequestContext,
         call: Request,
-        request_id: uuid.UUID,
+        request_id: str,
         key: KeyVersion | None,
         outcome: Outcome[T],
-        note: _Note[T, R],
+        items: _ItemsOf[T, R],
         mark: Mark | None,
-    ) -> R:
-        def work(writer: StoreWriter) -> R:
+    ) -> list[Done[R] | QpherError]:
+        def recorded(effect: Effect[T]) -> _Recorded[R]:
+            return _recorded(context, call, request_id, key, effect, items)
+
+        def work(
+            writer: StoreWriter, prepare: Callable[[], _Recorded[R]]
+        ) -> list[Done[R] | QpherError]:
             if not self._unchanged(writer, key, mark):
                 raise KeyChanged
-            effect = outcome if isinstance(outcome, Effect) else outcome(writer)
-            used = effect.key or key
-            if used is None:
-                raise TypeError(f"{call.operation.action} neither used nor made a key")
-            accepted = call.accept_compromised and _compromised(key)
-            reasons = (effect.reason or call.reason, _ACCEPTED if accepted else "")
-            reason = "; ".join(filter(None, reasons))
-            return note(writer, _Recorded(context, call, request_id, used, reason), effect)
-
-        commit = self._append if isinstance(outcome, Effect) else self._commit
-        with self._refusals(context, call, request_id, passing=(KeyChanged, AuditUnavailable)):
-            return commit(context.tenant_id, work)
-
-    def _note(self, writer: StoreWriter, what: _Recorded, effect: Effect[T]) -> Done[T]:
-        draft = _draft(
-            what.context,
-            what.call,
-            what.request_id,
-            what.key,
-            "success",
-            what.reason,
-            digest(effect.content),
-        )
-        entry = self._audit.append(writer.audit, what.context.tenant_id, draft)
-        return Done(effect.value, what.key, what.request_id, entry.receipt)
-
-    def _note_many(
-        self, writer: StoreWriter, what: _Recorded, effect: Effect[Sequence[Item[T]]]
-    ) -> list[Done[T] | QpherError]:
-        done: list[Done[T] | QpherError] = []
-        for item in effect.value:
-            if isinstance(item, Effect):
-                done.append(self._note(writer, what, item))
-                continue
-            reason = f"{item.code}: {item}"
-            draft = _draft(
-                what.context, what.call, what.request_id, what.key, "failed", reason, None
+            what = prepare()
+            entries = self._audit.append_many(
+                writer.audit, context.tenant_id, what.draft, what.results
             )
-            self._audit.append(writer.audit, what.context.tenant_id, draft)
-            done.append(item)
-        return done
+            return what.done(entries)
+
+        try:
+            if isinstance(outcome, Effect):
+                what = recorded(outcome)  # out here it keeps nobody waiting
+                return self._append(context.tenant_id, lambda w: work(w, lambda: what))
+            return self._commit(context.tenant_id, lambda w: work(w, lambda: recorded(outcome(w))))
+        except (KeyChanged, AuditUnavailable):
+            raise
+        except Exception as error:
+            self._refuse(context, call, request_id, error)
+            raise
 
     # --- recording -----------------------------------------------------------------------------
 
-    def _refusals(
-        self,
-        context: RequestContext,
-        call: Request,
-        request_id: uuid.UUID,
-        mark: Mark | None = None,
-        *,
-        passing: tuple[type[Exception], ...] = (),
-    ) -> _Refusals:
+    @contextlib.contextmanager
+    def _refusals(self, context: RequestContext, call: Request, request_id: str) -> Iterator[None]:
         """Record whatever stops the call inside, then let it out."""
-        record = functools.partial(self._record_refusal, context, call, request_id, mark)
-        return _Refusals(record, passing)
+        try:
+            yield
+        except Exception as error:
+            self._refuse(context, call, request_id, error)
+            raise
 
-    def _record_refusal(
+    def _refuse(
         self,
         context: RequestContext,
         call: Request,
-        request_id: uuid.UUID,
-        mark: Mark | None,
-        error: QpherError,
+        request_id: str,
+        error: Exception,
+        mark: Mark | None = None,
     ) -> None:
         """Record a refusal; if that is impossible, ``AuditUnavailable`` takes its place."""
+        if not isinstance(error, QpherError):
+            # Not one of ours: its text could hold anything, so only its type is recorded.
+            error = QpherError(f"unexpected {type(error).__name__}")
         denied = isinstance(error, PermissionDenied | PolicyUnavailable | RateLimited)
-        draft = _draft(
-            context,
-            call,
-            request_id,
-            None,
-            "denied" if denied else "failed",
-            f"{error.code}: {error}",
-            None,
-        )
+        outcome, reason = "denied" if denied else "failed", f"{error.code}: {error}"
+        draft = _draft(context, call, request_id, None, outcome, reason)
 
         def work(writer: StoreWriter) -> None:
             if mark is not None and not (mark.fresh or mark.holds()):
@@ -431,41 +399,63 @@ class Pipeline:
             raise unavailable from error
 
     def _commit(self, tenant_id: uuid.UUID, work: Callable[[StoreWriter], T]) -> T:
-        with _RECORDING:
-            return self._store.commit(work, tenant_id=tenant_id)
+        return _durable(self._store.commit, tenant_id, work)
 
     def _append(self, tenant_id: uuid.UUID, work: Callable[[StoreWriter], T]) -> T:
         """Commit work that writes nothing but audit entries."""
-        with _RECORDING:
-            return record(self._store, work, tenant_id=tenant_id)
+        return _durable(functools.partial(record, self._store), tenant_id, work)
 
 
-class _Recording:
-    """A context in which a store that cannot answer is an audit log that cannot record."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Translate."""
-        if isinstance(error, OutcomeUnknown):
-            raise AuditUnavailable(
-                f"nothing was released, but what was asked may have been done: {error}"
-            ) from error
-        if isinstance(error, StoreUnavailable):
-            raise AuditUnavailable(
-                f"the audit log cannot record, so nothing was released or changed: {error}"
-            ) from error
+def _durable(commit: Commit, tenant_id: uuid.UUID, work: Callable[[StoreWriter], T]) -> T:
+    """Commit; a store that cannot answer is an audit log that cannot record."""
+    try:
+        return commit(work, tenant_id=tenant_id)
+    except OutcomeUnknown as error:
+        raise AuditUnavailable(
+            f"nothing was released, but what was asked may have been done: {error}"
+        ) from error
+    except StoreUnavailable as error:
+        raise AuditUnavailable(
+            f"the audit log cannot record, so nothing was released or changed: {error}"
+        ) from error
 
 
-_RECORDING: Final = _Recording()
+def _request_id(context: RequestContext) -> str:
+    return new_request_id() if context.request_id is None else str(context.request_id)
+
+
+def _itself(effect: Effect[T]) -> Sequence[Item[T]]:
+    return (effect,)
+
+
+def _value_of(effect: Effect[Sequence[Item[T]]]) -> Sequence[Item[T]]:
+    return effect.value
+
+
+def _recorded(
+    context: RequestContext,
+    call: Request,
+    request_id: str,
+    key: KeyVersion | None,
+    effect: Effect[T],
+    items: _ItemsOf[T, R],
+) -> _Recorded[R]:
+    """Return what is recorded of an effect."""
+    used = effect.key or key
+    if used is None:
+        raise TypeError(f"{call.operation.action} neither used nor made a key")
+    reason = effect.reason or call.reason
+    if call.accept_compromised and _compromised(key):
+        reason = f"{reason}; {_ACCEPTED}" if reason else _ACCEPTED
+    each = items(effect)
+    results: list[Result] = [
+        ("success", reason, digest(item.content))
+        if isinstance(item, Effect)
+        else ("failed", f"{item.code}: {item}", None)
+        for item in each
+    ]
+    draft = _draft(context, call, request_id, used, "success", reason)
+    return _Recorded(used, draft, each, results)
 
 
 def _check_scope(context: RequestContext, operation: Operation, *, foreign: bool) -> None:
@@ -543,16 +533,17 @@ def _policy_request(
 def _draft(
     context: RequestContext,
     call: Request,
-    request_id: uuid.UUID,
+    request_id: str,
     key: KeyVersion | None,
     outcome: str,
     reason: str,
-    content: bytes | None,
 ) -> EntryDraft:
+    """Return what the entries of a call share; their content is their own."""
     selector = call.selector
     address: KeyAddress | None = None
     if key is not None:
-        address = KeyAddress(key.name, key.algorithm, key.version)
+        ref = key.ref
+        address = KeyAddress(ref.name, ref.algorithm, ref.version)
     elif selector is not None:
         address = KeyAddress(selector.name, selector.algorithm.name, selector.version)
     return EntryDraft(
@@ -563,5 +554,5 @@ def _draft(
         reason=reason,
         request_id=request_id,
         context=digest(canonical_json(call.context)) if call.context else None,
-        content=content,
+        content=None,
     )

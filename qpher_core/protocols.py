@@ -7,11 +7,11 @@ Every method that reads or writes tenant data takes the tenant and scopes its qu
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar, runtime_checkable
 
-from qpher_core.audit.entry import EntryDraft
+from qpher_core.audit.entry import EntryDraft, Result
 from qpher_core.audit.records import LogBase, LogState, StoredAnchor
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import Subtree
@@ -593,6 +593,15 @@ class AuditLog(Protocol):
         self, writer: AuditRecordsWriter, tenant_id: uuid.UUID, draft: EntryDraft
     ) -> AuditEntry:
         """Append one entry inside a transaction; it is recorded once that commits."""
+
+    def append_many(
+        self,
+        writer: AuditRecordsWriter,
+        tenant_id: uuid.UUID,
+        draft: EntryDraft,
+        results: Iterable[Result],
+    ) -> list[AuditEntry]:
+        """Append an entry for each result of one call; ``draft`` has what they share."""
 
     def entries(
         self,

@@ -6,30 +6,26 @@ needed for every operation. The ids are no secrets.
 """
 
 import os
-import uuid
 from typing import Final
 
 __all__ = ["new_request_id"]
 
 _AT_ONCE: Final = 256
-_BYTES: Final = 16
-_VERSION: Final = 4 << 76
-_VARIANT: Final = 2 << 62
-_RANDOM_BITS: Final = ~((0xF << 76) | (3 << 62))
+_DIGITS: Final = 32  # hexadecimal, of 16 bytes
+_VARIANTS: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
-_drawn: Final[list[int]] = []
+_drawn: Final[list[str]] = []
 os.register_at_fork(after_in_child=_drawn.clear)  # a child draws its own
 
 
-def new_request_id() -> uuid.UUID:
-    """Return an id that no other request has."""
+def new_request_id() -> str:
+    """Return an id that no other request has, in its usual form of 36 characters."""
     while True:
         try:
-            number = _drawn.pop()
+            drawn = _drawn.pop()
         except IndexError:
-            data = memoryview(os.urandom(_AT_ONCE * _BYTES))
-            _drawn.extend(
-                int.from_bytes(data[at : at + _BYTES]) for at in range(0, len(data), _BYTES)
-            )
+            digits = os.urandom(_AT_ONCE * _DIGITS // 2).hex()
+            _drawn.extend(digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS))
             continue
-        return uuid.UUID(int=number & _RANDOM_BITS | _VERSION | _VARIANT)
+        variant = _VARIANTS[drawn[16]]
+        return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-{variant}{drawn[17:20]}-{drawn[20:]}"

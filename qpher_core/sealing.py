@@ -119,10 +119,12 @@ class Sealer:
         return KeyRecord(key, kek_id, _FORMAT + nonce + sealed)
 
     def _tenant_key(self, tenant_id: uuid.UUID, kek_id: str) -> AESGCM:
+        return self._keys.get((tenant_id, kek_id), self._derive)
+
+    def _derive(self, whose: tuple[uuid.UUID, str]) -> AESGCM:
+        tenant_id, kek_id = whose
         info = b"qpher-core seal 1\x00" + tenant_id.bytes
-        return self._keys.get(
-            (tenant_id, kek_id), lambda: AESGCM(self._protector.derive(kek_id, info))
-        )
+        return AESGCM(self._protector.derive(kek_id, info))
 
 
 def _associated_data(key: KeyVersion, kek_id: str) -> bytes:

@@ -2,8 +2,9 @@
 """Group commit: callers that arrive while a commit is under way share the next one.
 
 There is no background thread. Whoever finds no leader becomes one and commits for everybody who
-waits; a caller alone commits its own work at once, as it would without this. A leader that is done
-wakes those whose work it did, each by itself, and one of those who wait to lead next.
+waits; a caller alone commits its own work at once, as it would without this. Threads that are
+about to call say so, and then a commit waits until half of them are there. A leader that is done
+wakes one of those whose work it did, who wakes the next, and one of those who wait to lead next.
 """
 
 import threading
@@ -23,12 +24,11 @@ T = TypeVar("T")
 #: Work that shares one transaction at most; bounds how long the first of them waits.
 _MOST_JOBS: Final = 256
 
-#: Seconds after which a waiter looks for itself: an interrupted leader may have woken nobody.
-_PATIENCE: Final = 0.05
-
-#: Seconds that a leader waits for those who were announced; the longest, and at least.
-_MOST_PATIENCE: Final = 0.005
-_LEAST_PATIENCE: Final = 0.001
+#: Seconds after which a caller no longer waits for those who were announced, and looks for
+#: itself: an interrupted leader may have woken nobody. So many commits' time, within limits.
+_COMMITS: Final = 3
+_LEAST_PATIENCE: Final = 0.002
+_MOST_PATIENCE: Final = 0.05
 
 
 class TransactionLost(Exception):  # noqa: N818 - a signal, not an error
@@ -63,13 +63,14 @@ class Transaction(Protocol[W_co]):
 
 
 class _Job(Generic[W]):
-    __slots__ = ("done", "error", "value", "wake", "work")
+    __slots__ = ("done", "error", "next", "value", "wake", "work")
 
     def __init__(self, work: Callable[[W], Any]) -> None:
         self.work = work
         self.value: Any = None
         self.error: BaseException | None = None
         self.done = False
+        self.next: _Job[W] | None = None  # whom its caller wakes
         self.wake = threading.Lock()
         self.wake.acquire()
 
@@ -125,34 +126,34 @@ class GroupCommit(Generic[W]):
         self._leading = threading.Lock()
         self._leader: int | None = None  # thread that leads; only it can find itself here
         self._coming: set[int] = set()  # threads that are about to call
-        self._all_here = threading.Lock()
-        self._all_here.acquire()
-        self._last_jobs = 1  # that shared a commit
-        self._last_seconds = 0.0  # that it took
+        self._patience = _MOST_PATIENCE  # seconds, until a caller no longer waits for others
 
     def announce(self) -> None:
-        """Tell that the calling thread is going to call soon: a leader may wait for it."""
+        """Tell that the calling thread is going to call soon: others may wait for it."""
         self._coming.add(threading.get_ident())
 
     def withdraw(self) -> None:
         """Tell that the calling thread is not going to call after all."""
         self._coming.discard(threading.get_ident())
+        self._wake_next()
 
     def __call__(self, work: Callable[[W], T]) -> T:
         """Run ``work`` and return its result once it is durable."""
-        if self._leader == threading.get_ident():
+        me = threading.get_ident()
+        if self._leader == me:
             raise RuntimeError("work must not commit: it is inside a commit already")
         job: _Job[W] = _Job(work)
         with self._waiting_lock:
             self._waiting.append(job)
-            self._coming.discard(threading.get_ident())
-            if self._all_here.locked() and not self._awaited():
-                self._all_here.release()
+            self._coming.discard(me)
         try:
             self._see_done(job)
         except BaseException:
             self._abandon(job)
             raise
+        finally:
+            if job.next is not None:
+                job.next.signal()
         if job.error is not None:
             raise job.error
         if not job.done:
@@ -163,8 +164,9 @@ class GroupCommit(Generic[W]):
 
     def _see_done(self, job: _Job[W]) -> None:
         """Wait for a leader, or lead, until the job is done or given up."""
-        if self._leading.locked():
-            job.wake.acquire(timeout=_PATIENCE)
+        waits = self._leading.locked() or not self._ripe()
+        if waits and not job.wake.acquire(timeout=self._patience):
+            self._coming.clear()  # who does not come in time is not waited for again
         if not job.done:
             with self._leading:
                 self._leader = threading.get_ident()
@@ -174,6 +176,13 @@ class GroupCommit(Generic[W]):
                 finally:
                     self._leader = None
             self._wake_next()
+
+    def _ripe(self) -> bool:
+        """Return whether at least half of those who are here or about to come are here.
+
+        The others share the next commit: while one is written to disk, they are at work.
+        """
+        return len(self._waiting) >= len(self._coming)
 
     def _abandon(self, job: _Job[W]) -> None:
         """Leave nobody to run the job of a caller that was interrupted, once it is gone.
@@ -192,25 +201,12 @@ class GroupCommit(Generic[W]):
             return job in self._waiting
 
     def _wake_next(self) -> None:
+        """Wake one of those who wait, to lead."""
         with self._waiting_lock:
-            if self._waiting:
+            if self._waiting and self._ripe() and not self._leading.locked():
                 self._waiting[0].signal()
 
-    def _gather(self) -> None:
-        """Wait for those who are about to come, or came last time, as long as some do come."""
-        patience = min(max(self._last_seconds, _LEAST_PATIENCE), _MOST_PATIENCE)
-        self._all_here.acquire(blocking=False)  # of an earlier time
-        here = 0
-        while here < len(self._waiting) < _MOST_JOBS and self._awaited():
-            here = len(self._waiting)
-            self._all_here.acquire(timeout=patience)
-        self._coming.clear()  # who did not come in time is not waited for again
-
-    def _awaited(self) -> bool:
-        return bool(self._coming) or len(self._waiting) < self._last_jobs
-
     def _lead(self) -> None:
-        self._gather()
         with self._waiting_lock:
             jobs, self._waiting = self._waiting[:_MOST_JOBS], self._waiting[_MOST_JOBS:]
         committed = False
@@ -257,13 +253,16 @@ class GroupCommit(Generic[W]):
                 job.error = error
         start = time.monotonic()
         self._transaction.commit()
-        self._last_jobs, self._last_seconds = len(jobs), time.monotonic() - start
+        taken = time.monotonic() - start
+        self._patience = min(max(_COMMITS * taken, _LEAST_PATIENCE), _MOST_PATIENCE)
 
 
 def _settle(jobs: Sequence[_Job[W]]) -> None:
-    for job in jobs:
+    """Wake the first of them, who wakes the second: all at once they would wait for each other."""
+    for job, following in zip(jobs, [*jobs[1:], None], strict=True):
+        job.next = following
         job.done = True
-        job.signal()
+    jobs[0].signal()
 
 
 def _fail(jobs: Sequence[_Job[W]], error: StoreUnavailable) -> None:

@@ -91,8 +91,8 @@ def _uuid(value: bytes | None) -> uuid.UUID:
         try:
             return uuid.UUID(value.decode("ascii"))
         except ValueError:
-            return new_request_id()
-    return new_request_id()
+            return uuid.UUID(new_request_id())
+    return uuid.UUID(new_request_id())
 
 
 def secured(scheme: str) -> list[tuple[bytes, bytes]]:

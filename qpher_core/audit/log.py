@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from qpher_core.audit.entry import FORMAT, EntryDraft, build_entry
+from qpher_core.audit.entry import FORMAT, EntryDraft, EntryForm, Result
 from qpher_core.audit.records import EMPTY_LOG, LogBase
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
 from qpher_core.errors import IntegrityError, NotFound
-from qpher_core.models import AuditEntry, AuditReport, Receipt, canonical_json
+from qpher_core.models import AuditEntry, AuditReport, Receipt, canonical_json, rfc3339
 from qpher_core.protocols import AuditRecords, AuditRecordsWriter
 from qpher_core.validation import check_count
 
@@ -39,13 +39,27 @@ class StoredAuditLog:
         self, writer: AuditRecordsWriter, tenant_id: uuid.UUID, draft: EntryDraft
     ) -> AuditEntry:
         """Append one entry inside a transaction and return it."""
-        seq, prev_hash = writer.head(tenant_id)
-        entry = build_entry(
-            draft, tenant_id=tenant_id, seq=seq, prev_hash=prev_hash, time=self._clock()
-        )
-        writer.append(entry)
-        self.appended(tenant_id, seq)
+        (entry,) = self.append_many(writer, tenant_id, draft, (draft.result,))
         return entry
+
+    def append_many(
+        self,
+        writer: AuditRecordsWriter,
+        tenant_id: uuid.UUID,
+        draft: EntryDraft,
+        results: Iterable[Result],
+    ) -> list[AuditEntry]:
+        """Append an entry for each result of one call; ``draft`` has what they share."""
+        form, time = EntryForm(draft, tenant_id), rfc3339(self._clock())
+        seq, prev_hash = writer.head(tenant_id)
+        entries = []
+        for place, result in enumerate(results, seq):
+            entry = form.fill(result, seq=place, prev_hash=prev_hash, time=time)
+            writer.append(entry)
+            self.appended(tenant_id, place)
+            prev_hash = entry.hash
+            entries.append(entry)
+        return entries
 
     def entries(
         self,

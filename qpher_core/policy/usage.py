@@ -46,7 +46,7 @@ class StoreUsage:
         if size == 0:
             return 0
         month = month_of(now)
-        start = self._starts.get((tenant_id, month), lambda: self._first(tenant_id, month, size))
+        start = self._starts.get((tenant_id, month), lambda _: self._first(tenant_id, month, size))
         return max(0, size - start)
 
     def key_versions(self, tenant_id: uuid.UUID) -> int:

@@ -55,7 +55,7 @@ def moved(record: KeyRecord, state: KeyState) -> KeyRecord:
 
 def draft(action: str = "kem.encrypt", **changes: Any) -> EntryDraft:
     """Return what an entry records."""
-    made = EntryDraft("tester", action, None, "success", "", uuid.uuid4(), None, None)
+    made = EntryDraft("tester", action, None, "success", "", str(uuid.uuid4()), None, None)
     return evolve(made, **changes)
 
 

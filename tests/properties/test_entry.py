@@ -23,7 +23,7 @@ _DRAFTS = st.builds(
     key=_KEYS,
     outcome=st.sampled_from(["success", "denied", "failed"]),
     reason=_TEXT,
-    request_id=st.uuids(),
+    request_id=st.uuids().map(str),
     context=_DIGEST,
     content=_DIGEST,
 )

@@ -53,7 +53,7 @@ def rehashed(entry: AuditEntry, body: bytes) -> AuditEntry:
 def test_the_canonical_bytes_of_an_entry() -> None:
     """The bytes of an entry are exactly those of the documented format."""
     key = KeyAddress("größe", "ML-KEM-768", 2)
-    made = EntryDraft("me", "kem.encrypt", key, "success", "", TENANT, bytes(32), b"\xff" * 32)
+    made = EntryDraft("me", "kem.encrypt", key, "success", "", str(TENANT), bytes(32), b"\xff" * 32)
     entry = build_entry(made, tenant_id=TENANT, seq=7, prev_hash=b"\x01" * 32, time=NOW)
     assert entry.body.decode() == (
         '{"action":"kem.encrypt","actor":"me","content":"'

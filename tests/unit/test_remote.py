@@ -283,7 +283,7 @@ def test_long_logs_come_in_pages(kms: Qpher, remote: Service) -> None:
 
 def test_nothing_is_appended(remote: Service) -> None:
     """Entries of another service are made by its operations."""
-    draft = EntryDraft("a", "kem.encrypt", None, "success", "", uuid.uuid4(), None, None)
+    draft = EntryDraft("a", "kem.encrypt", None, "success", "", str(uuid.uuid4()), None, None)
     store = open_store("memory:", parameter="url")
     with pytest.raises(AuditUnavailable):
         store.commit(lambda w: remote.audit_log().append(w.audit, uuid.uuid4(), draft))

@@ -9,13 +9,13 @@ a proof is verified with anchor keys that come from elsewhere.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC
 from typing import Any, Final
 
 from qpher_backends.remote.answers import audit_entry, hash_of
 from qpher_backends.remote.link import BadAnswer, Link, expect
-from qpher_core.audit.entry import EntryDraft
+from qpher_core.audit.entry import EntryDraft, Result
 from qpher_core.audit.problems import AuditIntegrityError
 from qpher_core.audit.proof import LogProof
 from qpher_core.audit.selection import EntryFilter
@@ -44,6 +44,16 @@ class RemoteAuditLog:
     def append(
         self, writer: AuditRecordsWriter, tenant_id: uuid.UUID, draft: EntryDraft
     ) -> AuditEntry:
+        """Refuse: see the module."""
+        raise AuditUnavailable("entries of a service elsewhere are appended by its operations")
+
+    def append_many(
+        self,
+        writer: AuditRecordsWriter,
+        tenant_id: uuid.UUID,
+        draft: EntryDraft,
+        results: Iterable[Result],
+    ) -> list[AuditEntry]:
         """Refuse: see the module."""
         raise AuditUnavailable("entries of a service elsewhere are appended by its operations")
 

@@ -29,10 +29,11 @@ _MOST_VARIABLES: Final = 500  # in one statement; SQLite's own limit is higher
 
 _SELECT_STATE: Final = "SELECT size, hash, peaks FROM audit_heads WHERE tenant_id = ?"
 _INSERT_ENTRIES: Final = "INSERT INTO audit_entries (tenant_id, seq, body, hash, nodes) VALUES "
-_ENTRY: Final = "(?, ?, ?, ?, ?)"
 
-#: Entries that one statement inserts: statements are few, and prepared once.
-_AT_ONCE: Final = (64, 16, 4, 1)
+#: How many entries a statement inserts, and the statement: they are few, and prepared once.
+_INSERTS: Final = tuple(
+    (count, _INSERT_ENTRIES + ", ".join(["(?, ?, ?, ?, ?)"] * count)) for count in (64, 16, 4, 1)
+)
 _SELECT_BASE: Final = "SELECT size, hash, peaks, uses, segment FROM audit_bases WHERE tenant_id = ?"
 _UPSERT_BASE: Final = (
     "INSERT INTO audit_bases (tenant_id, size, hash, peaks, uses, segment)"
@@ -195,12 +196,11 @@ class AuditWriter:
         self._rows.clear()
 
     def _insert(self, tenant_id: uuid.UUID, rows: Sequence[Row]) -> None:
-        done = 0
-        for count in _AT_ONCE:
-            sql = _INSERT_ENTRIES + ", ".join([_ENTRY] * count)
-            while len(rows) - done >= count:
+        done, total = 0, len(rows)
+        for count, sql in _INSERTS:
+            while total - done >= count:
                 values = tuple(chain.from_iterable(rows[done : done + count]))
-                self._run_many(tenant_id, sql, [values])
+                self._run_many(tenant_id, sql, (values,))
                 done += count
 
     @property

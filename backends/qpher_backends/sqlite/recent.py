@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows that were read a moment ago, for work that is going to commit.
+"""Records that were read a moment ago, for work that is going to commit.
 
-A use of a key reads the same few rows as the use before it. It may take them from here: its
+A use of a key reads the same few records as the use before it. It may take them from here: its
 commit then asks whether they still hold, inside the transaction, and if they do not the work is
-done again with rows that are read anew. They hold as long as this store's own transactions wrote
+done again with records that are read anew. They hold as long as this store's own transactions wrote
 nothing but audit entries, and SQLite says that no other connection committed anything.
 """
 
 import contextvars
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Hashable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from qpher_backends.group_commit import Announced, GroupCommit
-from qpher_backends.sql.run import Row
+from qpher_backends.sql.run import Run
+from qpher_backends.sql.tables import KeyTable, PolicyTable, TenantTable
+from qpher_core.models import KeyRecord, KeyRef, PolicyDocument, Tenant
 
-__all__ = ["Mark", "Recent"]
+__all__ = ["Mark", "Recent", "RecentKeys", "RecentPolicies", "RecentTenants"]
+
+V = TypeVar("V")
 
 _MOST_QUERIES: Final = 4096
 
@@ -25,12 +30,11 @@ _allowed: contextvars.ContextVar[tuple["Recent", "_Answers"] | None] = contextva
     "qpher_recent", default=None
 )
 
-_Query = tuple[str, tuple[Any, ...]]
-_Answers = dict[_Query, list[Row]]
+_Answers = dict[tuple[Hashable, ...], Any]
 
 
 class Recent:
-    """What queries answered since the last change. One for a store; thread-safe."""
+    """What was read since the last change. One for a store; thread-safe."""
 
     def __init__(self) -> None:
         self._answers: _Answers | None = None  # None: something has just changed
@@ -62,16 +66,57 @@ class Recent:
         """Set what the calling thread may be given."""
         _allowed.set(None if answers is None else (self, answers))
 
-    def allowed(self) -> _Answers | None:
-        """Return the answers that the calling thread may be given."""
+    def answer(self, read: Callable[..., V], *address: Hashable) -> V:
+        """Return what ``read(*address)`` returns; the calling thread may be given what is kept."""
         allowed = _allowed.get()
-        return allowed[1] if allowed is not None and allowed[0] is self else None
+        if allowed is None or allowed[0] is not self:
+            return read(*address)
+        answers = allowed[1]
+        question = (read, *address)
+        if question not in answers:
+            answers[question] = read(*address)
+        value: V = answers[question]
+        return value
 
-    @staticmethod
-    def keep(answers: _Answers, sql: str, values: Sequence[Any], rows: list[Row]) -> None:
-        """Keep the answer of a query for one row."""
-        if len(rows) < 2:
-            answers[sql, tuple(values)] = rows
+
+class RecentTenants(TenantTable):
+    """Tenants, some of them from a moment ago."""
+
+    def __init__(self, run: Run, recent: Recent) -> None:
+        super().__init__(run)
+        self._read, self._answer = super().get, recent.answer
+
+    def get(self, tenant_id: uuid.UUID) -> Tenant | None:
+        """Return one tenant."""
+        return self._answer(self._read, tenant_id)
+
+
+class RecentPolicies(PolicyTable):
+    """Policies, some of them from a moment ago."""
+
+    def __init__(self, run: Run, recent: Recent) -> None:
+        super().__init__(run)
+        self._read, self._answer = super().get, recent.answer
+
+    def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
+        """Return the newest document."""
+        return self._answer(self._read, tenant_id)
+
+
+class RecentKeys(KeyTable):
+    """Key records, some of them from a moment ago."""
+
+    def __init__(self, run: Run, recent: Recent) -> None:
+        super().__init__(run)
+        self._read, self._read_active, self._answer = super().get, super().active, recent.answer
+
+    def get(self, ref: KeyRef) -> KeyRecord | None:
+        """Return one record."""
+        return self._answer(self._read, ref)
+
+    def active(self, tenant_id: uuid.UUID, name: str, algorithm: str) -> KeyRecord | None:
+        """Return the active version."""
+        return self._answer(self._read_active, tenant_id, name, algorithm)
 
 
 class Mark(Announced):
@@ -80,7 +125,7 @@ class Mark(Announced):
     __slots__ = ("_answers", "_recent", "fresh")
 
     def __init__(self, group: GroupCommit[Any], recent: Recent) -> None:
-        super().__init__(group)
+        self._group = group
         self._recent = recent
         self._answers = recent.kept()
         self.fresh = self._answers is None
@@ -88,7 +133,8 @@ class Mark(Announced):
     def __enter__(self) -> Self:
         """Let the thread read what is kept."""
         self._recent.allow(self._answers)
-        return super().__enter__()
+        self._group.announce()
+        return self
 
     def __exit__(
         self,
@@ -98,7 +144,8 @@ class Mark(Announced):
     ) -> None:
         """Let it read the database again."""
         self._recent.allow(None)
-        super().__exit__(kind, error, traceback)
+        if error is not None:
+            self._group.withdraw()
 
     def holds(self) -> bool:
         """Return, inside a transaction, whether all that was given out is still so."""

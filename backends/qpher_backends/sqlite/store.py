@@ -16,7 +16,13 @@ from qpher_backends.sql.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
 from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
-from qpher_backends.sqlite.recent import Mark, Recent
+from qpher_backends.sqlite.recent import (
+    Mark,
+    Recent,
+    RecentKeys,
+    RecentPolicies,
+    RecentTenants,
+)
 from qpher_backends.sqlite.schema import migrate
 from qpher_core.errors import StoreUnavailable, ValidationError
 
@@ -154,11 +160,11 @@ class SQLiteStore:
         self._recent = Recent()
         transaction = _Transaction(self._write_connection, self._check_file, self._recent)
         self._group_commit = GroupCommit[_Writer](transaction)
-        self.keys = KeyTable(self._read)
-        self.audit = AuditTable(self._read_now)
-        self.tenants = TenantTable(self._read)
-        self.policies = PolicyTable(self._read)
-        self.anchors = AnchorTable(self._read_now)
+        self.keys = RecentKeys(self._read, self._recent)
+        self.audit = AuditTable(self._read)
+        self.tenants = RecentTenants(self._read, self._recent)
+        self.policies = RecentPolicies(self._read, self._recent)
+        self.anchors = AnchorTable(self._read)
         self.service_keys = KeyTable(self._read, "service_keys")
         self.intents = IntentTable(self._read)
         self.api_keys = ApiKeyTable(self._read)
@@ -227,23 +233,8 @@ class SQLiteStore:
         return connection
 
     def _read(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
-        """Run one query on a borrowed connection, unless its answer is known."""
-        self._check_usable()
-        answers = self._recent.allowed()
-        if answers is None:
-            return self._query(sql, values)
-        rows = answers.get((sql, tuple(values)))
-        if rows is None:
-            rows = self._query(sql, values)
-            self._recent.keep(answers, sql, values, rows)
-        return rows
-
-    def _read_now(self, _: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
         """Run one query on a borrowed connection."""
         self._check_usable()
-        return self._query(sql, values)
-
-    def _query(self, sql: str, values: Sequence[Any]) -> list[Row]:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect_again()
