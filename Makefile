@@ -19,6 +19,7 @@ help:
 	@echo "make audit-long         a million clean entries, 300 kills, growth to ten million entries"
 	@echo "make crash-all          500 kills spread over all stores and pairs of them"
 	@echo "make bench [BENCH=--quick]  providers side by side, and the cost of the pipeline (minutes)"
+	@echo "make bench-audit        goals of the pipeline and the audit log, each beside its measure"
 	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
 	@echo "make crash-migration    100 kills of migrations of a column, and 100 of a directory"
 	@echo "make bench-migration    a million values move to another key, beside the store's own update"
@@ -55,7 +56,10 @@ accumulated: $(READY)
 audit-long: $(READY)
 	$(BIN)/python -m pytest -q -m long tests/attack
 	QPHER_CRASH_KILLS=300 $(BIN)/python -m pytest -q tests/crash/test_kill.py
-	$(BIN)/python benchmarks/audit_growth.py
+	$(BIN)/python -m benchmarks.audit_growth
+
+bench-audit: $(READY)
+	$(BIN)/python -m benchmarks.audit_goals
 
 bench-growth: $(READY)
 	$(BIN)/python -m benchmarks.key_growth

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a log of ten million entries compares with one of ten thousand: ``make audit-growth``.
+"""How a log of ten million entries compares with one of ten thousand: part of ``make audit-long``.
 
 One SQLite store holds one log that grows. At both sizes the same is timed: appending a batch of
 100 entries in one durable commit, and the inclusion proof of an entry at a random place. Printed
@@ -20,7 +20,6 @@ from pathlib import Path
 import qpher_core
 from qpher_core.audit.entry import EntryDraft, KeyAddress
 from qpher_core.audit.log import StoredAuditLog
-from qpher_core.protocols import StoreWriter
 
 SIZES = (10_000, int(os.environ.get("QPHER_GROWTH_ENTRIES", "10000000")))
 ROUNDS = 200
@@ -39,14 +38,9 @@ DRAFT = EntryDraft(
 
 def append(kms: qpher_core.Qpher, tenant_id: uuid.UUID, count: int) -> None:
     """Append entries in one durable commit."""
-    store = kms._store
+    store, results = kms._store, [DRAFT.result] * count
     log = StoredAuditLog(store.audit, lambda: datetime.now(UTC))
-
-    def work(writer: StoreWriter) -> None:
-        for _ in range(count):
-            log.append(writer.audit, tenant_id, DRAFT)
-
-    store.commit(work)
+    store.commit(lambda writer: log.append_many(writer.audit, tenant_id, DRAFT, results))
 
 
 def median(call: Callable[[], object]) -> float:

@@ -139,9 +139,10 @@ class Done(Generic[T]):
     @property
     def common(self) -> Common:
         """Members for the result that the caller gets."""
+        ref = self.key.ref
         return {
-            "key_version": self.key.version,
-            "algorithm": self.key.algorithm,
+            "key_version": ref.version,
+            "algorithm": ref.algorithm,
             "request_id": self.request_id,
             "receipt": self.receipt,
         }

@@ -273,7 +273,7 @@ def _draft_of(entry: AuditEntry, reason: str) -> EntryDraft:
         key=None if key is None else KeyAddress(key["name"], key["algorithm"], key["version"]),
         outcome="failed",
         reason=reason,
-        request_id=uuid.UUID(fields["request_id"]),
+        request_id=fields["request_id"],
         context=None if fields["context"] is None else bytes.fromhex(fields["context"]),
         content=None,
     )

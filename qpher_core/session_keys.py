@@ -321,7 +321,7 @@ def _warn(action: str, evidence: KeyEvidence) -> None:
     if found:
         text = f"{evidence.key.ref} is to be {'retired' if retiring else 'destroyed'}: "
         # past execute, run, _run, _execute, _move and the public method: the caller's line
-        warnings.warn(KeyStillNeeded(text + "; ".join(found), evidence), stacklevel=8)
+        warnings.warn(KeyStillNeeded(text + "; ".join(found), evidence), stacklevel=9)
 
 
 def rotation(

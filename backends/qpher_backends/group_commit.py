@@ -3,8 +3,8 @@
 
 There is no background thread. Whoever finds no leader becomes one and commits for everybody who
 waits; a caller alone commits its own work at once, as it would without this. Threads that are
-about to call say so, and then a commit waits until half of them are there. A leader that is done
-wakes one of those whose work it did, who wakes the next, and one of those who wait to lead next.
+about to call say so, and then a commit waits for them a little. A leader that is done wakes those
+whose work it did, and one of those who wait to lead next.
 """
 
 import threading
@@ -126,6 +126,7 @@ class GroupCommit(Generic[W]):
         self._leading = threading.Lock()
         self._leader: int | None = None  # thread that leads; only it can find itself here
         self._coming: set[int] = set()  # threads that are about to call
+        self._last_jobs = 1  # that shared a commit
         self._patience = _MOST_PATIENCE  # seconds, until a caller no longer waits for others
 
     def announce(self) -> None:
@@ -178,11 +179,12 @@ class GroupCommit(Generic[W]):
             self._wake_next()
 
     def _ripe(self) -> bool:
-        """Return whether at least half of those who are here or about to come are here.
+        """Return whether those who are about to come are here, and as many as came last time.
 
-        The others share the next commit: while one is written to disk, they are at work.
+        Each commit lets other threads run half a dozen times, and waits for them each time: two
+        commits of half the callers take much longer than one of all of them.
         """
-        return len(self._waiting) >= len(self._coming)
+        return not self._coming and len(self._waiting) >= self._last_jobs
 
     def _abandon(self, job: _Job[W]) -> None:
         """Leave nobody to run the job of a caller that was interrupted, once it is gone.
@@ -253,7 +255,7 @@ class GroupCommit(Generic[W]):
                 job.error = error
         start = time.monotonic()
         self._transaction.commit()
-        taken = time.monotonic() - start
+        self._last_jobs, taken = len(jobs), time.monotonic() - start
         self._patience = min(max(_COMMITS * taken, _LEAST_PATIENCE), _MOST_PATIENCE)
 
 

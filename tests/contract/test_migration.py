@@ -124,7 +124,7 @@ def test_failures_are_of_items(session: Session) -> None:
     missing = lost[1][:7] + (99).to_bytes(4) + lost[1][11:]
     stored: dict[ItemId, bytes] = {}
     report = session.migrate(
-        [good, (1, bad[1][:-1] + b"\x00"), (2, missing), archived],
+        [good, (1, bad[1][:-1] + bytes([bad[1][-1] ^ 1])), (2, missing), archived],
         context=CONTEXT,
         sink=stored.update,
     )

@@ -119,8 +119,9 @@ class AuditTable:
 
 @define
 class _Tip:
-    """The end of one log inside a transaction."""
+    """The end of one log inside a transaction; ``owner`` is its tenant as the rows name it."""
 
+    owner: str
     size: int
     head: bytes
     peaks: bytes
@@ -132,7 +133,7 @@ class AuditWriter:
     def __init__(self, run: Run, run_many: RunMany) -> None:
         self._run = run
         self._run_many = run_many
-        self._rows: list[Row] = []
+        self._rows: list[tuple[uuid.UUID, Row, bytes]] = []  # tenant, row, peaks after it
         self._tips: dict[uuid.UUID, _Tip] = {}
         self._last: tuple[uuid.UUID | None, _Tip | None] = (None, None)
 
@@ -152,8 +153,8 @@ class AuditWriter:
         def undo() -> None:
             del rows[length:]
             self._forget_tips()
-            for tenant_id, seq, _, digest, _, peaks in rows:
-                self._tips[tenant_id] = _Tip(seq + 1, digest, peaks)
+            for tenant_id, (owner, seq, _, digest, _), peaks in rows:
+                self._tips[tenant_id] = _Tip(owner, seq + 1, digest, peaks)
 
         return undo
 
@@ -169,7 +170,8 @@ class AuditWriter:
             raise StoreUnavailable("an audit entry takes the next place")
         tip.peaks, nodes = grow(tip.size, tip.peaks, leaf_hash(entry.body))
         tip.size, tip.head = tip.size + 1, entry.hash
-        self._rows.append((entry.tenant_id, entry.seq, entry.body, entry.hash, nodes, tip.peaks))
+        row = (tip.owner, entry.seq, entry.body, entry.hash, nodes)
+        self._rows.append((entry.tenant_id, row, tip.peaks))
 
     def move_out(self, base: LogBase, tenant_id: uuid.UUID, *, after: int) -> None:
         """Let the log begin at ``base``, and remove the entries before it."""
@@ -185,14 +187,13 @@ class AuditWriter:
     def flush(self) -> None:
         """Write what was gathered; part of committing."""
         gathered: dict[uuid.UUID, list[Row]] = {}
-        for tenant_id, *row in self._rows:
-            gathered.setdefault(tenant_id, []).append((str(tenant_id), *row[:4]))
+        for tenant_id, row, _ in self._rows:
+            gathered.setdefault(tenant_id, []).append(row)
         for tenant_id, rows in gathered.items():
             tip = self._tips[tenant_id]
             self._insert(tenant_id, rows)
-            self._run_many(
-                tenant_id, _UPSERT_HEAD, [(str(tenant_id), tip.size, tip.head, tip.peaks)]
-            )
+            head = (tip.owner, tip.size, tip.head, tip.peaks)
+            self._run_many(tenant_id, _UPSERT_HEAD, (head,))
         self._rows.clear()
 
     def _insert(self, tenant_id: uuid.UUID, rows: Sequence[Row]) -> None:
@@ -206,13 +207,16 @@ class AuditWriter:
     @property
     def last(self) -> tuple[uuid.UUID, int, bytes] | None:
         """Tenant, place and hash of the entry that was gathered last."""
-        return (self._rows[-1][0], self._rows[-1][1], self._rows[-1][3]) if self._rows else None
+        if not self._rows:
+            return None
+        tenant_id, (_, seq, _, digest, _), _ = self._rows[-1]
+        return tenant_id, seq, digest
 
     def know(self, tenant_id: uuid.UUID, state: LogState) -> None:
         """Take the end of a log that the transaction has just read and locked."""
         if not state.whole:
             raise StoreUnavailable(f"the recorded head of log {tenant_id} was altered")
-        self._tips[tenant_id] = _Tip(state.size, state.head, state.peaks)
+        self._tips[tenant_id] = _Tip(str(tenant_id), state.size, state.head, state.peaks)
 
     def _tip(self, tenant_id: uuid.UUID) -> _Tip:
         last_id, last = self._last
