@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from attrs import Attribute, field, frozen
 
 from qpher_core.errors import ValidationError
+from qpher_core.protocols import AuditLog, KeyStore, Primitives
 from qpher_core.session import Session
 
 if TYPE_CHECKING:
@@ -74,6 +75,24 @@ class RemoteService(Protocol):
     @property
     def aio(self) -> "AsyncRemoteService":
         """The same surface as coroutines (docs/asyncio.md)."""
+
+    def key_store(
+        self,
+        primitives: str | Primitives | None = None,
+        *,
+        tenant_id: uuid.UUID | None = None,
+    ) -> KeyStore:
+        """Return the keys of the API key's tenant alone, for ``Qpher.session(…, keys=…)``.
+
+        It uses keys and makes none: that is for :meth:`session`.
+
+        Args:
+            primitives: name of a provider, or a ready-made one, for the public side.
+            tenant_id: of the tenant whose keys they are on this side, if its id is another one.
+        """
+
+    def audit_log(self) -> AuditLog:
+        """Return the log of the API key's tenant alone, for reading."""
 
     def anchor_keys(self) -> tuple[str, ...]:
         """Return the vkeys of all keys that ever signed anchors, the one in use first.

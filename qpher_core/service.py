@@ -50,6 +50,7 @@ from qpher_core.protectors import PROTECTOR_DEADLINE, Protectors
 from qpher_core.protocols import (
     AuditLog,
     KeyProtector,
+    KeyStore,
     PolicyEngine,
     Primitives,
     Store,
@@ -320,14 +321,8 @@ class Qpher:
         self._keys = SealedKeyStore(store, sealer, keks, primitives, importer=importer)
         self._audit = StoredAuditLog(store.audit, _now)
         settings = anchors or AnchorSettings()
-        self._pipeline = Pipeline(
-            store,
-            self._keys,
-            self._audit,
-            policy,
-            clock=_now,
-            policy_deadline=policy_deadline,
-        )
+        self._policy_deadline = policy_deadline
+        self._pipeline = self._make_pipeline(self._keys)
         self._anchorer = self._make_anchorer(settings)
         self.tenants = Tenants(store, self._pipeline)
         self.api_keys = ApiKeys(store, self._pipeline, self.tenants, _now)
@@ -351,6 +346,16 @@ class Qpher:
         self, operation: Operation, tenant_id: uuid.UUID, actor: str, change: Change[KeyVersion]
     ) -> KeyVersion:
         return self._pipeline.administer(operation, tenant_id, actor, change)
+
+    def _make_pipeline(self, keys: KeyStore) -> Pipeline:
+        return Pipeline(
+            self._store,
+            keys,
+            self._audit,
+            self._policy,
+            clock=_now,
+            policy_deadline=self._policy_deadline,
+        )
 
     def _make_anchorer(self, settings: AnchorSettings) -> Anchorer:
         keys = AnchorKeys(
@@ -395,19 +400,33 @@ class Qpher:
         have = {*self._primitives.kems, *self._primitives.signatures}
         return [row for row in ALGORITHMS.values() if row.name in have]
 
-    def session(self, tenant: str | uuid.UUID, *, actor: str) -> Session:
+    def session(
+        self, tenant: str | uuid.UUID, *, actor: str, keys: KeyStore | None = None
+    ) -> Session:
         """Return a view of one tenant for one actor, whom policy and audit log will know.
+
+        Args:
+            tenant: name or id.
+            actor: who acts.
+            keys: where the tenant's keys are, if not in this store, such as a service elsewhere
+                (docs/remote.md). Policy decides and the log records here all the same.
 
         Raises:
             NotFound: there is no such tenant.
         """
-        return self.within(RequestContext(self.tenants.get(tenant).id, check_name(actor, "actor")))
+        context = RequestContext(self.tenants.get(tenant).id, check_name(actor, "actor"))
+        if keys is None:
+            return self.within(context)
+        return self._view(context, self._make_pipeline(keys), keys)
 
     def within(self, context: RequestContext) -> Session:
         """Return the session of one request. The pipeline checks the tenant with each call."""
+        return self._view(context, self._pipeline, self._keys)
+
+    def _view(self, context: RequestContext, pipeline: Pipeline, keys: KeyStore) -> Session:
         return Session(
-            self._pipeline,
-            self._keys,
+            pipeline,
+            keys,
             self._audit,
             self._anchorer,
             self.usage_of,

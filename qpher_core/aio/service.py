@@ -168,4 +168,6 @@ class AsyncRemoteService(_Service):
     """A connection to a service elsewhere; see :class:`~qpher_core.remote.RemoteService`."""
 
     session = viewed(RemoteService.session, AsyncSession)
+    key_store = crossed(RemoteService.key_store)
+    audit_log = crossed(RemoteService.audit_log)
     anchor_keys = crossed(RemoteService.anchor_keys)

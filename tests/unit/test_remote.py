@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -19,7 +20,6 @@ from qpher_backends.remote.runner import _BATCHES, _OPERATIONS
 from qpher_core import errors, verify_proof
 from qpher_core.asgi.envelope import ErrorBody, error_body
 from qpher_core.audit.entry import EntryDraft
-from qpher_core.audit.log import StoredAuditLog
 from qpher_core.calls import Call
 from qpher_core.discovery import open_store
 from qpher_core.errors import (
@@ -31,11 +31,9 @@ from qpher_core.errors import (
     StoreUnavailable,
 )
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import Decision, KeyRef, RequestContext, Tenant, TenantStatus
+from qpher_core.models import KeyRef
 from qpher_core.operations import OPERATIONS, Recording
-from qpher_core.pipeline import Pipeline
 from qpher_core.service import Qpher
-from qpher_core.session import Session
 from tests.contract.served import quiet_key
 from tests.http.server import serving
 from tests.unit.test_operations import SESSION_METHODS
@@ -213,38 +211,60 @@ def test_changes_are_refused(kms: Qpher, remote: Service) -> None:
     assert kms.session("acme", actor="x").keys.active(KEM) == key
 
 
-class _Allow:
-    may_block = False
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Qpher]:
+    """Open a service of this side, with a tenant whose keys are elsewhere."""
+    with qpher_core.open(f"sqlite:///{tmp_path}/here.db") as opened:
+        opened.tenants.create("branch")
+        yield opened
 
-    def decide(self, _: object) -> Decision:
-        return Decision(allow=True, rule="test", reason="")
 
-
-def test_a_pipeline_here_over_keys_there(kms: Qpher, remote: Service) -> None:
-    """Policy and log of this side, keys of the other, as with an HSM."""
-    keys, owner = remote.key_store(), kms.tenants.get("acme")
-    store = open_store("memory:", parameter="url")
-    now = datetime.now(UTC)
-    tenant = Tenant(owner.id, "here", None, TenantStatus.ACTIVE, now, now)
-    store.commit(lambda w: w.tenants.insert(tenant))
-    log = StoredAuditLog(store.audit, lambda: datetime.now(UTC))
-    pipeline = Pipeline(
-        store, keys, log, _Allow(), clock=lambda: datetime.now(UTC), policy_deadline=5
-    )
-    context = RequestContext(owner.id, "here")
-    audit = remote.audit_log()
-    session = Session(pipeline, keys, log, audit, lambda _: None, context)
+def test_keys_there_policy_and_log_here(kms: Qpher, remote: Service, here: Qpher) -> None:
+    """As with an HSM: this side decides and records, the other keeps, uses and records, too."""
+    owner = here.tenants.get("branch")
+    session = here.session("branch", actor="clerk", keys=remote.key_store(tenant_id=owner.id))
+    there = kms.session("acme", actor="x")
+    before = kms.audit.verify("acme").entries
     box = session.kem.encrypt(b"x", context={"a": "b"})
     assert session.kem.decrypt(box.ciphertext, 1, context={"a": "b"}).plaintext == b"x"
-    there = kms.session("acme", actor="x")
-    assert there.kem.decrypt(box.ciphertext, 1, context={"a": "b"}).plaintext == b"x"
-    assert [e.fields["action"] for e in session.audit.entries()] == ["kem.encrypt", "kem.decrypt"]
+    signed = session.signatures.sign(b"m", algorithm=SIGNATURE)
+    assert session.signatures.verify(b"m", signed.signature, 1, SIGNATURE).valid
+    assert there.signatures.verify(b"m", signed.signature, 1, SIGNATURE).valid
+    assert [(e.fields["action"], e.fields["actor"]) for e in session.audit.entries()][1:] == [
+        (action, "clerk")
+        for action in ("kem.encrypt", "kem.decrypt", "signatures.sign", "signatures.verify")
+    ]
+    assert kms.audit.verify("acme").entries == before + 3
     there.keys.suspend(KEM, 1)
     with pytest.raises(errors.StateConflict):
         session.kem.encrypt(b"x", 1)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="session of that service"):
         session.keys.generate(KEM)
-    assert session.audit.verify().ok
+    assert here.audit.verify("branch").ok
+
+
+def test_nothing_is_used_there_that_this_side_refuses(
+    kms: Qpher, remote: Service, here: Qpher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Policy here is asked first; a log here that cannot record lets nothing out."""
+    owner = here.tenants.get("branch")
+    session = here.session("branch", actor="clerk", keys=remote.key_store(tenant_id=owner.id))
+    here.policies.set('[{"rule": "deny", "actions": ["kem.decrypt"]}]', tenant="branch")
+    box = session.kem.encrypt(b"x")
+    before = kms.audit.verify("acme").entries
+    with pytest.raises(errors.PermissionDenied):
+        session.kem.decrypt(box.ciphertext, 1)
+    assert kms.audit.verify("acme").entries == before
+
+    def commit(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here._store, "commit", commit)
+        with pytest.raises(AuditUnavailable):
+            session.signatures.sign(b"m", algorithm=SIGNATURE)
+    remote.close()
+    assert here.audit.verify("branch").ok
 
 
 # --- the audit log alone -----------------------------------------------------------------------

@@ -54,9 +54,19 @@ class Service:
         context = RequestContext(self._tenant(), self._link.actor)
         return Session(RemoteRunner(self._link, keys), keys, audit, audit, self._usage, context)
 
-    def key_store(self, primitives: str | Primitives | None = None) -> RemoteKeyStore:
-        """Return the keys of the API key's tenant alone; ``primitives`` open their public side."""
-        return RemoteKeyStore(self._link, self._tenant(), primitives)
+    def key_store(
+        self,
+        primitives: str | Primitives | None = None,
+        *,
+        tenant_id: uuid.UUID | None = None,
+    ) -> RemoteKeyStore:
+        """Return the keys of the API key's tenant alone.
+
+        Args:
+            primitives: open their public side.
+            tenant_id: of the tenant whose keys they are on this side, if its id is another one.
+        """
+        return RemoteKeyStore(self._link, tenant_id or self._tenant(), primitives)
 
     def audit_log(self) -> RemoteAuditLog:
         """Return the log of the API key's tenant alone."""
