@@ -156,6 +156,8 @@ class KeyVersion:
         changed_at, reason: when and why the state last changed.
         compromised_at: when the key was first marked as compromised. It stays whatever follows,
             so that archiving and restoring does not make a compromised key a good one.
+        receipt: of the operation that made or changed it, where it is the result of one; not part
+            of what the key is.
     """
 
     ref: KeyRef
@@ -166,6 +168,7 @@ class KeyVersion:
     reason: str
     revision: int
     compromised_at: datetime | None = None
+    receipt: "Receipt | None" = field(default=None, eq=False, repr=False)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from qpher_core.algorithms import Algorithm, find
 from qpher_core.calls import (
@@ -17,6 +17,7 @@ from qpher_core.calls import (
     KeyChanged,
     KeySelector,
     Overtaken,
+    Result,
     Runner,
 )
 from qpher_core.errors import StateConflict, ValidationError
@@ -269,7 +270,7 @@ class Keys:
             inputs={"wrapped": wrapped},
             execute=execute,
         )
-        return self._pipeline.run(self._context, call).value
+        return self._received(self._pipeline.run(self._context, call))
 
     def _move(
         self,
@@ -302,7 +303,13 @@ class Keys:
         call = KeyCall(
             operation=OPERATIONS[f"keys.{action}"], selector=selector, reason=text, execute=execute
         )
-        return self._pipeline.run(self._context, call).value
+        return self._received(self._pipeline.run(self._context, call))
+
+    def _received(self, done: Result[KeyVersion]) -> KeyVersion:
+        """Return the key with the receipt of its change; an answer from elsewhere has it."""
+        if not self._pipeline.here:
+            return done.value
+        return evolve(done.value, receipt=done.common["receipt"])
 
     def _evidence(self, key: KeyVersion) -> KeyEvidence:
         active = self._keys.active(key.ref.tenant_id, key.name, key.algorithm)

@@ -251,8 +251,11 @@ class Transition(Model):
     reason: Annotated[str, Meta(max_length=1024)] = ""
 
 
-class KeyInfo(msgspec.Struct):
-    """The public side of a key version. ``created_at`` and ``changed_at`` are RFC 3339, UTC."""
+class KeyInfo(msgspec.Struct, omit_defaults=True):
+    """The public side of a key version. ``created_at`` and ``changed_at`` are RFC 3339, UTC.
+
+    ``receipt`` is there where the request made or changed it.
+    """
 
     key_version: int
     algorithm: str
@@ -264,6 +267,7 @@ class KeyInfo(msgspec.Struct):
     reason: str
     revision: int
     compromised_at: str | None
+    receipt: ReceiptInfo | None = None
 
 
 class GeneratedKey(KeyInfo):

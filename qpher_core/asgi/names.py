@@ -63,4 +63,5 @@ def key_info(key: KeyVersion) -> models.KeyInfo:
         key.reason,
         key.revision,
         optional_time(key.compromised_at),
+        None if key.receipt is None else receipt_info(key.receipt),
     )

@@ -187,3 +187,18 @@ def test_changes_by_the_operator_are_recorded(service: Qpher) -> None:
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     assert entries[0]["content"] == hashlib.sha256(canonical).hexdigest()
     assert entries[1]["content"] == hashlib.sha256(b"[]").hexdigest()
+
+
+def test_changes_of_keys_have_receipts(session: Session) -> None:
+    """What makes or changes a key gives it with the receipt of that; reading gives none."""
+    made = session.keys.generate("ML-KEM-768")
+    steps = ("suspend", "resume", "retire", "archive", "restore", "compromise", "destroy")
+    changed = {"generate": made} | {
+        step: getattr(session.keys, step)("ML-KEM-768", 1) for step in steps
+    }
+    for step, key in changed.items():
+        entry = session.audit.entry(key.receipt)
+        assert (entry.fields["action"], entry.fields["key"]["version"]) == (f"keys.{step}", 1)
+    read = session.keys.get("ML-KEM-768", 1)
+    assert read.receipt is None
+    assert read == changed["destroy"]

@@ -52,13 +52,17 @@ class _Done(Protocol):
 
 def common_of(answer: _Done, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Common:
     """Return what every result of an operation on a key has."""
-    expect(answer.receipt.seq >= 0, "a receipt's place is negative")
     return {
         "key_version": _version(answer.key_version),
         "algorithm": algorithm_of(answer.algorithm).name,
         "request_id": str(request_id),
-        "receipt": Receipt(tenant_id, answer.receipt.seq, hash_of(answer.receipt.hash)),
+        "receipt": _receipt(answer.receipt, tenant_id),
     }
+
+
+def _receipt(info: models.ReceiptInfo, tenant_id: uuid.UUID) -> Receipt:
+    expect(info.seq >= 0, "a receipt's place is negative")
+    return Receipt(tenant_id, info.seq, hash_of(info.hash))
 
 
 def key_version(info: models.KeyInfo, tenant_id: uuid.UUID) -> KeyVersion:
@@ -76,6 +80,7 @@ def key_version(info: models.KeyInfo, tenant_id: uuid.UUID) -> KeyVersion:
         info.reason,
         info.revision,
         None if info.compromised_at is None else _time(info.compromised_at),
+        None if info.receipt is None else _receipt(info.receipt, tenant_id),
     )
 
 
