@@ -6,6 +6,8 @@ from typing import Final
 
 from attrs import frozen
 
+from benchmarks.subjects import MANY, THREADS
+
 __all__ = ["GOALS", "Goal"]
 
 _KEM: Final = "ML-KEM-768"
@@ -76,8 +78,8 @@ def _goals() -> Iterator[Goal]:
         for single in _SINGLE:
             yield Goal(f"{single}, batch", subject, subject, goal, single)
     for single in _SINGLE:
-        batch = f"{single}, batch"
-        yield Goal(f"{batch}, 2 threads", "native avx512", "native avx512", None, batch)
+        one, two = f"{single}, {MANY} on 1 thread", f"{single}, {MANY} on {THREADS} threads"
+        yield Goal(two, "native avx512", "native avx512", None, one)
     for subject in ("native avx512", "native avx2", "native portable"):
         for what in ("sign", "verify"):
             yield Goal(f"{_DSA} {what}, 1 MiB", subject, subject, 1 / 1.1, "SHAKE256 of 1 MiB")

@@ -12,6 +12,7 @@ import contextlib
 import platform
 import statistics
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -135,19 +136,21 @@ def write(runs: Sequence[Run]) -> None:
     """Replace the measured part of the document."""
     measured = [
         BEGIN,
-        (
+        textwrap.fill(
             f"Measured with `make bench` on {cpu_name() or platform.machine()}, one core, Python "
-            f"{platform.python_version()}, from Python. {NOTE.format(runs=len(runs))}"
+            f"{platform.python_version()}, from Python. {NOTE.format(runs=len(runs))}",
+            width=100,
         ),
         "",
         *goal_table(runs),
         "",
         "![Speed relative to pyca/cryptography](performance.svg)",
         "",
-        (
+        textwrap.fill(
             "Every figure, for one operation, the median of the runs. Batches have "
             f"{BATCH} items; signing is of CCTV's messages, hedged. PQClean, pqcrypto and liboqs "
-            "know encoded keys only; what is not installed is not here."
+            "know encoded keys only; what is not installed is not here.",
+            width=100,
         ),
         "",
         *figure_table(runs),

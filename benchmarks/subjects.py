@@ -14,9 +14,11 @@ from qpher_native._buffers import output
 from qpher_native._cpu import PATHS
 from qpher_native._native import lib
 
-__all__ = ["BATCH", "KEMS", "SIGNATURES", "THREADS", "native", "openssl"]
+__all__ = ["BATCH", "KEMS", "MANY", "SIGNATURES", "THREADS", "native", "openssl"]
 
 BATCH: Final = 64
+#: What is spread over threads is larger, as handing over a part takes a tenth of a millisecond.
+MANY: Final = 256
 THREADS: Final = 2
 KEMS: Final = ("ML-KEM-512", "ML-KEM-768", "ML-KEM-1024")
 SIGNATURES: Final = ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
@@ -27,6 +29,8 @@ _LONG: Final = bytes(1 << 20)
 
 #: Operation to a call, and how many operations that is.
 _Calls = dict[str, tuple[Callable[[], object], int]]
+#: Operation to a call of so many items on so many threads.
+_Batches = dict[str, Callable[[int, int], object]]
 
 
 def native() -> Iterator[Case]:
@@ -49,8 +53,8 @@ def _of(name: str, calls: _Calls) -> _Calls:
 
 
 def _on(path: int, operation: str, call: Callable[[], object]) -> Callable[[int], float]:
-    """Return what times a call on a code path; of several threads the time of day."""
-    run = timed(call, perf_counter) if operation.endswith("threads") else timed(call)
+    """Return what times a call on a code path; what several threads do by the time of day."""
+    run = timed(call, perf_counter) if "thread" in operation else timed(call)
 
     def run_on_path(count: int) -> float:
         lib.qpher_init(path)
@@ -68,7 +72,7 @@ def _kem(kem: MLKEM, *, best: bool) -> _Calls:
     dk = kem.generate()
     ek, expanded = dk.encapsulation_key, dk.expanded()
     encoded = bytes(ek)
-    ciphertexts = [ek.encapsulate()[0] for _ in range(BATCH)]
+    ciphertexts = [ciphertext for ciphertext, _ in ek.encapsulate_many(MANY)]
     one = ciphertexts[0]
     calls: _Calls = {
         "generate": (kem.generate, 1),
@@ -82,10 +86,10 @@ def _kem(kem: MLKEM, *, best: bool) -> _Calls:
     }
     if kem.name not in _MAIN:
         return calls
-    batches: dict[str, Callable[[int], object]] = {
-        "generate": lambda n: kem.generate_many(BATCH, threads=n),
-        "encapsulate": lambda n: ek.encapsulate_many(BATCH, threads=n),
-        "decapsulate": lambda n: dk.decapsulate_many(ciphertexts, threads=n),
+    batches: _Batches = {
+        "generate": lambda n, t: kem.generate_many(n, threads=t),
+        "encapsulate": lambda n, t: ek.encapsulate_many(n, threads=t),
+        "decapsulate": lambda n, t: dk.decapsulate_many(ciphertexts[:n], threads=t),
     }
     return calls | _batches(batches, threads=best)
 
@@ -110,24 +114,28 @@ def _signature(dsa: MLDSA, *, best: bool) -> _Calls:
     }
     if dsa.name not in _MAIN:
         return calls
-    long_signature, pairs = sk.sign(_LONG), [(_MESSAGE, signature)] * BATCH
+    long_signature, pairs = sk.sign(_LONG), [(_MESSAGE, signature)] * MANY
+    many = (texts * MANY)[:MANY]
     calls["sign, 1 MiB"] = (lambda: sk.sign(_LONG)), 1
     calls["verify, 1 MiB"] = (lambda: pk.verify(_LONG, long_signature)), 1
-    batches: dict[str, Callable[[int], object]] = {
-        "generate": lambda n: dsa.generate_many(BATCH, threads=n),
-        "sign": lambda n: sk.sign_many(texts[:BATCH], threads=n),
-        "verify": lambda n: pk.verify_many(pairs, threads=n),
+    batches: _Batches = {
+        "generate": lambda n, t: dsa.generate_many(n, threads=t),
+        "sign": lambda n, t: sk.sign_many(many[:n], threads=t),
+        "verify": lambda n, t: pk.verify_many(pairs[:n], threads=t),
     }
     return calls | _batches(batches, threads=best)
 
 
-def _batches(calls: dict[str, Callable[[int], object]], *, threads: bool) -> _Calls:
-    """Return each batch call on one thread, and on several too."""
+def _batches(calls: _Batches, *, threads: bool) -> _Calls:
+    """Return each batch call, and larger ones on one thread and on several."""
     table: _Calls = {}
     for what, call in calls.items():
-        table[f"{what}, batch"] = (lambda c=call: c(1)), BATCH
-        if threads:
-            table[f"{what}, batch, {THREADS} threads"] = (lambda c=call: c(THREADS)), BATCH
+        table[f"{what}, batch"] = (lambda c=call: c(BATCH, 1)), BATCH
+        for n in (1, THREADS) if threads else ():
+            table[f"{what}, {MANY} on {n} thread{'s'[: n - 1]}"] = (
+                (lambda c=call, n=n: c(MANY, n)),
+                MANY,
+            )
     return table
 
 
