@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from attrs import field, frozen
 
+from qpher_core.calls import KeyChanged
 from qpher_core.errors import StoreUnavailable
 from qpher_core.protocols import StoreWriter
 
@@ -97,7 +98,7 @@ def _record(commit: Commit, recordings: Sequence[Recording]) -> list[Outcome]:
     tenants = {each.tenant_id for each in recordings}
 
     def work(writer: StoreWriter) -> list[Outcome]:
-        return [Outcome(each.work(writer)) for each in recordings]
+        return [_tried(each, writer) for each in recordings]
 
     try:
         return commit(work, tenant_id=tenants.pop() if len(tenants) == 1 else None)
@@ -105,6 +106,13 @@ def _record(commit: Commit, recordings: Sequence[Recording]) -> list[Outcome]:
         return [_unavailable(error) for _ in recordings]
     except Exception:  # noqa: BLE001 - of one of them, which gets it again by itself
         return [_alone(each) for each in recordings]
+
+
+def _tried(recording: Recording, writer: StoreWriter) -> Outcome:
+    try:
+        return Outcome(recording.work(writer))
+    except KeyChanged as error:  # it looked before it wrote; many may be overtaken by one change
+        return Outcome(error=error)
 
 
 def _alone(recording: Recording) -> Outcome:

@@ -68,7 +68,13 @@ def create_app(kms: Qpher, settings: Settings | None = None, *, closes: bool = F
         if closes:
             await asyncio.to_thread(kms.close)
 
-    app = Starlette(
+    app = _App(
+        {
+            (method, BASE + path): gateway
+            for path, gateways in methods.items()
+            for method, gateway in gateways.items()
+            if "{" not in path
+        },
         routes=[*routes, *public_routes(parts)],
         middleware=_cors(chosen),
         exception_handlers={HTTPException: _no_route, Exception: _unexpected},
@@ -76,6 +82,27 @@ def create_app(kms: Qpher, settings: Settings | None = None, *, closes: bool = F
     )
     app.router.redirect_slashes = False
     return app
+
+
+class _App(Starlette):
+    """An application that goes straight to an endpoint whose whole path is known.
+
+    A gateway answers whatever happens, so that Starlette's layers add nothing; where somebody adds
+    layers of their own, or mounts the application, requests go through all of them.
+    """
+
+    def __init__(self, direct: Mapping[tuple[str, str], Gateway], **options: Any) -> None:
+        super().__init__(**options)
+        self._direct = direct
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and not self.user_middleware and not scope.get("root_path"):
+            gateway = self._direct.get((scope["method"], scope["path"]))
+            if gateway is not None:
+                await gateway(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
 
 
 class _ByMethod:

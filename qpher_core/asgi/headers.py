@@ -3,6 +3,7 @@
 
 import ipaddress
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -53,13 +54,9 @@ class Head:
 
 def read_head(scope: Any) -> Head:
     """Read a request's head. It never fails: what is wrong is told by :attr:`Head.problem`."""
-    found: dict[bytes, bytes] = {}
-    repeated = None
-    for name, value in scope["headers"]:
-        if name in found and name in _SINGLE:
-            repeated = name
-        found[name] = value
-    problem = None if repeated is None else f"{repeated.decode()} is given more than once"
+    headers = scope["headers"]
+    found: dict[bytes, bytes] = dict(headers)
+    problem = None if len(found) == len(headers) else _repeated(headers)
     length, chunked = found.get(b"content-length"), b"transfer-encoding" in found
     if length is not None and not (length.isdigit() and len(length) < 19):
         problem = "content-length is not a number"
@@ -73,6 +70,15 @@ def read_head(scope: Any) -> Head:
         found.get(b"x-forwarded-for", b"").decode("latin-1"),
         problem,
     )
+
+
+def _repeated(headers: Headers) -> str | None:
+    """Return what is wrong with headers that come several times, if anything is."""
+    names = Counter(name for name, _ in headers)
+    for name in _SINGLE:
+        if names[name] > 1:
+            return f"{name.decode()} is given more than once"
+    return None
 
 
 def _text(value: bytes | None) -> str | None:

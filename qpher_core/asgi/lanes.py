@@ -5,7 +5,8 @@ Handing a request to a thread and back takes longer than a signature: threads ta
 each turn costs. So the event loop hands over all that it has read at once. The thread takes them
 one after the other; one that comes to its commit waits there, as a greenlet, while the next is
 begun, and one durable commit does for all of them (``qpher_core.together``). Each goes the whole
-way by itself, with its own decision and its own entry.
+way by itself, with its own decision and its own entry. While that thread waits for the disk,
+another one takes those that have come meanwhile.
 """
 
 import asyncio
@@ -114,7 +115,7 @@ class Lanes:
     # --- on the event loop ---------------------------------------------------------------------
 
     def _hand_over(self) -> None:
-        """Let a thread begin, unless one is at it: what comes meanwhile goes together next."""
+        """Let a thread begin, unless one computes: what comes meanwhile goes together next."""
         self._handing_over = False
         if not self._waiting:
             return
@@ -137,6 +138,11 @@ class Lanes:
             self._fail(tickets, Unavailable("the service is stopping"))
         else:
             self._under_way[id(tickets)] = self.loop.time()
+
+    def _committing(self, tickets: Sequence[_Ticket]) -> None:
+        """Let another thread go on while this one waits for the disk."""
+        self._under_way[id(tickets)] = -_PATIENCE
+        self._hand_over()
 
     def _done(self, tickets: Sequence[_Ticket]) -> None:
         del self._under_way[id(tickets)]
@@ -167,11 +173,15 @@ class Lanes:
 
     def _work(self, tickets: Sequence[_Ticket]) -> None:
         shared: dict[str, Any] = {}
+        calls = [partial(ticket.run, shared) for ticket in tickets]
         try:
-            _threads.together.run([partial(ticket.run, shared) for ticket in tickets])
+            _threads.together.run(calls, lambda: self._tell(self._committing, tickets))
         finally:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self.loop.call_soon_threadsafe(self._done, tickets)
+            self._tell(self._done, tickets)
+
+    def _tell(self, event: Callable[[Sequence[_Ticket]], None], tickets: Sequence[_Ticket]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(event, tickets)
 
 
 class _Together:
@@ -182,12 +192,13 @@ class _Together:
         #: Kept for the next calls: the memory that each has for its stack is slow to get.
         self._idle: list[greenlet] = []
 
-    def run(self, calls: Sequence[Callable[[], None]]) -> None:
-        """Run all."""
+    def run(self, calls: Sequence[Callable[[], None]], committing: Callable[[], None]) -> None:
+        """Run all; call ``committing`` before each commit."""
         while len(self._idle) < len(calls):
             self._idle.append(greenlet(self._serve, self._here))
         waiting = self._go_on([(self._idle.pop(), call) for call in calls])
         while waiting:
+            committing()
             outcomes = record_all([recording for _, recording in waiting])
             begun = [each for each, _ in waiting]
             waiting = self._go_on(list(zip(begun, outcomes, strict=True)))

@@ -22,6 +22,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "qpher_http_requests_total",
             "Requests by route, method and status.",
@@ -44,8 +45,18 @@ class Metrics:
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one request."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route, method).observe(seconds)
+        counter, histogram = self._of(route, method, status)
+        counter.inc()
+        histogram.observe(seconds)
+
+    def _of(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+        """Return what counts, found once: there are few routes and statuses."""
+        found = self._found.get((route, method, status))
+        if found is None:
+            counter = self._requests.labels(route, method, str(status))
+            found = counter, self._seconds.labels(route, method)
+            self._found[route, method, status] = found
+        return found
 
     def render(self) -> bytes:
         """Return all of it in Prometheus' text format."""

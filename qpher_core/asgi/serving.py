@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ``qpher-core serve`` hands to its workers, which are processes of their own."""
 
+import gc
 import json
 import os
 import sys
@@ -32,7 +33,9 @@ def export_options(options: Mapping[str, Any]) -> None:
 def app_of_process() -> Starlette:
     """Open the service and return its application, which closes it in the end."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    return _opened()[1]
+    app = _opened()[1]
+    gc.freeze()  # what is there now stays: it need not be looked through again and again
+    return app
 
 
 def try_options() -> None:

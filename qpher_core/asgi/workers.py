@@ -2,9 +2,8 @@
 """The threads that do the work, and how many requests wait for them."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from qpher_core.asgi.lanes import Lanes, deadline_passed
@@ -36,12 +35,14 @@ class Workers:
             QpherError: ``ERR_TIMEOUT_001``, the deadline passed.
         """
         loop = asyncio.get_running_loop()
-        with self._counted():
-            try:
-                async with asyncio.timeout(self._deadline):
-                    return await loop.run_in_executor(self._pool, function, *arguments)
-            except TimeoutError:
-                raise deadline_passed() from None
+        self._begin()
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await loop.run_in_executor(self._pool, function, *arguments)
+        except TimeoutError:
+            raise deadline_passed() from None
+        finally:
+            self.busy -= 1
 
     async def run_together(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return what a function gives that is soon done, in a thread with others of its kind.
@@ -52,18 +53,16 @@ class Workers:
         lanes = self._lanes
         if lanes is None or lanes.loop is not loop:
             lanes = self._lanes = Lanes(loop, self._pool, self._deadline)
-        with self._counted():
+        self._begin()
+        try:
             return await lanes.run(function, *arguments)
+        finally:
+            self.busy -= 1
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _begin(self) -> None:
         if self.busy >= self._most:
             raise Unavailable("too many requests wait already; try again later")
         self.busy += 1
-        try:
-            yield
-        finally:
-            self.busy -= 1
 
     def close(self) -> None:
         """Finish what was begun."""
