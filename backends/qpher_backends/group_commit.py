@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from qpher_core.errors import StoreUnavailable
+from qpher_core.together import gathered
 
 __all__ = ["Announced", "GroupCommit", "Transaction", "TransactionLost"]
 
@@ -130,8 +131,12 @@ class GroupCommit(Generic[W]):
         self._patience = _MOST_PATIENCE  # seconds, until a caller no longer waits for others
 
     def announce(self) -> None:
-        """Tell that the calling thread is going to call soon: others may wait for it."""
-        self._coming.add(threading.get_ident())
+        """Tell that the calling thread is going to call soon: others may wait for it.
+
+        One that gathers calls comes late, and with enough of them to commit for itself.
+        """
+        if gathered() is None:
+            self._coming.add(threading.get_ident())
 
     def withdraw(self) -> None:
         """Tell that the calling thread is not going to call after all."""
