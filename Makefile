@@ -22,6 +22,7 @@ help:
 	@echo "make bench-audit        goals of the pipeline and the audit log, each beside its measure"
 	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
 	@echo "make crash-migration    100 kills of migrations of a column, and 100 of a directory"
+	@echo "make rotation-load      keys rotate 100 times on every store while threads use them"
 	@echo "make bench-migration    a million values move to another key, beside the store's own update"
 	@echo "make openapi            write docs/openapi.json anew"
 	@echo "make transcripts        write the transcripts of docs/cli.md anew"
@@ -79,8 +80,12 @@ crash-all: $(READY) postgresql
 crash-migration: $(READY)
 	QPHER_CRASH_KILLS=200 $(BIN)/python -m pytest -q --timeout 1800 tests/crash/test_migration.py
 
+rotation-load: $(READY) postgresql
+	QPHER_ROTATIONS=100 $(BIN)/python -m pytest -q tests/contract/test_rotation_load.py
+
 bench-migration: $(READY)
-	$(BIN)/python -m benchmarks.migration
+	$(BIN)/python -m benchmarks.migration --kind fields
+	$(BIN)/python -m benchmarks.migration --kind messages
 
 openapi: $(READY)
 	$(BIN)/python -c 'import sys; from qpher_core.asgi.openapi import document_bytes; \

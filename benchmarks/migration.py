@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A column of small values moves to another key, beside the store's own update of the same rows.
 
-``python -m benchmarks.migration [--rows N] [--threads N] [--url URL of keys and log]``. All parts
-run on one database, one after the other:
+``python -m benchmarks.migration [--kind fields|messages] [--rows N] [--threads N] [--url URL of
+keys and log]``. Values of fields share an encapsulation for each 10,000; messages have one each.
+All parts run on one database, one after the other:
 
 1. *store*: the pages are read and the rows replaced by the same statements and transactions as
    in a migration, with values of the same length; nothing is computed.
 2. *migrate*: ``session.migrate`` with a journal, to the next version of the key.
-3. *crypto*: the same values decrypted and encrypted in memory, by one thread, without any store.
+3. *crypto*: what the same values need of KEM and AEAD, in memory, by one thread, without any store.
+4. *audit*: as many decisions and durable entries as the migration needs, each with a small call.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from tests.postgres import Server
 KEM = "ML-KEM-768"
 CONTEXT = {"table": "cards"}
 BATCH = 1000
+SHARED = 10_000
 
 
 def boxes(session: Session, count: int) -> Iterator[tuple[int, bytes]]:
@@ -43,6 +46,15 @@ def boxes(session: Session, count: int) -> Iterator[tuple[int, bytes]]:
         yield from zip(numbers, messages.encrypt_all(opened, plain), strict=True)
 
 
+def field_values(session: Session, count: int) -> Iterator[tuple[int, bytes]]:
+    """Yield values of a field, as an application makes them."""
+    field = session.kem.field(context=CONTEXT)
+    for start in range(0, count, SHARED):
+        numbers = range(start, min(start + SHARED, count))
+        values = field.encrypt_many([f"4111 1111 1111 {n % 10000:04}" for n in numbers])
+        yield from zip(numbers, values, strict=True)
+
+
 def store_alone(source: SqlSource) -> float:
     """Return the seconds that the store takes to read and replace all rows."""
     began = time.perf_counter()
@@ -51,13 +63,15 @@ def store_alone(source: SqlSource) -> float:
     return time.perf_counter() - began
 
 
-def crypto_alone(session: Session, count: int) -> float:
-    """Return the seconds that one thread takes to decrypt and encrypt as many values."""
+def crypto_alone(session: Session, count: int, *, fields: bool) -> float:
+    """Return the seconds that one thread takes to decrypt and encrypt as many values or keys."""
     old, new = session.keys.get(KEM, 1), session.keys.get(KEM, 2)
     keys = session.kem._keys
-    source = messages.Binding(old.ref, messages.Kind.MESSAGE, CONTEXT)
-    target = messages.Binding(new.ref, messages.Kind.MESSAGE, CONTEXT)
-    sealed = messages.encrypt_all(keys.open_encapsulation(old), [(source, b"x" * 19)] * BATCH)
+    kind = messages.Kind.FIELD_KEY if fields else messages.Kind.MESSAGE
+    source = messages.Binding(old.ref, kind, CONTEXT)
+    target = messages.Binding(new.ref, kind, CONTEXT)
+    number = 1 if fields else BATCH  # of one batch; a batch is within what shares a key
+    sealed = messages.encrypt_all(keys.open_encapsulation(old), [(source, b"x" * 19)] * number)
     items = [(source, value) for value in sealed]
     began = time.perf_counter()
     for _ in range(count // BATCH):
@@ -67,11 +81,20 @@ def crypto_alone(session: Session, count: int) -> float:
     return time.perf_counter() - began
 
 
+def audit_alone(session: Session, count: int) -> float:
+    """Return the seconds of the decisions and durable entries of a migration: two for a batch."""
+    began = time.perf_counter()
+    for _ in range(2 * count // BATCH):
+        session.kem.encapsulate()
+    return time.perf_counter() - began
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kind", choices=["fields", "messages"], default="fields")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--url", help="keys and log; SQLite beside the rows if left out")
     parser.add_argument("--postgres", action="store_true", help="rows on a server of its own")
     given = parser.parse_args()
@@ -115,9 +138,9 @@ def fill(database: Any, rows: Iterator[tuple[int, bytes]]) -> None:
 
 def measure(session: Session, database: Any, folder: Path, given: argparse.Namespace) -> None:
     """Measure each part on one database."""
-    rows = given.rows
+    rows, fields = given.rows, given.kind == "fields"
     session.keys.generate(KEM)
-    fill(database, boxes(session, rows))
+    fill(database, (field_values if fields else boxes)(session, rows))
     session.keys.rotate(KEM)
     store = store_alone(SqlSource(SqlColumn(database, "others", "id", "number")))
     began = time.perf_counter()
@@ -131,12 +154,19 @@ def measure(session: Session, database: Any, folder: Path, given: argparse.Names
     migrate = time.perf_counter() - began
     if not report.complete or report.moved != rows:
         raise SystemExit(f"not all were moved: {report}")
-    crypto = crypto_alone(session, rows)
+    parts = {
+        "store": store,
+        "migrate": migrate,
+        "crypto": crypto_alone(session, rows, fields=fields),
+        "audit": audit_alone(session, rows),
+    }
     database.close()
-    for part, seconds in (("store", store), ("migrate", migrate), ("crypto", crypto)):
+    print(f"{rows:,} {given.kind}")
+    for part, seconds in parts.items():
         print(
             f"{part:8} {seconds:8.1f} s  {seconds / rows * 1e6:7.1f} us a row"
             f"  {seconds / store:5.2f} of the store's own"
+            f"  {seconds / migrate:4.0%} of the migration"
         )
 
 

@@ -20,7 +20,7 @@ from qpher_core.algorithms import ALGORITHMS
 from qpher_core.errors import DecryptionFailed
 from qpher_core.models import canonical_json
 
-__all__ = ["FIELD_KEY_BYTES", "FieldValue", "Secrets", "Value", "key_message", "seal"]
+__all__ = ["FIELD_KEY_BYTES", "FieldValue", "Secrets", "Value", "seal"]
 
 #: What a field holds.
 Value = str | bytes
@@ -29,6 +29,14 @@ FIELD_KEY_BYTES: Final = 32
 
 _SALT_BYTES: Final = 16
 _TAG_BYTES: Final = 16
+
+#: Length of a wrapped key by algorithm.
+_KEY_MESSAGE_BYTES: Final = {
+    row.name: messages.HEADER_BYTES + row.output_bytes + FIELD_KEY_BYTES + hpke.OVERHEAD
+    for row in ALGORITHMS.values()
+    if row.hpke_kem_id is not None
+}
+
 _NONCE: Final = bytes(12)  # every value has a key of its own
 _FORMAT: Final = "qpher-field-value/1"
 _DETERMINISTIC: Final = "qpher-field-deterministic/1"
@@ -57,7 +65,7 @@ class FieldValue:
         header = messages.read_header(data)
         if header is None or header.kind is not messages.Kind.FIELD_KEY:
             raise DecryptionFailed
-        start = _key_message_bytes(header.algorithm)
+        start = _KEY_MESSAGE_BYTES[header.algorithm]
         salt_end = start + _SALT_BYTES
         if len(data) < salt_end + len(_BYTES) + _TAG_BYTES:
             raise DecryptionFailed
@@ -96,12 +104,6 @@ def seal(
     return wrapped_key + salt + sealed
 
 
-def key_message(data: bytes) -> bytes:
-    """Return the wrapped key at the start of a value, whose header is of kind 5."""
-    header = messages.read_header(data)
-    return data if header is None else data[: _key_message_bytes(header.algorithm)]
-
-
 @frozen
 class Secrets:
     """What deterministic mode takes from the caller's salt.
@@ -127,11 +129,6 @@ class Secrets:
         """Return the field key of a value within a scope: tenant, key name and contexts."""
         bound = canonical_json({"format": _DETERMINISTIC, **scope})  # has no zero byte
         return hmac.digest(self.values, bound + b"\x00" + _typed(value), "sha256")
-
-
-def _key_message_bytes(algorithm: str) -> int:
-    enc = ALGORITHMS[algorithm].output_bytes
-    return messages.HEADER_BYTES + enc + FIELD_KEY_BYTES + hpke.OVERHEAD
 
 
 def _value_key(field_key: bytes, salt: bytes) -> bytes:

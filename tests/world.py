@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from qpher_core.field_values import key_message
+from qpher_core.field_values import FieldValue
 from qpher_core.importing import wrap_private_key
 from qpher_core.models import AuditEntry, KeyRecord, PolicyDocument, Receipt, Tenant
 from qpher_core.operations import OPERATIONS, Recording
@@ -114,7 +114,7 @@ CALLS: Final[Mapping[str, Callable[[Session, Goods], object]]] = MappingProxyTyp
         ),
         "kem.encrypt_field": lambda s, g: s.kem.field(name=g.prefix + "main").encrypt("d"),
         "kem.decrypt_field": lambda s, g: s.kem.unwrap_field_keys(
-            [key_message(g.value)], 1, name=g.prefix + "main"
+            [FieldValue.from_bytes(g.value).wrapped_key], 1, name=g.prefix + "main"
         ),
         "signatures.sign": lambda s, g: s.signatures.sign(
             b"c", algorithm=SIGNATURE, name=g.prefix + "main"

@@ -56,31 +56,26 @@ _Encrypted = tuple[messages.Header, bytes]
 
 @frozen
 class _Found:
-    """An item that is to be moved: its value, or the recipient of a file that is ours."""
+    """An item that is to be moved: its value, its key, or the recipient of a file that is ours.
+
+    Attributes:
+        ciphertext: what is moved; of a field's value, the wrapped key alone.
+        rest: what follows it in a field's value, which stays.
+        deterministic: whether it is a field's value that equal ones can be looked up by.
+    """
 
     item: Item
     header: messages.Header
     context: dict[str, str] = field(repr=False)
     ciphertext: bytes = field(repr=False)
-
-    @property
-    def is_field(self) -> bool:
-        """Whether it is the value of a field, whose key alone is moved."""
-        return self.header.kind is messages.Kind.FIELD_KEY
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether it is a value that equal ones can be looked up by."""
-        return (
-            self.is_field
-            and field_values.FieldValue.from_bytes(self.item.value or b"").deterministic
-        )
+    rest: bytes = field(default=b"", repr=False)
+    deterministic: bool = False
 
     def replaced(self, ciphertext: bytes) -> bytes:
         """Return the value with this ciphertext instead; of a file, its new header."""
         value = self.item.value or b""
-        if self.is_field:
-            return ciphertext + value[len(self.ciphertext) :]
+        if self.rest:
+            return ciphertext + self.rest
         if not value.startswith(MAGIC):
             return ciphertext
         header = read_header(value)
@@ -212,8 +207,7 @@ class Engine:
         places: dict[object, int] = {}
         order = [
             places.setdefault(
-                (found.ciphertext, frozenset(found.context.items())) if found.is_field else number,
-                len(places),
+                (found.ciphertext, id(found.context)) if found.rest else number, len(places)
             )
             for number, found in enumerate(group)
         ]
@@ -238,6 +232,7 @@ class Engine:
         """Sort out what is to be moved, by key version."""
         target = self._target()
         groups: defaultdict[tuple[str, int], list[_Found]] = defaultdict(list)
+        contexts: dict[frozenset[tuple[str, str]], dict[str, str]] = {}
         for item in items:
             value = item.value or b""
             found = _encrypted(value)
@@ -250,18 +245,32 @@ class Engine:
             else:
                 header, ciphertext = found[0] if len(found) == 1 else self._ours(found)
                 try:
-                    one = _Found(item, header, self._bound(item.id), ciphertext)
-                    self._check(one)
+                    one = self._found(item, header, ciphertext, contexts)
                 except QpherError as error:
                     tally.failed.append(_failure(item, error))
                     continue
                 groups[header.algorithm, header.version].append(one)
         return list(groups.values())
 
-    def _check(self, found: _Found) -> None:
-        """Refuse a value that would no longer be found by equal ones."""
-        if found.deterministic and self.reencryptor.salt is None:
+    def _found(
+        self,
+        item: Item,
+        header: messages.Header,
+        ciphertext: bytes,
+        contexts: dict[frozenset[tuple[str, str]], dict[str, str]],
+    ) -> _Found:
+        """Return an item with its context; equal contexts of a batch are one object."""
+        bound = self.context
+        if not isinstance(bound, dict):
+            given = check_context(bound(item.id))
+            bound = contexts.setdefault(frozenset(given.items()), given)
+        if header.kind is not messages.Kind.FIELD_KEY:
+            return _Found(item, header, bound, ciphertext)
+        parts = field_values.FieldValue.from_bytes(item.value or b"")
+        if parts.deterministic and self.reencryptor.salt is None:
             raise ValidationError("a deterministic value needs the field's salt", parameter="salt")
+        rest = parts.salt + parts.sealed
+        return _Found(item, header, bound, parts.wrapped_key, rest, parts.deterministic)
 
     def _target(self) -> tuple[str, int]:
         """Return the key version that items are to be under, now."""
@@ -280,18 +289,10 @@ class Engine:
                 return header, ciphertext
         return found[0]
 
-    def _bound(self, item: ItemId) -> dict[str, str]:
-        return self.context if isinstance(self.context, dict) else check_context(self.context(item))
-
 
 def _ciphertexts(value: bytes) -> Sequence[bytes]:
-    """Return what is encrypted to keys in a value: itself, its key, or each recipient of a file."""
-    if value.startswith(MAGIC):
-        return read_header(value).recipients
-    header = messages.read_header(value)
-    if header is not None and header.kind is messages.Kind.FIELD_KEY:
-        return [field_values.key_message(value)]
-    return [value]
+    """Return what is encrypted to keys in a value: itself, or each recipient of a file."""
+    return read_header(value).recipients if value.startswith(MAGIC) else [value]
 
 
 def _encrypted(value: bytes) -> list[_Encrypted]:

@@ -60,11 +60,11 @@ def _logs(facts: Facts) -> Iterator[Point]:
 def _keys(facts: Facts) -> Iterator[Point]:
     compromised = [key for _, key in facts.keys if key.state is KeyState.COMPROMISED]
     if compromised:
-        text = f"{len(compromised)} key versions are compromised and still there."
+        text = f"{_versions(len(compromised))} compromised and still there."
         yield Point(Level.BAD, text, "Move what they protect to other keys, then destroy them.")
     suspended = [key for _, key in facts.keys if key.state is KeyState.SUSPENDED]
     if suspended:
-        text = f"{len(suspended)} key versions are suspended."
+        text = f"{_versions(len(suspended))} suspended."
         yield Point(Level.WARN, text, "Resume or retire them.")
 
 
@@ -72,11 +72,11 @@ def _rotation(facts: Facts) -> Iterator[Point]:
     due = [key.due for key in facts.schedule or ()]
     overdue, soon = due.count(Due.OVERDUE) + due.count(Due.FAILED), due.count(Due.SOON)
     if overdue:
-        text = f"{overdue} keys are due for rotation."
+        text = f"{_keys_are(overdue)} due for rotation."
         yield Point(Level.BAD, text, "`qpher-core maintain` rotates them.")
     if soon:
         yield Point(
-            Level.WARN, f"{soon} keys are due soon.", "`qpher-core maintain` will see to it."
+            Level.WARN, f"{_keys_are(soon)} due soon.", "`qpher-core maintain` will see to it."
         )
     if facts.schedule is not None and not due and facts.in_use():
         text = "No rotation rule matches any key."
@@ -89,9 +89,17 @@ def _profiles(facts: Facts) -> Iterator[Point]:
         ahead = [m for m in MILESTONES[profile] if m.day > facts.time.date()]
         if outside and ahead:
             left = (ahead[0].day - facts.time.date()).days
-            text = f"{outside} keys in use are outside profile {profile}."
+            text = f"{_keys_are(outside, ' in use')} outside profile {profile}."
             advice = f"Where it applies: {ahead[0].day} is {left:,} days away: {ahead[0].what}."
             yield Point(Level.WARN, text, advice)
+
+
+def _versions(count: int) -> str:
+    return "1 key version is" if count == 1 else f"{count:,} key versions are"
+
+
+def _keys_are(count: int, which: str = "") -> str:
+    return f"1 key{which} is" if count == 1 else f"{count:,} keys{which} are"
 
 
 def _kek(facts: Facts) -> Iterator[Point]:

@@ -13,7 +13,7 @@ __all__ = ["MILESTONES", "Milestone"]
 
 @frozen
 class Milestone:
-    """One date.
+    """One date. Where a publication says "by" a year, it is the first day of that year.
 
     Attributes:
         source: the publication that sets it; a later edition may move it.
@@ -25,7 +25,9 @@ class Milestone:
 
 
 _CNSA: Final = "NSA, CNSA 2.0 advisory (2022)"
-_FAQ: Final = "NSA, CNSA 2.0 FAQ, version 2.1 (2024)"
+_FAQ: Final = "CNSSP 15, in NSA's CNSA 2.0 FAQ, version 2.1 (2024)"
+_MEMORANDUM: Final = "NSM-10 (2022), in the same FAQ"
+_REGISTER: Final = "Federal Register 89 FR 66052"
 _TRANSITION: Final = "NIST IR 8547, initial public draft (2024)"
 _CMVP: Final = "NIST CMVP, FIPS 140-3 transition"
 
@@ -33,17 +35,26 @@ _CMVP: Final = "NIST CMVP, FIPS 140-3 transition"
 MILESTONES: Final[Mapping[str, tuple[Milestone, ...]]] = MappingProxyType(
     {
         "cnsa2": (
+            Milestone(date(2025, 1, 1), "software and firmware signing, browsers, servers and cloud"
+                      " services support and prefer CNSA 2.0", _CNSA),
+            Milestone(date(2026, 1, 1), "traditional network equipment supports and prefers"
+                      " CNSA 2.0", _CNSA),
             Milestone(date(2027, 1, 1), "new acquisitions for US national security systems"
                       " comply, unless noted otherwise", _FAQ),
             Milestone(date(2030, 1, 1), "software and firmware signing, and traditional network"
                       " equipment, use CNSA 2.0 exclusively", _CNSA),
-            Milestone(date(2030, 12, 31), "what cannot support CNSA 2.0 is phased out", _FAQ),
-            Milestone(date(2031, 12, 31), "CNSA 2.0 algorithms are mandated", _FAQ),
+            Milestone(date(2030, 12, 31), "equipment and services that cannot support CNSA 2.0 are"
+                      " phased out, unless otherwise noted", _FAQ),
+            Milestone(date(2031, 12, 31), "CNSA 2.0 algorithms are mandated, unless otherwise"
+                      " noted", _FAQ),
             Milestone(date(2033, 1, 1), "browsers, servers, cloud services, operating systems and"
                       " custom applications use CNSA 2.0 exclusively", _CNSA),
+            Milestone(date(2035, 1, 1), "all national security systems resist quantum computers:"
+                      " the goal", _MEMORANDUM),
         ),
         "fips": (
-            Milestone(date(2024, 8, 13), "FIPS 203, 204 and 205 take effect", "NIST"),
+            Milestone(date(2024, 8, 14), "FIPS 203, 204 and 205, published the day before, are"
+                      " effective", _REGISTER),
             Milestone(date(2026, 9, 21), "validations to FIPS 140-2 become historical", _CMVP),
             Milestone(date(2030, 12, 31), "RSA and elliptic curves of 112-bit strength are"
                       " deprecated", _TRANSITION),

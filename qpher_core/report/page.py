@@ -145,7 +145,7 @@ def _profile(facts: Facts, profile: str) -> str:
     dates = "".join(
         f"<li><b>{milestone.day.isoformat()}</b> "
         f'<span class="soft">{_distance((milestone.day - today).days)}</span><br>'
-        f'{escape(milestone.what)} <span class="soft">({escape(milestone.source)})</span></li>'
+        f'{escape(milestone.what)} <span class="soft">· {escape(milestone.source)}</span></li>'
         for milestone in MILESTONES[profile]
     )
     verdict = (
