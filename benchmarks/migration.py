@@ -31,7 +31,7 @@ from tests.postgres import Server
 
 KEM = "ML-KEM-768"
 CONTEXT = {"table": "cards"}
-BATCH = 1000
+BATCH = 10_000
 SHARED = 10_000
 
 
