@@ -22,6 +22,7 @@ from qpher_core.models import (
 )
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
+from qpher_core.policy.all_of import AllOf
 from qpher_core.policy.chain import RuleChain, Verdict
 from qpher_core.policy.documents import diff_documents, parse_rules, with_rotation
 from qpher_core.protocols import PolicyEngine, Store, StoreWriter
@@ -42,7 +43,7 @@ class Explanation:
 
     Attributes:
         decision: the decision.
-        verdicts: what each rule says, in order; empty for an engine without rules.
+        verdicts: what each stored rule says, in order; empty where these do not decide.
     """
 
     decision: Decision
@@ -117,6 +118,7 @@ class Policies:
         Raises:
             ValidationError: there is no such action or algorithm.
             NotFound: there is no such tenant.
+            PolicyUnavailable: the engine cannot answer.
         """
         owner = self._tenants.get(tenant)
         if action not in OPERATIONS:
@@ -144,8 +146,7 @@ class Policies:
             time=time or self._clock(),
             source=source,
         )
-        verdicts = self._engine.explain(request) if isinstance(self._engine, RuleChain) else ()
-        return Explanation(self._engine.decide(request), verdicts)
+        return Explanation(self.decide(request), _verdicts(self._engine, request))
 
     def _state(
         self, tenant_id: uuid.UUID, name: str, algorithm: str, version: int | None
@@ -241,3 +242,10 @@ class Policies:
 
     def _id(self, tenant: str | uuid.UUID | None) -> uuid.UUID | None:
         return None if tenant is None else self._tenants.get(tenant).id
+
+
+def _verdicts(engine: PolicyEngine, request: PolicyRequest) -> Sequence[Verdict]:
+    """Return what the stored rules say, if they are asked, be it beside other engines."""
+    engines = engine.engines if isinstance(engine, AllOf) else (engine,)
+    chains = [one for one in engines if isinstance(one, RuleChain)]
+    return [verdict for chain in chains for verdict in chain.explain(request)]

@@ -4,7 +4,7 @@
 import functools
 import getpass
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -100,11 +100,12 @@ class Target:
         return None
 
     @contextmanager
-    def service(self, *, create: bool = False) -> Iterator[Qpher]:
+    def service(self, *, create: bool = False, policies: Sequence[str] = ()) -> Iterator[Qpher]:
         """Open the service itself, which only a local store gives.
 
         Args:
             create: whether a store that is not there is made; else a mistyped name is told.
+            policies: engines; the stored rules where none is given.
         """
         if self.is_remote:
             raise ValidationError(
@@ -113,7 +114,11 @@ class Target:
             )
         if not create and self.place is not None and not self.place.exists():
             raise NotFound(f"there is no store at {self.place}: qpher-core init makes one")
-        with qpher_core.open(self.store, protector=list(self.protectors) or None) as kms:
+        with qpher_core.open(
+            self.store,
+            protector=list(self.protectors) or None,
+            policy=list(policies) or "rules:",
+        ) as kms:
             yield kms
 
     @contextmanager

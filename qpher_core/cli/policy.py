@@ -5,6 +5,7 @@ import importlib
 import ipaddress
 import json
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from types import ModuleType
 from typing import Final, TextIO
@@ -107,21 +108,35 @@ def diff(target: Target, old: int, new: int, tenant: str | None) -> None:
 @click.option("--algorithm", help="Of the key.")
 @click.option("--name", "key_name", help="Of the key.")
 @click.option("--key-version", type=int, help="The active one if left out.")
+@click.option("--scope", "scopes", multiple=True, help="What an API key may do; all if left out.")
 @click.option("--payload-bytes", type=int, default=0, help="How much would be passed in.")
 @click.option("--source", metavar="ADDRESS", help="Where the caller would be.")
 @click.option("--at", metavar="TIME", help="When, in RFC 3339; now if left out.")
+@click.option(
+    "--policy", "policies", multiple=True, metavar="URL", help="Policy engines; rules: if none."
+)
 @AS_JSON
 @on_store
-def explain(target: Target, action: str, tenant: str, *, as_json: bool, **request: object) -> None:
+def explain(
+    target: Target,
+    action: str,
+    tenant: str,
+    *,
+    policies: Sequence[str],
+    scopes: Sequence[str],
+    as_json: bool,
+    **request: object,
+) -> None:
     """Say what policy would decide on a request, and which rule why. Nothing is done.
 
     Exit status: 0, it would be allowed; 1, it would be denied.
     """
     at, source = request.pop("at"), request["source"]
     request["time"] = None if at is None else _moment(str(at))
+    request["scopes"] = frozenset(scopes) or None
     if source is not None:
         _check_address(str(source))
-    with target.service() as kms:
+    with target.service(policies=policies) as kms:
         found = kms.policies.explain(tenant, action, **request)  # type: ignore[arg-type]
     decision = found.decision
     rows = [

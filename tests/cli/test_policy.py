@@ -64,6 +64,25 @@ def test_a_request_is_explained(store: str) -> None:
     assert run("explain", "kem.nothing", *at[1:])[0] == 2
 
 
+def test_every_engine_is_explained(store: str, tmp_path: Path) -> None:
+    """Scopes are part of a request; other engines decide where they are named, rules beside."""
+    at = ("kem.encrypt", "--tenant", "acme", "--store", store)
+    scoped = '[{"rule": "only", "scopes": ["kem"]}]'
+    assert run("set", "-", "--store", store, "--tenant", "acme", text=scoped)[0] == 0
+    assert run("explain", *at, "--scope", "audit")[0] == 1
+    assert run("explain", *at, "--scope", "audit", "--scope", "kem")[0] == 0
+    pytest.importorskip("cedarpy")
+    file = tmp_path / "all.cedar"
+    file.write_text('permit(principal == Actor::"clerk", action, resource);')
+    both = ("--policy", "rules:", "--policy", f"cedar://{file}")
+    assert run("explain", *at, *both, "--as", "clerk")[0] == 0
+    status, output = run("explain", *at, *both, "--json")
+    told = json.loads(output)
+    assert (status, told["rule"]) == (1, "cedar")
+    assert [verdict["rule"] for verdict in told["verdicts"]] == ["plan", "quota", "only"]
+    assert run("explain", *at, "--policy", "http://127.0.0.1:1/")[0] == 8
+
+
 def test_cedar_policies_are_checked_against_the_schema() -> None:
     """The schema is printed; a policy that does not fit it is refused."""
     pytest.importorskip("cedarpy")
