@@ -4,6 +4,7 @@
 import gzip
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -317,6 +318,27 @@ def test_a_kept_anchor_shows_what_an_export_alone_cannot(tmp_path: Path) -> None
     assert (rolled_back.problem, rolled_back.bad_seq) == (Problem.ROLLED_BACK, 2)
     assert verify_export(forked, keys, last_anchor=anchor).problem is Problem.FORKED
     assert verify_export(tmp_path / "new-a", keys, last_anchor=anchor).ok
+
+
+def test_a_longer_log_takes_no_more_memory(tmp_path: Path) -> None:
+    """Ten times as many entries and anchors: verifying takes about the same memory."""
+    peaks = []
+    for thousands in (1, 10):
+        settings = qpher_core.AnchorSettings(every_seconds=None)
+        with qpher_core.open("memory:", anchors=settings) as kms:
+            tenant = kms.tenants.create("acme")
+            session = kms.session("acme", actor="tester")
+            session.keys.generate("ML-KEM-768")
+            for _ in range(thousands):
+                session.kem.encapsulate_many(1000)
+                kms.anchors.publish(tenant)
+            kms.audit.export(tmp_path / "e", "acme")
+            keys = list(map(qpher_core.VerifierKey.parse, kms.anchors.keys()))
+        tracemalloc.start()
+        assert verify_export(tmp_path / "e", keys, processes=1).ok
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0] + 100_000, peaks
 
 
 @pytest.mark.timeout(3600)
