@@ -158,6 +158,11 @@ class AsyncQpher(_Service):
         """The algorithms that this service's provider has."""
         return self._kms.algorithms
 
+    @property
+    def local(self) -> bool:
+        """As :attr:`Qpher.local <qpher_core.service.Qpher.local>`."""
+        return self._kms.local
+
     async def checks(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, object]]]:
         """Return a check of each part that every operation needs; to be awaited."""
         checks = self._kms.checks()
