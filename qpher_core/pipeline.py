@@ -336,12 +336,14 @@ class Pipeline:
         items: _ItemsOf[T, R],
         mark: Mark | None,
     ) -> list[Done[R] | QpherError]:
-        def recorded(effect: Effect[T]) -> _Recorded[R]:
+        # In quotes, here and wherever a call goes through: Python evaluates the annotations of a
+        # function inside of another each time.
+        def recorded(effect: "Effect[T]") -> "_Recorded[R]":
             return _recorded(context, call, request_id, key, effect, items)
 
         def work(
-            writer: StoreWriter, prepare: Callable[[], _Recorded[R]]
-        ) -> list[Done[R] | QpherError]:
+            writer: StoreWriter, prepare: "Callable[[], _Recorded[R]]"
+        ) -> "list[Done[R] | QpherError]":
             if not self._unchanged(writer, key, mark):
                 raise KeyChanged
             what = prepare()

@@ -84,7 +84,7 @@ class Kem:
         secret = check_mode(mode, salt)
         bound = check_context(context)
 
-        def execute(key: KeyVersion) -> Effect[bytes]:
+        def execute(key: KeyVersion) -> "Effect[bytes]":
             binding = messages.Binding(key.ref, messages.Kind.MESSAGE, bound)
             opened = self._keys.open_encapsulation(key)
             ciphertext = messages.encrypt(opened, binding, data, salt=secret)
@@ -130,7 +130,7 @@ class Kem:
     ) -> EncapsulateResult:
         """Return a fresh 32-byte shared secret and the KEM ciphertext that carries it."""
 
-        def execute(key: KeyVersion) -> Effect[tuple[bytes, bytes]]:
+        def execute(key: KeyVersion) -> "Effect[tuple[bytes, bytes]]":
             ciphertext, secret = self._keys.open_encapsulation(key).encapsulate()
             return Effect((ciphertext, secret), ciphertext)
 
@@ -160,7 +160,7 @@ class Kem:
         size = selector.algorithm.output_bytes
         data = check_bytes(kem_ciphertext, "kem_ciphertext", sizes=(size,))
 
-        def execute(key: KeyVersion) -> Effect[bytes]:
+        def execute(key: KeyVersion) -> "Effect[bytes]":
             return Effect(self._keys.open_decapsulation(key).decapsulate(data), data)
 
         call = KeyCall(
@@ -260,7 +260,7 @@ class Kem:
         selector: KeySelector,
         bound: dict[str, str],
     ) -> KeyCall[bytes]:
-        def execute(key: KeyVersion) -> Effect[bytes]:
+        def execute(key: KeyVersion) -> "Effect[bytes]":
             binding = messages.Binding(key.ref, kind, bound)
             wrapped = messages.encrypt(self._keys.open_encapsulation(key), binding, data)
             return Effect(wrapped, wrapped)
@@ -284,7 +284,7 @@ class Kem:
         *,
         accept_compromised: bool,
     ) -> KeyCall[bytes]:
-        def execute(key: KeyVersion) -> Effect[bytes]:
+        def execute(key: KeyVersion) -> "Effect[bytes]":
             binding = messages.Binding(key.ref, kind, bound)
             opened = self._keys.open_decapsulation(key)
             return Effect(messages.decrypt(opened, binding, data), data)

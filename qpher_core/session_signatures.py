@@ -71,7 +71,7 @@ class Signatures:
         data = check_bytes(message, "message")
         string = context_string(context)
 
-        def execute(key: KeyVersion) -> Effect[bytes]:
+        def execute(key: KeyVersion) -> "Effect[bytes]":
             signature = self._keys.open_signing(key).sign(
                 data, context=string, deterministic=deterministic
             )
@@ -104,7 +104,7 @@ class Signatures:
         given = check_bytes(signature, "signature")
         string = context_string(context)
 
-        def execute(key: KeyVersion) -> Effect[bool]:
+        def execute(key: KeyVersion) -> "Effect[bool]":
             opened = self._keys.open_verification(key)
             return Effect(opened.verify(data, given, context=string), given)
 
@@ -147,7 +147,7 @@ class Signatures:
         digest = _check_digest(hash_value, hash_algorithm, selector)
         string = context_string(context)
 
-        def execute(key: KeyVersion) -> Effect[bytes]:
+        def execute(key: KeyVersion) -> "Effect[bytes]":
             opened = self._keys.open_signing(key)
             signature = opened.sign_prehash(digest, hash_algorithm, context=string)
             return Effect(signature, signature)
@@ -186,7 +186,7 @@ class Signatures:
         given = check_bytes(signature, "signature")
         string = context_string(context)
 
-        def execute(key: KeyVersion) -> Effect[bool]:
+        def execute(key: KeyVersion) -> "Effect[bool]":
             opened = self._keys.open_verification(key)
             valid = opened.verify_prehash(digest, hash_algorithm, given, context=string)
             return Effect(valid, given)
