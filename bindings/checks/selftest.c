@@ -70,6 +70,7 @@ static void dsa(const char *name, int set)
     for (uint8_t i = 0; i < 32; i++)
         seed[i] = i;
     MUST(qpher_mldsa_from_seed(sk, set, seed, 32));
+    MUST(qpher_mldsa_prepare(sk));
     MUST(qpher_mldsa_public_key(pk, sk));
     MUST(qpher_mldsa_encode(pk, all, pk_len));
     MUST(qpher_mldsa_expanded(sk, expanded, sk_len));
@@ -80,6 +81,7 @@ static void dsa(const char *name, int set)
     sig[0] ^= 1;
     print(name, all, total);
     MUST(qpher_mldsa_generate(sk, set));
+    MUST(qpher_mldsa_prepare(sk));
     free(sk);
     free(pk);
     free(all);

@@ -31,6 +31,7 @@ static void check_set(int set)
     QPHER_CT_POISON(rnd, sizeof rnd);
 
     MUST(qpher_mldsa_from_seed(sk, set, seed, sizeof seed));
+    MUST(qpher_mldsa_prepare(sk));
     MUST(qpher_mldsa_public_key(pk, sk));
     MUST(qpher_mldsa_encode(pk, encoded, pk_len));
     MUST(qpher_mldsa_expanded(sk, expanded, sk_len));
@@ -51,6 +52,7 @@ static void check_set(int set)
     MUST(qpher_mldsa_sign(sk, sig, sig_len, msg, sizeof msg, NULL, 0, rnd, sizeof rnd));
     MUST(qpher_mldsa_verify(pk, sig, sig_len, msg, sizeof msg, NULL, 0));
     MUST(qpher_mldsa_generate(sk, set));
+    MUST(qpher_mldsa_prepare(sk));
     MUST(qpher_mldsa_sign(sk, sig, sig_len, msg, sizeof msg, NULL, 0, NULL, 0));
 
     free(sk);

@@ -79,6 +79,15 @@ void keccak_lanes_wipe(keccak_lanes *k);
 /* What permutations may have left on the stack, below the frame of the caller. */
 void keccak_wipe_frames(void);
 
+/* Or: as many instances as a permutation takes at the best price, each at a point of its own.
+ * Word i of instance j is s[lanes*i + j]; put and take copy a whole state, get gives the first words
+ * of every instance. */
+void keccak_lanes_open(keccak_lanes *k);
+void keccak_lanes_put(keccak_lanes *k, unsigned j, const uint64_t state[25]);
+void keccak_lanes_take(uint64_t state[25], const keccak_lanes *k, unsigned j);
+void keccak_lanes_permute(keccak_lanes *k);
+void keccak_lanes_get(const keccak_lanes *k, uint8_t *const out[], unsigned words);
+
 /* ---- Independent calls that share permutations --------------------------------------- */
 
 /* Without a state: len < rate bytes of input, in whole words with zeros after them, are padded after

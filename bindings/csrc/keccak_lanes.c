@@ -126,6 +126,37 @@ void keccak_lanes_squeeze_blocks(keccak_lanes *k, uint8_t *const out[], size_t n
         qpher_wipe(unused, sizeof unused);
 }
 
+/* ---- Instances at points of their own -------------------------------------------------------- */
+
+void keccak_lanes_open(keccak_lanes *k)
+{
+    k->n = k->lanes = keccak_preferred_lanes();
+    k->rate = 0;
+    memset(k->s, 0, 25 * sizeof k->s[0] * k->lanes);
+}
+
+void keccak_lanes_put(keccak_lanes *k, unsigned j, const uint64_t state[25])
+{
+    for (unsigned i = 0; i < 25; i++)
+        k->s[k->lanes * i + j] = state[i];
+}
+
+void keccak_lanes_take(uint64_t state[25], const keccak_lanes *k, unsigned j)
+{
+    for (unsigned i = 0; i < 25; i++)
+        state[i] = k->s[k->lanes * i + j];
+}
+
+void keccak_lanes_permute(keccak_lanes *k)
+{
+    permute(k);
+}
+
+void keccak_lanes_get(const keccak_lanes *k, uint8_t *const out[], unsigned words)
+{
+    get_lanes(out, k, words);
+}
+
 /* ---- Calls of their own that share permutations ------------------------------------------ */
 
 struct run {
@@ -164,8 +195,7 @@ static void begin(struct run *r, unsigned lane, const struct keccak_call *c)
     r->calls[lane] = c;
     r->done[lane] = 0;
     if (c->state != NULL) {
-        for (unsigned i = 0; i < 25; i++)
-            r->k.s[lanes * i + lane] = c->state[i];
+        keccak_lanes_put(&r->k, lane, c->state);
         absorb_block(r, lane);
         return;
     }
@@ -225,8 +255,8 @@ static void settle(struct run *r)
                 absorb_block(r, j);
             continue;
         }
-        for (unsigned i = 0; c->state != NULL && i < 25; i++)
-            c->state[i] = r->k.s[r->k.lanes * i + j];
+        if (c->state != NULL)
+            keccak_lanes_take(c->state, &r->k, j);
         r->calls[j] = NULL;
     }
 }

@@ -122,8 +122,17 @@ int qpher_mldsa_public_key(qpher_mldsa_pk *pk, const qpher_mldsa_sk *sk)
         return err;
     if (pk == NULL)
         return QPHER_ERR_CLOSED;
-    memcpy(pk, mldsa_pk_of(p, sk), mldsa_pk_object_bytes(p));
+    mldsa_key_public(p, pk, sk);
     return QPHER_OK;
+}
+
+int qpher_mldsa_prepare(qpher_mldsa_sk *sk)
+{
+    const struct mldsa_params *p;
+    const int err = opened_sk(sk, &p);
+    if (err == QPHER_OK)
+        mldsa_key_prepare(p, sk);
+    return err;
 }
 
 int qpher_mldsa_seed(const qpher_mldsa_sk *sk, uint8_t *out, size_t len)
@@ -143,7 +152,7 @@ int qpher_mldsa_seed(const qpher_mldsa_sk *sk, uint8_t *out, size_t len)
 int qpher_mldsa_expanded(const qpher_mldsa_sk *sk, uint8_t *out, size_t len)
 {
     const struct mldsa_params *p;
-    const int err = opened_sk(sk, &p);
+    const int err = prepared_sk(sk, &p);
     if (err != QPHER_OK)
         return err;
     if (out == NULL)

@@ -178,6 +178,42 @@ void mldsa_pack_w1_avx2(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits)
     }
 }
 
+/* Algorithm 16 for t1: two, then four fields are joined to the five bytes that they fill. */
+void mldsa_pack_t1_avx2(uint8_t out[MLDSA_T1_BYTES], const mldsa_poly *t1)
+{
+    const vec pair = _mm256_set1_epi32(1 | 1024 << 16);
+    const vec first = _mm256_set1_epi64x(0xfffff), second = _mm256_set1_epi64x(0xfffff00000);
+    const __m128i five = _mm_setr_epi8(0, 1, 2, 3, 4, 8, 9, 10, 11, 12, -1, -1, -1, -1, -1, -1);
+    uint8_t last[32]; /* stores of the last group would reach past the output */
+    for (unsigned i = 0; i < MLDSA_N; i += 16) {
+        uint8_t *const to = i + 16 < MLDSA_N ? out + i / 16 * 20 : last;
+        const vec x = _mm256_packus_epi32(load(t1->c + i), load(t1->c + i + 8));
+        const vec y = _mm256_madd_epi16(_mm256_permute4x64_epi64(x, 0xd8), pair);
+        const vec z = _mm256_shuffle_epi8(
+            _mm256_or_si256(_mm256_and_si256(y, first),
+                            _mm256_and_si256(_mm256_srli_epi64(y, 12), second)),
+            _mm256_broadcastsi128_si256(five));
+        _mm_storeu_si128((void *)to, _mm256_castsi256_si128(z));
+        _mm_storeu_si128((void *)(to + 10), _mm256_extracti128_si256(z, 1));
+    }
+    memcpy(out + MLDSA_T1_BYTES - 20, last, 20);
+}
+
+/* Its inverse: eight fields of ten bytes, the upper four from a load that ends with the tenth. */
+void mldsa_unpack_t1_avx2(mldsa_poly *t1, const uint8_t in[MLDSA_T1_BYTES])
+{
+    const vec spread = _mm256_setr_epi8(0, 1, -1, -1, 1, 2, -1, -1, 2, 3, -1, -1, 3, 4, -1, -1, 3, 4,
+                                        -1, -1, 4, 5, -1, -1, 5, 6, -1, -1, 6, 7, -1, -1);
+    const vec shift = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6), field = _mm256_set1_epi32(0x3ff);
+    for (unsigned i = 0; i < MLDSA_N; i += 8, in += 10) {
+        const vec x = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_loadl_epi64((const void *)in)),
+            _mm_loadl_epi64((const void *)(in + 2)), 1);
+        store(t1->c + i, _mm256_and_si256(
+                             _mm256_srlv_epi32(_mm256_shuffle_epi8(x, spread), shift), field));
+    }
+}
+
 const struct mldsa_unit mldsa_avx2 = {
     .speculation = 2,
     .ntt = mldsa_ntt_avx2,
@@ -194,6 +230,8 @@ const struct mldsa_unit mldsa_avx2 = {
     .unpack_z = unpack_z,
     .pack_z = mldsa_pack_z_avx2,
     .pack_w1 = mldsa_pack_w1_avx2,
+    .pack_t1 = mldsa_pack_t1_avx2,
+    .unpack_t1 = mldsa_unpack_t1_avx2,
 };
 
 #if defined(__clang__)

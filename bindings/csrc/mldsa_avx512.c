@@ -113,6 +113,8 @@ const struct mldsa_unit mldsa_avx512 = {
     .unpack_z = unpack_z,
     .pack_z = mldsa_pack_z_avx2,
     .pack_w1 = mldsa_pack_w1_avx2,
+    .pack_t1 = mldsa_pack_t1_avx2,
+    .unpack_t1 = mldsa_unpack_t1_avx2,
 };
 
 #if defined(__clang__)

@@ -25,6 +25,13 @@ static inline int opened_sk(const qpher_mldsa_sk *sk, const struct mldsa_params 
     return opened(sk, p, sk == NULL ? 0 : sk->set);
 }
 
+/* For what reads all of a key. */
+static inline int prepared_sk(const qpher_mldsa_sk *sk, const struct mldsa_params **p)
+{
+    const int err = opened_sk(sk, p);
+    return err == QPHER_OK && !sk->prepared ? QPHER_ERR_ARGUMENT : err;
+}
+
 static inline int opened_pk(const qpher_mldsa_pk *pk, const struct mldsa_params **p)
 {
     return opened(pk, p, pk == NULL ? 0 : pk->set);
@@ -49,7 +56,7 @@ static inline int checked_signing(const qpher_mldsa_sk *sk, const struct mldsa_p
                            const uint8_t *sigs, size_t sigs_len, const uint8_t *rnds,
                            size_t rnds_len)
 {
-    const int err = opened_sk(sk, p);
+    const int err = prepared_sk(sk, p);
     if (err != QPHER_OK)
         return err;
     if (sigs == NULL || absent(rnds, rnds_len))

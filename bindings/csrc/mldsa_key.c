@@ -7,30 +7,34 @@
 #include "cpu.h"
 #include "ct.h"
 #include "keccak.h"
+#include "mldsa_expand.h"
 #include "mldsa_pack.h"
-#include "mldsa_sample.h"
 
 /* ---- Shared steps -------------------------------------------------------------------------- */
 
-/* t = A*s1 + s2 (algorithm 6 line 5) from s1 in the NTT domain, and its halves by Power2Round:
- * t1 goes into the public key, encoded and, as NTT(-t1 * 2^d), into its rows; t0 is written. */
-static void compute_t(const struct mldsa_params *p, qpher_mldsa_pk *pk, mldsa_poly *t0,
+/* From t1 at the end of row i to what verification reads there: NTT(-t1 * 2^d). */
+static void transform_t1(const struct mldsa_params *p, qpher_mldsa_pk *pk, unsigned i)
+{
+    mldsa_poly *const t1 = &pk->rows[i * (p->l + 1) + p->l];
+    for (unsigned j = 0; j < MLDSA_N; j++)
+        t1->c[j] = -t1->c[j] * (1 << MLDSA_D);
+    qpher_dispatch.mldsa->ntt(t1);
+}
+
+/* Row i of t = A*s1 + s2 (algorithm 6 line 5) from s1 in the NTT domain, and its halves by
+ * Power2Round: t1 goes into the public key, encoded and at the end of its row; t0 is written. */
+static void compute_t(const struct mldsa_params *p, qpher_mldsa_pk *pk, unsigned i, mldsa_poly *t0,
                       const mldsa_poly *s1_ntt, const mldsa_poly *s2)
 {
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
+    mldsa_poly *const row = &pk->rows[i * (p->l + 1)], *const t1 = &row[p->l];
     mldsa_poly t;
-    for (unsigned i = 0; i < p->k; i++) {
-        mldsa_poly *const row = &pk->rows[i * (p->l + 1)], *const t1 = &row[p->l];
-        unit->dot(&t, row, s1_ntt, p->l);
-        unit->intt(&t);
-        unit->add(&t, &t, &s2[i]);
-        unit->power2round(t1, &t0[i], &t);
-        QPHER_CT_DECLASSIFY(t1, sizeof *t1); /* part of the public key */
-        mldsa_pack_t1(pk->encoded + 32 + i * MLDSA_T1_BYTES, t1);
-        for (unsigned j = 0; j < MLDSA_N; j++)
-            t1->c[j] = -t1->c[j] * (1 << MLDSA_D);
-        unit->ntt(t1);
-    }
+    unit->dot(&t, row, s1_ntt, p->l);
+    unit->intt(&t);
+    unit->add(&t, &t, s2);
+    unit->power2round(t1, t0, &t);
+    QPHER_CT_DECLASSIFY(t1, sizeof *t1); /* part of the public key */
+    unit->pack_t1(pk->encoded + 32 + i * MLDSA_T1_BYTES, t1);
     qpher_wipe(&t, sizeof t);
 }
 
@@ -41,16 +45,18 @@ static void negate(mldsa_poly *a, unsigned n)
             a[i].c[j] = -a[i].c[j];
 }
 
-/* s2 and t0 go into the form in which signing reads them. */
-static void transform_s2_t0(const struct mldsa_params *p, qpher_mldsa_sk *sk)
+void mldsa_key_prepare(const struct mldsa_params *p, qpher_mldsa_sk *sk)
 {
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
     mldsa_poly *const s2 = mldsa_minus_s2(p, sk), *const t0 = mldsa_t0(p, sk);
+    if (sk->prepared)
+        return;
     negate(s2, p->k);
     for (unsigned i = 0; i < p->k; i++) {
         unit->ntt(&s2[i]);
         unit->ntt(&t0[i]);
     }
+    sk->prepared = 1;
 }
 
 static void transform_s1(const struct mldsa_params *p, qpher_mldsa_sk *sk)
@@ -81,62 +87,63 @@ static void expand_seeds(const struct mldsa_params *p, uint8_t expanded[][SHAKE2
     qpher_wipe(input, n * sizeof input[0]);
 }
 
-/* Lines 2 to 8: everything but tr. */
+/* Lines 2 to 9. */
 static void generate(const struct mldsa_params *p, qpher_mldsa_sk *sk,
                      const uint8_t seed[MLDSA_SEED_BYTES], uint8_t expanded[SHAKE256_RATE])
 {
     qpher_mldsa_pk *const pk = mldsa_pk_of(p, sk);
+    struct mldsa_expansion x;
 
     QPHER_CT_DECLASSIFY(expanded, 32); /* rho is part of the public key */
     sk->set = pk->set = p->set;
     sk->has_seed = 1;
+    sk->prepared = 0;
     memcpy(sk->seed, seed, 32);
     memcpy(sk->key, expanded + 96, 32);
     memcpy(pk->encoded, expanded, 32);
-    mldsa_expand_a(p, pk->rows, p->l + 1, expanded);
-    mldsa_expand_s(p, sk->vectors, expanded + 32); /* s1, then s2 in the place of -s2 */
-    transform_s1(p, sk);
-    compute_t(p, pk, mldsa_t0(p, sk), mldsa_s1(sk), mldsa_minus_s2(p, sk));
-    transform_s2_t0(p, sk);
+    mldsa_expand_start(&x, p, pk, sk->vectors, expanded + 32); /* s2 in the place of -s2 */
+    for (unsigned i = 0; i < p->k; i++) {
+        mldsa_expand_row(&x, i);
+        if (i == 0)
+            transform_s1(p, sk);
+        compute_t(p, pk, i, &mldsa_t0(p, sk)[i], mldsa_s1(sk), &mldsa_minus_s2(p, sk)[i]);
+        x.known = 32 + (i + 1) * MLDSA_T1_BYTES;
+    }
+    mldsa_expand_finish(&x);
 }
 
 void mldsa_keys_from_seeds(const struct mldsa_params *p, qpher_mldsa_sk *const sk[],
                            const uint8_t seeds[][MLDSA_SEED_BYTES], unsigned n)
 {
-    uint8_t block[KECCAK_MAX_LANES][SHAKE256_RATE], *out[KECCAK_MAX_LANES];
-    const uint8_t *in[KECCAK_MAX_LANES] = {0};
-    keccak_lanes h;
-
-    expand_seeds(p, block, seeds, n);
-    for (unsigned j = 0; j < n; j++) {
-        generate(p, sk[j], seeds[j], block[j]);
-        in[j] = mldsa_pk_of(p, sk[j])->encoded;
-        out[j] = block[j];
-    }
-    qpher_wipe(block, n * sizeof block[0]);
-
-    /* Line 9: tr = H(pk, 64). */
-    keccak_lanes_absorb(&h, n, SHAKE256_RATE, in, p->pk_bytes);
-    keccak_lanes_squeeze_blocks(&h, out, 1);
+    uint8_t expanded[KECCAK_MAX_LANES][SHAKE256_RATE];
+    expand_seeds(p, expanded, seeds, n);
     for (unsigned j = 0; j < n; j++)
-        memcpy(mldsa_pk_of(p, sk[j])->tr, block[j], MLDSA_TR_BYTES);
+        generate(p, sk[j], seeds[j], expanded[j]);
+    qpher_wipe(expanded, n * sizeof expanded[0]);
 }
 
 /* ---- Public keys --------------------------------------------------------------------------- */
 
 void mldsa_key_load_public(const struct mldsa_params *p, qpher_mldsa_pk *pk, const uint8_t *in)
 {
+    struct mldsa_expansion x;
     pk->set = p->set;
     memcpy(pk->encoded, in, p->pk_bytes);
-    mldsa_expand_a(p, pk->rows, p->l + 1, in);
+    mldsa_expand_start(&x, p, pk, NULL, NULL);
+    x.known = p->pk_bytes;
     for (unsigned i = 0; i < p->k; i++) {
-        mldsa_poly *const t1 = &pk->rows[i * (p->l + 1) + p->l];
-        mldsa_unpack_t1(t1, in + 32 + i * MLDSA_T1_BYTES);
-        for (unsigned j = 0; j < MLDSA_N; j++)
-            t1->c[j] = -t1->c[j] * (1 << MLDSA_D);
-        qpher_dispatch.mldsa->ntt(t1);
+        mldsa_expand_row(&x, i);
+        qpher_dispatch.mldsa->unpack_t1(&pk->rows[i * (p->l + 1) + p->l], in + 32 + i * MLDSA_T1_BYTES);
+        transform_t1(p, pk, i);
     }
-    shake256(pk->tr, MLDSA_TR_BYTES, pk->encoded, p->pk_bytes);
+    mldsa_expand_finish(&x);
+}
+
+void mldsa_key_public(const struct mldsa_params *p, qpher_mldsa_pk *pk, const qpher_mldsa_sk *sk)
+{
+    memcpy(pk, mldsa_pk_of(p, sk), mldsa_pk_object_bytes(p));
+    for (unsigned i = 0; i < p->k; i++)
+        transform_t1(p, pk, i);
 }
 
 /* ---- The expanded encoding: rho, K, tr, s1, s2, t0 ------------------------------------------ */
@@ -162,16 +169,17 @@ int mldsa_key_from_expanded(const struct mldsa_params *p, qpher_mldsa_sk *sk, co
     const uint8_t *const s1 = in + 128, *const s2 = s1 + p->l * s_bytes,
                   *const t0 = s2 + p->k * s_bytes;
     qpher_mldsa_pk *const pk = mldsa_pk_of(p, sk);
+    struct mldsa_expansion x;
     uint8_t packed[MLDSA_T0_BYTES];
     uint32_t bad;
 
     QPHER_CT_DECLASSIFY(in, 32); /* rho is part of the public key */
     sk->set = pk->set = p->set;
     sk->has_seed = 0;
+    sk->prepared = 0;
     memset(sk->seed, 0, sizeof sk->seed);
     memcpy(pk->encoded, in, 32);
     memcpy(sk->key, in + 32, 32);
-    mldsa_expand_a(p, pk->rows, p->l + 1, in);
     bad = unpack_short(p, mldsa_s1(sk), p->l, s1);
     bad |= unpack_short(p, mldsa_minus_s2(p, sk), p->k, s2);
     QPHER_CT_DECLASSIFY(&bad, sizeof bad);
@@ -179,13 +187,17 @@ int mldsa_key_from_expanded(const struct mldsa_params *p, qpher_mldsa_sk *sk, co
         return QPHER_ERR_KEY; /* before sums that rely on the range */
 
     transform_s1(p, sk);
-    compute_t(p, pk, mldsa_t0(p, sk), mldsa_s1(sk), mldsa_minus_s2(p, sk));
+    mldsa_expand_start(&x, p, pk, NULL, NULL);
     for (unsigned i = 0; i < p->k; i++) {
-        mldsa_pack(packed, &mldsa_t0(p, sk)[i], 1 << (MLDSA_D - 1), MLDSA_D);
+        mldsa_poly *const t0_i = &mldsa_t0(p, sk)[i];
+        mldsa_expand_row(&x, i);
+        compute_t(p, pk, i, t0_i, mldsa_s1(sk), &mldsa_minus_s2(p, sk)[i]);
+        x.known = 32 + (i + 1) * MLDSA_T1_BYTES;
+        mldsa_pack(packed, t0_i, 1 << (MLDSA_D - 1), MLDSA_D);
         bad |= ct_mask_differ(packed, t0 + i * MLDSA_T0_BYTES, MLDSA_T0_BYTES);
     }
-    transform_s2_t0(p, sk);
-    shake256(pk->tr, MLDSA_TR_BYTES, pk->encoded, p->pk_bytes);
+    mldsa_expand_finish(&x);
+    mldsa_key_prepare(p, sk);
     bad |= ct_mask_differ(pk->tr, in + 64, MLDSA_TR_BYTES);
     QPHER_CT_DECLASSIFY(&bad, sizeof bad);
     qpher_wipe(packed, sizeof packed);

@@ -15,10 +15,12 @@ struct qpher_mldsa_pk {
     mldsa_poly rows[];
 };
 
-/* In the NTT domain follow s1 (l), -s2 (k) and t0 (k), then the public key. */
+/* In the NTT domain follow s1 (l), -s2 (k) and t0 (k), then the public key, with t1[i] at the end of
+ * its rows. Until the key is prepared s2 and t0 stand there as they are. */
 struct qpher_mldsa_sk {
     int32_t set;
-    uint32_t has_seed; /* 0 for a key from its expanded form, whose seed nobody knows */
+    uint16_t has_seed; /* 0 for a key from its expanded form, whose seed nobody knows */
+    uint16_t prepared;
     uint8_t seed[MLDSA_SEED_BYTES];
     uint8_t key[MLDSA_SEED_BYTES]; /* K: makes signing randomness */
     mldsa_poly vectors[];
@@ -58,6 +60,12 @@ static inline size_t mldsa_sk_object_bytes(const struct mldsa_params *p)
 /* Algorithm 6, ML-DSA.KeyGen_internal, into n <= 8 opened keys, with seeds of 32 bytes. */
 void mldsa_keys_from_seeds(const struct mldsa_params *p, qpher_mldsa_sk *const sk[],
                            const uint8_t seeds[][MLDSA_SEED_BYTES], unsigned n);
+
+/* What signing needs and key generation does not: transforms of s2 and t0. Once is enough. */
+void mldsa_key_prepare(const struct mldsa_params *p, qpher_mldsa_sk *sk);
+
+/* The public key as verification reads it. */
+void mldsa_key_public(const struct mldsa_params *p, qpher_mldsa_pk *pk, const qpher_mldsa_sk *sk);
 
 /* Algorithm 25, skDecode, with the checks that make the key consistent. */
 int mldsa_key_from_expanded(const struct mldsa_params *p, qpher_mldsa_sk *sk, const uint8_t *in);

@@ -179,20 +179,26 @@ void mldsa_ntt_avx2(mldsa_poly *p)
             x[j] = load(p->c + 32 * i + 8 * j);
         butterfly(&x[0], &x[2], multiply_by_one(x[2], zeta(8 + i), q));
         butterfly(&x[1], &x[3], multiply_by_one(x[3], zeta(8 + i), q));
+        /* Two pairs of vectors side by side: the latency of one is the time of the other. */
+        vec *const a[2] = {&x[0], &x[2]}, *const b[2] = {&x[1], &x[3]};
+        for (unsigned j = 0; j < 2; j++)
+            butterfly(a[j], b[j], multiply_by_one(*b[j], zeta(16 + 2 * i + j), q));
         for (unsigned j = 0; j < 2; j++) {
-            const unsigned pair = 2 * i + j;
-            vec a = x[2 * j], b = x[2 * j + 1];
-            butterfly(&a, &b, multiply_by_one(b, zeta(16 + pair), q));
-            split4(&a, &b);
-            butterfly(&a, &b, multiply(b, zetas(32 + 2 * pair, RUN4), q));
-            split2(&a, &b);
-            butterfly(&a, &b, multiply(b, zetas(64 + 4 * pair, RUN2), q));
-            split1(&a, &b);
-            butterfly(&a, &b, multiply(b, zetas_in_order(128 + 8 * pair), q));
-            join(&a, &b);
-            store(p->c + 16 * pair, a);
-            store(p->c + 16 * pair + 8, b);
+            split4(a[j], b[j]);
+            butterfly(a[j], b[j], multiply(*b[j], zetas(32 + 4 * i + 2 * j, RUN4), q));
         }
+        for (unsigned j = 0; j < 2; j++) {
+            split2(a[j], b[j]);
+            butterfly(a[j], b[j], multiply(*b[j], zetas(64 + 8 * i + 4 * j, RUN2), q));
+        }
+        for (unsigned j = 0; j < 2; j++) {
+            split1(a[j], b[j]);
+            butterfly(a[j], b[j], multiply(*b[j], zetas_in_order(128 + 16 * i + 8 * j), q));
+        }
+        for (unsigned j = 0; j < 2; j++)
+            join(a[j], b[j]);
+        for (unsigned j = 0; j < 4; j++)
+            store(p->c + 32 * i + 8 * j, x[j]);
     }
 }
 
@@ -218,19 +224,24 @@ void mldsa_intt_avx2(mldsa_poly *p)
     const vec last = _mm256_set1_epi32(MLDSA_INTT_FACTOR);
     for (unsigned i = 0; i < 8; i++) {
         vec x[4];
+        vec *const a[2] = {&x[0], &x[2]}, *const b[2] = {&x[1], &x[3]};
+        for (unsigned j = 0; j < 4; j++)
+            x[j] = load(p->c + 32 * i + 8 * j);
         for (unsigned j = 0; j < 2; j++) {
-            const unsigned pair = 2 * i + j;
-            vec a = load(p->c + 16 * pair), b = load(p->c + 16 * pair + 8);
-            unjoin(&a, &b);
-            unbutterfly(&a, &b, zetas(248 - 8 * pair, BACK1), q);
-            split1(&a, &b);
-            unbutterfly(&a, &b, zetas(124 - 4 * pair, BACK2), q);
-            split2(&a, &b);
-            unbutterfly(&a, &b, zetas(62 - 2 * pair, BACK4), q);
-            split4(&a, &b);
-            unbutterfly_by_one(&a, &b, zeta(31 - pair), q);
-            x[2 * j] = a;
-            x[2 * j + 1] = b;
+            unjoin(a[j], b[j]);
+            unbutterfly(a[j], b[j], zetas(248 - 16 * i - 8 * j, BACK1), q);
+        }
+        for (unsigned j = 0; j < 2; j++) {
+            split1(a[j], b[j]);
+            unbutterfly(a[j], b[j], zetas(124 - 8 * i - 4 * j, BACK2), q);
+        }
+        for (unsigned j = 0; j < 2; j++) {
+            split2(a[j], b[j]);
+            unbutterfly(a[j], b[j], zetas(62 - 4 * i - 2 * j, BACK4), q);
+        }
+        for (unsigned j = 0; j < 2; j++) {
+            split4(a[j], b[j]);
+            unbutterfly_by_one(a[j], b[j], zeta(31 - 2 * i - j), q);
         }
         unbutterfly_by_one(&x[0], &x[2], zeta(15 - i), q);
         unbutterfly_by_one(&x[1], &x[3], zeta(15 - i), q);

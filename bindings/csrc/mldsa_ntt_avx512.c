@@ -154,6 +154,10 @@ static inline void unjoin(vec *a, vec *b)
 
 /* ---- NTT ------------------------------------------------------------------------------------- */
 
+/* Pairs of vectors that go through the last layers side by side, so that the latency of one is
+ * the time of the others. */
+enum { PAIRS = 4 };
+
 static inline void butterfly(vec *a, vec *b, vec t)
 {
     *b = _mm512_sub_epi32(*a, t);
@@ -179,20 +183,34 @@ void mldsa_ntt_avx512(mldsa_poly *p)
         for (unsigned j = 0; j < 8; j++)
             store(p->c + 32 * j + i, x[j]);
     }
-    for (unsigned i = 0; i < 8; i++) {
-        vec a = load(p->c + 32 * i), b = load(p->c + 32 * i + 16);
-        butterfly(&a, &b, multiply_by_one(b, zeta(8 + i), q));
-        split8(&a, &b);
-        butterfly(&a, &b, multiply(b, zetas(16 + 2 * i, RUN8), q));
-        split4(&a, &b);
-        butterfly(&a, &b, multiply(b, zetas(32 + 4 * i, RUN4), q));
-        split2(&a, &b);
-        butterfly(&a, &b, multiply(b, zetas(64 + 8 * i, RUN2), q));
-        split1(&a, &b);
-        butterfly(&a, &b, multiply(b, zetas_in_order(128 + 16 * i), q));
-        join(&a, &b);
-        store(p->c + 32 * i, a);
-        store(p->c + 32 * i + 16, b);
+    for (unsigned i = 0; i < 8; i += PAIRS) {
+        vec a[PAIRS], b[PAIRS];
+        for (unsigned j = 0; j < PAIRS; j++) {
+            a[j] = load(p->c + 32 * (i + j));
+            b[j] = load(p->c + 32 * (i + j) + 16);
+            butterfly(&a[j], &b[j], multiply_by_one(b[j], zeta(8 + i + j), q));
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            split8(&a[j], &b[j]);
+            butterfly(&a[j], &b[j], multiply(b[j], zetas(16 + 2 * (i + j), RUN8), q));
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            split4(&a[j], &b[j]);
+            butterfly(&a[j], &b[j], multiply(b[j], zetas(32 + 4 * (i + j), RUN4), q));
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            split2(&a[j], &b[j]);
+            butterfly(&a[j], &b[j], multiply(b[j], zetas(64 + 8 * (i + j), RUN2), q));
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            split1(&a[j], &b[j]);
+            butterfly(&a[j], &b[j], multiply(b[j], zetas_in_order(128 + 16 * (i + j)), q));
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            join(&a[j], &b[j]);
+            store(p->c + 32 * (i + j), a[j]);
+            store(p->c + 32 * (i + j) + 16, b[j]);
+        }
     }
 }
 
@@ -223,20 +241,32 @@ void mldsa_intt_avx512(mldsa_poly *p)
 {
     const vec q = modulus();
     const vec last = _mm512_set1_epi32(MLDSA_INTT_FACTOR);
-    for (unsigned i = 0; i < 8; i++) {
-        vec a = load(p->c + 32 * i), b = load(p->c + 32 * i + 16);
-        unjoin(&a, &b);
-        unbutterfly(&a, &b, zetas_back(255 - 16 * i, 16, RUN1), q);
-        split1(&a, &b); /* each split is its own inverse */
-        unbutterfly(&a, &b, zetas_back(127 - 8 * i, 8, RUN2), q);
-        split2(&a, &b);
-        unbutterfly(&a, &b, zetas_back(63 - 4 * i, 4, RUN4), q);
-        split4(&a, &b);
-        unbutterfly(&a, &b, zetas_back(31 - 2 * i, 2, RUN8), q);
-        split8(&a, &b);
-        unbutterfly_by_one(&a, &b, zeta(15 - i), q);
-        store(p->c + 32 * i, a);
-        store(p->c + 32 * i + 16, b);
+    for (unsigned i = 0; i < 8; i += PAIRS) {
+        vec a[PAIRS], b[PAIRS];
+        for (unsigned j = 0; j < PAIRS; j++) {
+            a[j] = load(p->c + 32 * (i + j));
+            b[j] = load(p->c + 32 * (i + j) + 16);
+            unjoin(&a[j], &b[j]);
+            unbutterfly(&a[j], &b[j], zetas_back(255 - 16 * (i + j), 16, RUN1), q);
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            split1(&a[j], &b[j]); /* each split is its own inverse */
+            unbutterfly(&a[j], &b[j], zetas_back(127 - 8 * (i + j), 8, RUN2), q);
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            split2(&a[j], &b[j]);
+            unbutterfly(&a[j], &b[j], zetas_back(63 - 4 * (i + j), 4, RUN4), q);
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            split4(&a[j], &b[j]);
+            unbutterfly(&a[j], &b[j], zetas_back(31 - 2 * (i + j), 2, RUN8), q);
+        }
+        for (unsigned j = 0; j < PAIRS; j++) {
+            split8(&a[j], &b[j]);
+            unbutterfly_by_one(&a[j], &b[j], zeta(15 - i - j), q);
+            store(p->c + 32 * (i + j), a[j]);
+            store(p->c + 32 * (i + j) + 16, b[j]);
+        }
     }
     for (unsigned i = 0; i < 32; i += 16) {
         vec x[8];

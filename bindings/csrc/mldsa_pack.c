@@ -45,25 +45,6 @@ void mldsa_unpack(mldsa_poly *a, const uint8_t *in, int32_t top, unsigned bits)
     unpack_bits(a->c, in, top, -1, bits);
 }
 
-void mldsa_pack_t1(uint8_t out[MLDSA_T1_BYTES], const mldsa_poly *t1)
-{
-    for (unsigned i = 0; i < MLDSA_N; i += 4, out += 5) {
-        const uint64_t four = (uint64_t)t1->c[i] | (uint64_t)t1->c[i + 1] << 10 |
-                              (uint64_t)t1->c[i + 2] << 20 | (uint64_t)t1->c[i + 3] << 30;
-        store32_le(out, (uint32_t)four);
-        out[4] = (uint8_t)(four >> 32);
-    }
-}
-
-void mldsa_unpack_t1(mldsa_poly *t1, const uint8_t in[MLDSA_T1_BYTES])
-{
-    for (unsigned i = 0; i < MLDSA_N; i += 4, in += 5) {
-        const uint64_t four = load32_le(in) | (uint64_t)in[4] << 32;
-        for (unsigned j = 0; j < 4; j++)
-            t1->c[i + j] = (int32_t)(four >> 10 * j & 0x3ff);
-    }
-}
-
 void mldsa_pack_hint(const struct mldsa_params *p, uint8_t *out, const uint8_t h[][MLDSA_N])
 {
     unsigned index = 0;

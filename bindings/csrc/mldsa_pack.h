@@ -5,14 +5,10 @@
 
 #include "mldsa_poly.h"
 
-/* Algorithm 17, BitPack, of c in [top - 2^bits + 1, top]: top - c in so many bits. Algorithm 16,
- * SimpleBitPack, is the case where c is stored as it is; pack_t1 does that for 10 bits. */
+/* Algorithm 17, BitPack, of c in [top - 2^bits + 1, top]: top - c in so many bits. */
 void mldsa_pack(uint8_t *out, const mldsa_poly *a, int32_t top, unsigned bits);
 /* Algorithm 19, BitUnpack: c = top - field. The caller checks the range where it matters. */
 void mldsa_unpack(mldsa_poly *a, const uint8_t *in, int32_t top, unsigned bits);
-
-void mldsa_pack_t1(uint8_t out[MLDSA_T1_BYTES], const mldsa_poly *t1);
-void mldsa_unpack_t1(mldsa_poly *t1, const uint8_t in[MLDSA_T1_BYTES]); /* in [0, 2^10) */
 
 /* Algorithm 20, HintBitPack: h has k polynomials of 256 bytes 0 or 1, at most omega ones. */
 void mldsa_pack_hint(const struct mldsa_params *p, uint8_t *out, const uint8_t h[][MLDSA_N]);

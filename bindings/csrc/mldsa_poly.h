@@ -23,6 +23,7 @@ enum {
 
 extern const int32_t mldsa_zetas[MLDSA_N];
 extern const int32_t mldsa_zetas_quotient[MLDSA_N];
+extern const uint64_t mldsa_zetas_fraction[MLDSA_N];
 
 struct mldsa_unit {
     /* How many candidates of one signature are tried at once (1 to 4). More than one pays where
@@ -66,6 +67,9 @@ struct mldsa_unit {
     void (*pack_z)(uint8_t *out, const mldsa_poly *z, unsigned bits);
     /* Algorithm 16 for w1, of 4 or 6 bits. */
     void (*pack_w1)(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits);
+    /* The same for t1, of 10 bits, and its inverse. */
+    void (*pack_t1)(uint8_t out[MLDSA_T1_BYTES], const mldsa_poly *t1);
+    void (*unpack_t1)(mldsa_poly *t1, const uint8_t in[MLDSA_T1_BYTES]);
 };
 
 extern const struct mldsa_unit mldsa_portable;
@@ -83,15 +87,6 @@ static inline int32_t mldsa_montgomery(int64_t a)
 {
     const int32_t m = (int32_t)((uint32_t)a * (uint32_t)MLDSA_QINV);
     return (int32_t)((a - (int64_t)m * MLDSA_Q) >> 32);
-}
-
-/* a * zeta mod q with zeta = mldsa_zetas[k]: the quotient a*zeta/q is rounded down, and off by at
- * most |a| / 2^33 before that. In: |a| < 2^31. Out: -q/4 < r < 5q/4, and nearer to [0, q)
- * the smaller a is: within 0.01q of it for |a| < 10q. */
-static inline int32_t mldsa_times_zeta(int32_t a, unsigned k)
-{
-    const int32_t quotient = (int32_t)((int64_t)a * mldsa_zetas_quotient[k] >> 32);
-    return (int32_t)((uint32_t)a * (uint32_t)mldsa_zetas[k] - (uint32_t)quotient * MLDSA_Q);
 }
 
 /* a mod q in [0, q). In: |a| < q. */

@@ -6,51 +6,94 @@
 #include "mldsa_poly.h"
 #include "qpher_native.h"
 
-/* Algorithm 41. Each of the eight layers adds at most 1.01q to the absolute value. */
+/* The fraction of (2^32 / 256 mod q) / q: what the NTT and the Montgomery products left. */
+#define INTT_FRACTION UINT64_C(36059609135859215)
+
+/* a * x mod+- q, where fraction = floor(x * 2^64 / q) + 1 modulo 2^64: their product modulo 2^64 is
+ * the fraction of a*x/q, and q times that is the remainder. What the lower half of the product and
+ * the error of fraction add, below q / 2^31, the rounding takes away. Any a; |r| <= (q + 1) / 2. */
+static inline int32_t times(int32_t a, uint64_t fraction)
+{
+    const int64_t product = (int64_t)((uint64_t)(int64_t)a * fraction);
+    return (int32_t)(((product >> 32) * MLDSA_Q + ((int64_t)1 << 31)) >> 32);
+}
+
+static inline void butterfly(int32_t *a, int32_t *b, uint64_t zeta)
+{
+    const int32_t t = times(*b, zeta);
+    *b = *a - t;
+    *a += t;
+}
+
+/* Algorithm 41, two layers at a time: of blocks of 4*len, and of their halves. Each of the eight
+ * layers adds at most q/2 to the absolute value, so |c| < 5q at the end. */
 static void ntt(mldsa_poly *a)
 {
-    unsigned m = 0;
-    for (unsigned len = 128; len >= 1; len /= 2) {
-        for (unsigned start = 0; start < MLDSA_N; start += 2 * len) {
-            int32_t *const x = a->c + start;
-            m++;
+    for (unsigned len = 64, k = 1; len >= 1; len /= 4, k *= 4) {
+        for (unsigned i = 0; i < k; i++) {
+            const uint64_t zeta = mldsa_zetas_fraction[k + i],
+                           *const halves = &mldsa_zetas_fraction[2 * (k + i)];
+            int32_t *const x = a->c + 4 * len * i;
             for (unsigned j = 0; j < len; j++) {
-                const int32_t t = mldsa_times_zeta(x[j + len], m);
-                x[j + len] = x[j] - t;
-                x[j] += t;
+                /* Copies: the compiler cannot know that the four places differ. */
+                int32_t x0 = x[j], x1 = x[j + len], x2 = x[j + 2 * len], x3 = x[j + 3 * len];
+                butterfly(&x0, &x2, zeta);
+                butterfly(&x1, &x3, zeta);
+                butterfly(&x0, &x1, halves[0]);
+                butterfly(&x2, &x3, halves[1]);
+                x[j] = x0;
+                x[j + len] = x1;
+                x[j + 2 * len] = x2;
+                x[j + 3 * len] = x3;
             }
         }
     }
 }
 
-/* Algorithm 42. Products are below 1.25q and sums are not reduced: they double in each layer and
- * end below 256q < 2^31, the differences too. zeta^-1 is -zeta of the mirrored place. */
+static inline void unbutterfly(int32_t *a, int32_t *b, uint64_t zeta)
+{
+    const int32_t difference = *b - *a;
+    *a += *b;
+    *b = times(difference, zeta);
+}
+
+/* Algorithm 42, two layers at a time. Products are below q and sums are not reduced: they double
+ * in each layer and end below 256q < 2^31, the differences too. zeta^-1 is -zeta of the mirrored
+ * place. */
 static void intt(mldsa_poly *a)
 {
-    unsigned m = MLDSA_N;
-    for (unsigned len = 1; len < MLDSA_N; len *= 2) {
-        for (unsigned start = 0; start < MLDSA_N; start += 2 * len) {
-            int32_t *const x = a->c + start;
-            m--;
+    for (unsigned len = 1, k = 64; k >= 1; len *= 4, k /= 4) {
+        for (unsigned i = 0; i < k; i++) {
+            const uint64_t zeta = mldsa_zetas_fraction[2 * k - 1 - i],
+                           *const halves = &mldsa_zetas_fraction[4 * k - 2 - 2 * i];
+            int32_t *const x = a->c + 4 * len * i;
             for (unsigned j = 0; j < len; j++) {
-                const int32_t t = x[j];
-                x[j] = t + x[j + len];
-                x[j + len] = mldsa_times_zeta(x[j + len] - t, m);
+                int32_t x0 = x[j], x1 = x[j + len], x2 = x[j + 2 * len], x3 = x[j + 3 * len];
+                unbutterfly(&x0, &x1, halves[1]);
+                unbutterfly(&x2, &x3, halves[0]);
+                unbutterfly(&x0, &x2, zeta);
+                unbutterfly(&x1, &x3, zeta);
+                x[j] = x0;
+                x[j + len] = x1;
+                x[j + 2 * len] = x2;
+                x[j + 3 * len] = x3;
             }
         }
     }
     for (unsigned j = 0; j < MLDSA_N; j++)
-        a->c[j] = mldsa_montgomery((int64_t)MLDSA_INTT_FACTOR * a->c[j]);
+        a->c[j] = times(a->c[j], INTT_FRACTION);
 }
 
 /* Algorithms 45 and 46, several products for one reduction. */
 static void dot(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *b, unsigned n)
 {
-    for (unsigned j = 0; j < MLDSA_N; j++) {
-        int64_t sum = 0;
+    for (unsigned j = 0; j < MLDSA_N; j += 4) {
+        int64_t sum[4] = {0};
         for (unsigned i = 0; i < n; i++)
-            sum += (int64_t)a[i].c[j] * b[i].c[j];
-        r->c[j] = mldsa_montgomery(sum);
+            for (unsigned m = 0; m < 4; m++)
+                sum[m] += (int64_t)a[i].c[j + m] * b[i].c[j + m];
+        for (unsigned m = 0; m < 4; m++)
+            r->c[j + m] = mldsa_montgomery(sum[m]);
     }
 }
 
@@ -134,6 +177,25 @@ static void pack_w1(uint8_t *out, const uint8_t w1[MLDSA_N], unsigned bits)
     }
 }
 
+static void pack_t1(uint8_t out[MLDSA_T1_BYTES], const mldsa_poly *t1)
+{
+    for (unsigned i = 0; i < MLDSA_N; i += 4, out += 5) {
+        const uint64_t four = (uint64_t)t1->c[i] | (uint64_t)t1->c[i + 1] << 10 |
+                              (uint64_t)t1->c[i + 2] << 20 | (uint64_t)t1->c[i + 3] << 30;
+        store32_le(out, (uint32_t)four);
+        out[4] = (uint8_t)(four >> 32);
+    }
+}
+
+static void unpack_t1(mldsa_poly *t1, const uint8_t in[MLDSA_T1_BYTES])
+{
+    for (unsigned i = 0; i < MLDSA_N; i += 4, in += 5) {
+        const uint64_t four = load32_le(in) | (uint64_t)in[4] << 32;
+        for (unsigned j = 0; j < 4; j++)
+            t1->c[i + j] = (int32_t)(four >> 10 * j & 0x3ff);
+    }
+}
+
 const struct mldsa_unit mldsa_portable = {
     .speculation = 1,
     .ntt = ntt,
@@ -150,6 +212,8 @@ const struct mldsa_unit mldsa_portable = {
     .unpack_z = unpack_z,
     .pack_z = pack_z,
     .pack_w1 = pack_w1,
+    .pack_t1 = pack_t1,
+    .unpack_t1 = unpack_t1,
 };
 
 const struct mldsa_unit *mldsa_unit_for(int path)

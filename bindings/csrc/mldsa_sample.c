@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* FIPS 204 section 7.3: pseudorandom sampling, with as many Keccak lanes as the CPU has. */
+/* FIPS 204 section 7.3: masks and challenges, with as many Keccak lanes as the CPU has. */
 #include "mldsa_sample.h"
 
 #include <string.h>
@@ -11,114 +11,8 @@
 
 enum {
     LANES = KECCAK_MAX_LANES,
-    UNIFORM_BLOCKS = 5, /* 280 candidates, each accepted with probability 0.999 */
-    ETA_BLOCKS = 2,     /* 544 half-bytes, accepted with probability 15/16 or 9/16 */
-    MASK_BLOCKS = 5,    /* 680 bytes for the 640 or 576 of one polynomial */
+    MASK_BLOCKS = 5, /* 680 bytes for the 640 or 576 of one polynomial */
 };
-
-/* ---- Algorithms 30 and 32 ------------------------------------------------------------------ */
-
-/* RejNTTPoly on n <= 8 seeds of 34 bytes. */
-static void reject_uniform(mldsa_poly *const r[], const uint8_t seeds[][34], unsigned n)
-{
-    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
-    uint8_t blocks[LANES][UNIFORM_BLOCKS * SHAKE128_RATE];
-    const uint8_t *in[LANES] = {0};
-    uint8_t *out[LANES];
-    unsigned have[LANES], missing = 0;
-    keccak_lanes xof;
-
-    for (unsigned j = 0; j < n; j++) {
-        in[j] = seeds[j];
-        out[j] = blocks[j];
-    }
-    keccak_lanes_absorb(&xof, n, SHAKE128_RATE, in, 34);
-    keccak_lanes_squeeze_blocks(&xof, out, UNIFORM_BLOCKS);
-    for (unsigned j = 0; j < n; j++) {
-        have[j] = unit->reject_uniform(r[j], 0, blocks[j], sizeof blocks[j]);
-        missing |= have[j] < MLDSA_N;
-    }
-    while (missing) {
-        missing = 0;
-        keccak_lanes_squeeze_blocks(&xof, out, 1);
-        for (unsigned j = 0; j < n; j++) {
-            have[j] = unit->reject_uniform(r[j], have[j], blocks[j], SHAKE128_RATE);
-            missing |= have[j] < MLDSA_N;
-        }
-    }
-}
-
-void mldsa_expand_a(const struct mldsa_params *p, mldsa_poly *rows, unsigned stride,
-                    const uint8_t rho[32])
-{
-    const unsigned total = p->k * p->l;
-    for (unsigned done = 0; done < total; done += LANES) {
-        const unsigned n = total - done < LANES ? total - done : LANES;
-        uint8_t seeds[LANES][34];
-        mldsa_poly *r[LANES];
-        for (unsigned j = 0; j < n; j++) {
-            const unsigned row = (done + j) / p->l, column = (done + j) % p->l;
-            memcpy(seeds[j], rho, 32);
-            seeds[j][32] = (uint8_t)column;
-            seeds[j][33] = (uint8_t)row;
-            r[j] = &rows[row * stride + column];
-        }
-        reject_uniform(r, (const uint8_t(*)[34])seeds, n);
-    }
-}
-
-/* ---- Algorithms 31 and 33 ------------------------------------------------------------------ */
-
-/* RejBoundedPoly on n <= 8 seeds. How many half-bytes each polynomial rejects, and where, shows
- * in the running time. It is independent of the accepted values: half-bytes are uniform, so the
- * rejected ones say nothing about s1 and s2. */
-static void reject_eta(mldsa_poly *r, uint8_t seeds[][66], unsigned n, unsigned eta)
-{
-    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
-    uint8_t blocks[LANES][ETA_BLOCKS * SHAKE256_RATE];
-    const uint8_t *in[LANES] = {0};
-    uint8_t *out[LANES];
-    unsigned have[LANES], missing = 0;
-    keccak_lanes xof;
-
-    for (unsigned j = 0; j < n; j++) {
-        in[j] = seeds[j];
-        out[j] = blocks[j];
-    }
-    keccak_lanes_absorb(&xof, n, SHAKE256_RATE, in, 66);
-    keccak_lanes_squeeze_blocks(&xof, out, ETA_BLOCKS);
-    for (unsigned j = 0; j < n; j++) {
-        have[j] = unit->reject_eta(&r[j], 0, blocks[j], sizeof blocks[j], eta);
-        missing |= have[j] < MLDSA_N;
-    }
-    while (missing) {
-        missing = 0;
-        keccak_lanes_squeeze_blocks(&xof, out, 1);
-        for (unsigned j = 0; j < n; j++) {
-            have[j] = unit->reject_eta(&r[j], have[j], blocks[j], SHAKE256_RATE, eta);
-            missing |= have[j] < MLDSA_N;
-        }
-    }
-    for (unsigned j = 0; j < n; j++)
-        QPHER_CT_POISON(&r[j], sizeof r[j]); /* every bit: MemorySanitizer follows no carry */
-    qpher_wipe(blocks, sizeof blocks);
-    keccak_lanes_wipe(&xof);
-}
-
-void mldsa_expand_s(const struct mldsa_params *p, mldsa_poly *s, const uint8_t rho_prime[64])
-{
-    const unsigned total = p->l + p->k;
-    uint8_t seeds[LANES][66];
-    for (unsigned done = 0; done < total; done += LANES) {
-        const unsigned n = total - done < LANES ? total - done : LANES;
-        for (unsigned j = 0; j < n; j++) {
-            memcpy(seeds[j], rho_prime, 64);
-            store16_le(seeds[j] + 64, (uint16_t)(done + j));
-        }
-        reject_eta(s + done, seeds, n, p->eta);
-    }
-    qpher_wipe(seeds, sizeof seeds);
-}
 
 /* ---- Algorithm 34 -------------------------------------------------------------------------- */
 
@@ -145,7 +39,7 @@ void mldsa_expand_masks(const struct mldsa_params *p, const struct mldsa_mask *m
         for (unsigned j = 0; j < lanes; j++) {
             mldsa_poly *const y = &masks[(done + j) / p->l].y[(done + j) % p->l];
             unit->unpack_z(y, blocks[j], p->z_bits);
-            QPHER_CT_POISON(y, sizeof *y); /* every bit, as above */
+            QPHER_CT_POISON(y, sizeof *y); /* every bit: MemorySanitizer follows no carry */
         }
     }
     qpher_wipe(seeds, sizeof seeds);

@@ -34,6 +34,7 @@ static void prepare(void)
             use_path(path);
             valid[i].pk[path] = fresh(qpher_mldsa_pk_bytes(set));
             REQUIRE(qpher_mldsa_from_seed(sk, set, zero, 32) == 0);
+            REQUIRE(qpher_mldsa_prepare(sk) == 0);
             REQUIRE(qpher_mldsa_public_key(valid[i].pk[path], sk) == 0);
             REQUIRE(qpher_mldsa_encode(valid[i].pk[path], valid[i].encoded, pk_len) == 0);
             REQUIRE(qpher_mldsa_expanded(sk, valid[i].expanded, sk_len) == 0);

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ._buffers import any_size, at_most, output, sized
@@ -37,6 +38,7 @@ __all__ = ["MLDSA", "PREHASHES", "SETS", "MuHasher", "SigningKey", "Verification
 
 _sign: Final = lib.qpher_mldsa_sign
 _sign_mu: Final = lib.qpher_mldsa_sign_mu
+_preparing: Final = threading.Lock()
 
 
 class MLDSA:
@@ -106,11 +108,12 @@ class SigningKey:
     (FIPS 204 section 3.4), and ``randomness`` of 32 bytes replaces it, for tests.
     """
 
-    __slots__ = ("_key", "_public_key", "_scheme", "_signature_bytes")
+    __slots__ = ("_key", "_prepared", "_public_key", "_scheme", "_signature_bytes")
 
     def __init__(self, scheme: MLDSA, key: CData) -> None:
         self._scheme = scheme
         self._key = key
+        self._prepared = False
         self._signature_bytes = scheme.signature_bytes
         self._public_key: VerificationKey | None = None
 
@@ -135,6 +138,15 @@ class SigningKey:
         """Wipe the key, once no call in another thread uses it any more. Idempotent."""
         self._key = ffi.NULL
 
+    def _opened(self) -> CData:
+        """The key with what signing needs beyond key generation, which the first call makes."""
+        if not self._prepared:
+            with _preparing:
+                if not self._prepared:
+                    check(lib.qpher_mldsa_prepare(self._key), "signing key")
+                    self._prepared = True
+        return self._key
+
     @property
     def public_key(self) -> VerificationKey:
         """The public key, an object of its own that outlives this one."""
@@ -158,7 +170,7 @@ class SigningKey:
         rnd, rnd_size = chosen_randomness(deterministic, randomness)
         size = self._signature_bytes
         sig = output(size)
-        error = _sign(self._key, sig, size, data, len(data), ctx, len(ctx), rnd, rnd_size)
+        error = _sign(self._opened(), sig, size, data, len(data), ctx, len(ctx), rnd, rnd_size)
         if error:
             check(error, "signing key")
         return sig
@@ -170,7 +182,7 @@ class SigningKey:
         data = sized(mu, "mu", MU_BYTES)
         rnd, rnd_size = chosen_randomness(deterministic, randomness)
         sig = output(self._signature_bytes)
-        check(_sign_mu(self._key, sig, len(sig), data, MU_BYTES, rnd, rnd_size), "signing key")
+        check(_sign_mu(self._opened(), sig, len(sig), data, MU_BYTES, rnd, rnd_size), "signing key")
         return sig
 
     def sign_prehash(
@@ -188,7 +200,7 @@ class SigningKey:
         rnd, rnd_size = chosen_randomness(deterministic, randomness)
         sig = output(self._signature_bytes)
         error = lib.qpher_mldsa_sign_prehash(
-            self._key, sig, len(sig), number, data, len(data), ctx, len(ctx), rnd, rnd_size
+            self._opened(), sig, len(sig), number, data, len(data), ctx, len(ctx), rnd, rnd_size
         )
         check(error, "signing key")
         return sig
@@ -214,7 +226,7 @@ class SigningKey:
             rnds_size = RANDOMNESS_BYTES * len(part) if deterministic else 0
             sigs = output(size * len(part))
             error = lib.qpher_mldsa_sign_many(
-                self._key, len(part), sigs, len(sigs), whole, len(whole), lengths, ctx,
+                self._opened(), len(part), sigs, len(sigs), whole, len(whole), lengths, ctx,
                 len(ctx), rnds, rnds_size,
             )  # fmt: skip
             check(error, "signing key")
@@ -234,5 +246,5 @@ class SigningKey:
     def expanded(self) -> bytes:
         """Return the expanded key of FIPS 204 (algorithm 24)."""
         data = output(self._scheme.expanded_key_bytes)
-        check(lib.qpher_mldsa_expanded(self._key, data, len(data)), "signing key")
+        check(lib.qpher_mldsa_expanded(self._opened(), data, len(data)), "signing key")
         return data

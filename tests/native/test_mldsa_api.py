@@ -9,6 +9,7 @@ import pickle
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpher_native import MLDSA
+from qpher_native._mldsa import sk_pools
+from qpher_native._native import ffi, lib
 from qpher_native.mldsa import PREHASHES, SETS, SigningKey
 
 NAMES = list(SETS)
@@ -307,3 +310,36 @@ def test_threads_share_a_key_and_closing_waits_for_none() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_threads_may_be_the_first_to_use_a_key() -> None:
+    """Whoever comes first prepares a fresh key for signing, once, and all signatures are right."""
+    seeds = [bytes([i]) * 32 for i in range(20)]
+    for seed in seeds:
+        key, start = DSA.from_seed(seed), threading.Barrier(4)
+
+        def work(key: SigningKey = key, start: threading.Barrier = start) -> bytes:
+            start.wait()
+            return key.sign(b"first", deterministic=True)
+
+        with ThreadPoolExecutor(4) as pool:
+            signatures = [call.result() for call in [pool.submit(work) for _ in range(4)]]
+        assert set(signatures) == {DSA.from_seed(seed).sign(b"first", deterministic=True)}
+        assert key.public_key.verify(b"first", signatures[0])
+
+
+def test_the_core_refuses_a_key_that_is_not_prepared() -> None:
+    """Signing and encoding read transforms that key generation does not make."""
+    number = SETS[DSA.name]
+    slot = sk_pools[number].take()
+    expanded, sig = bytearray(DSA.expanded_key_bytes), bytearray(DSA.signature_bytes)
+    buffers = [ffi.from_buffer(each) for each in (expanded, sig)]
+    assert lib.qpher_mldsa_from_seed(slot, number, bytes(32), 32) == lib.QPHER_OK
+    for wanted in (lib.QPHER_ERR_ARGUMENT, lib.QPHER_OK):
+        zero = bytes(32)
+        assert lib.qpher_mldsa_expanded(slot, buffers[0], len(expanded)) == wanted
+        error = lib.qpher_mldsa_sign(slot, buffers[1], len(sig), b"m", 1, b"", 0, zero, 32)
+        assert error == wanted
+        assert any(sig) == any(expanded) == (wanted == lib.QPHER_OK)
+        assert lib.qpher_mldsa_prepare(slot) == lib.QPHER_OK
+    assert lib.qpher_mldsa_prepare(ffi.NULL) == lib.QPHER_ERR_CLOSED

@@ -32,10 +32,13 @@ struct mldsa_unit {
     void (*unpack_z)(poly *r, const uint8_t *in, unsigned bits);
     void (*pack_z)(uint8_t *out, const poly *z, unsigned bits);
     void (*pack_w1)(uint8_t *out, const uint8_t *w1, unsigned bits);
+    void (*pack_t1)(uint8_t *out, const poly *t1);
+    void (*unpack_t1)(poly *t1, const uint8_t *in);
 };
 const struct mldsa_unit *mldsa_unit_for(int path);
 extern const int32_t mldsa_zetas[256];
 extern const int32_t mldsa_zetas_quotient[256];
+extern const uint64_t mldsa_zetas_fraction[256];
 """)
 PATHS = range(lib.qpher_cpu_best() + 1)
 GAMMA2 = ((Q - 1) // 88, (Q - 1) // 32)
@@ -78,10 +81,16 @@ def bit_reversed(k: int) -> int:
     return int(f"{k:08b}"[::-1], 2)
 
 
+def fraction(x: int) -> int:
+    """The fraction of x / q in 64 bits."""
+    return ((x << 64) // Q + 1) % (1 << 64)
+
+
 def test_zetas() -> None:
-    """Both tables are what their comments say."""
+    """The tables are what their comments say."""
     zetas = [centered(pow(1753, bit_reversed(k), Q)) for k in range(256)]
     assert list(lib.mldsa_zetas) == zetas
+    assert list(lib.mldsa_zetas_fraction) == [fraction(zeta) for zeta in zetas]
     quotients = [(2 * zeta * R + Q) // (2 * Q) for zeta in zetas]
     assert list(lib.mldsa_zetas_quotient) == quotients
 
@@ -92,6 +101,9 @@ def test_constants() -> None:
     values = {name: int(value) for name, value in re.findall(r"(MLDSA_\w+) = (-?\d+),", text)}
     assert values["MLDSA_QINV"] * Q % R == 1
     assert (values["MLDSA_INTT_FACTOR"] * 256 - R * R) % Q == 0
+    text = (CSRC / "mldsa_portable.c").read_text()
+    scale = centered(R * pow(256, -1, Q))
+    assert f"INTT_FRACTION UINT64_C({fraction(scale)})" in text
 
 
 def test_division_by_multiplication() -> None:
@@ -317,3 +329,15 @@ def test_pack_w1(unit: Any, bits: int) -> None:
     whole = sum(x << bits * i for i, x in enumerate(w1))
     assert bytes(out)[:-1] == whole.to_bytes(32 * bits, "little")
     assert out[32 * bits] == 77
+
+
+def test_pack_and_unpack_t1(unit: Any) -> None:
+    """Both directions, against integers, within the bytes that they have."""
+    values = [0, 1023] * 4 + [random.Random(5).randrange(1024) for _ in range(248)]
+    packed = sum(value << 10 * i for i, value in enumerate(values)).to_bytes(320, "little")
+    out, p = ffi.new("uint8_t[]", b"\xaa" * 352), poly()
+    unit.pack_t1(out, poly(values))
+    assert bytes(out)[:320] == packed
+    assert set(bytes(out)[320:352]) == {0xAA}
+    unit.unpack_t1(p, packed)
+    assert ffi.unpack(p.c, 256) == values
