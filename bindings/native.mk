@@ -17,6 +17,7 @@ NATIVE_OUT := build/native-checks
 need = @command -v $(1) >/dev/null || { echo "$@: no $(1); Debian package: $(2)" >&2; exit 1; }
 
 .PHONY: native native-lint native-asan native-fuzz native-ct native-memscan native-cross
+.PHONY: native-instructions
 
 native:
 	$(PYTHON) bindings/build_native.py
@@ -167,6 +168,16 @@ native-memscan:
 	@for path in $(PATHS); do echo "native-memscan: $$path"; \
 	  QPHER_NATIVE_CPU=$$path $(PYTHON) bindings/checks/memscan.py || exit 1; \
 	done
+
+# ---- Instructions of every operation: the table in docs/performance.md ----------------------------
+
+native-instructions:
+	$(call need,valgrind,valgrind)
+	@mkdir -p $(NATIVE_OUT)/instructions
+	$(GCC) $(CT_SHIPPED) -O3 -I$(CSRC) bindings/checks/operations.c $(NATIVE_C) \
+	  -o $(NATIVE_OUT)/instructions/operations
+	$(PYTHON) bindings/checks/instructions.py $(NATIVE_OUT)/instructions/operations \
+	  $(NATIVE_OUT)/instructions
 
 # ---- Other processors: the known answers in C, under an emulator -----------------------------------
 # aarch64; s390x is 64-bit and big-endian; i686 is 32-bit.
