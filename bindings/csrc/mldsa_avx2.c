@@ -221,6 +221,7 @@ const struct mldsa_unit mldsa_avx2 = {
     .dot = mldsa_dot_avx2,
     .add = add,
     .exceeds = exceeds,
+    .add_short = add_short,
     .power2round = power2round,
     .decompose = decompose,
     .make_hint = make_hint,

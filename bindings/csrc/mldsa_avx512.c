@@ -104,6 +104,7 @@ const struct mldsa_unit mldsa_avx512 = {
     .dot = mldsa_dot_avx512,
     .add = add,
     .exceeds = exceeds,
+    .add_short = add_short,
     .power2round = power2round,
     .decompose = decompose,
     .make_hint = make_hint,

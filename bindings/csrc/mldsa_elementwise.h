@@ -5,6 +5,7 @@
 #define QPHER_MLDSA_ELEMENTWISE_H
 
 #include "mldsa_poly.h"
+#include "mlkem_poly.h"
 
 /* The nearest multiple of 2^23, which is q plus a little, tells how many q to take away. */
 static void add(mldsa_poly *r, const mldsa_poly *a, const mldsa_poly *b)
@@ -22,6 +23,20 @@ static uint32_t exceeds(const mldsa_poly *a, int32_t bound)
     for (unsigned i = 0; i < MLDSA_N; i++) {
         const int32_t sign = a->c[i] >> 31;
         any |= bound - 1 - ((a->c[i] ^ sign) - sign);
+    }
+    return (uint32_t)any >> 31;
+}
+
+/* Both at once for a product of mldsa_short.h, which stands for its class near 0 modulo the prime of
+ * ML-KEM. */
+static uint32_t add_short(mldsa_poly *r, const int16_t product[MLDSA_N], int32_t bound)
+{
+    int32_t any = 0;
+    for (unsigned i = 0; i < MLDSA_N; i++) {
+        const int32_t x = product[i];
+        const int32_t c = r->c[i] + x - (MLKEM_Q & ((MLKEM_Q / 2 - x) >> 31)), sign = c >> 31;
+        any |= bound - 1 - ((c ^ sign) - sign);
+        r->c[i] = c;
     }
     return (uint32_t)any >> 31;
 }

@@ -9,6 +9,7 @@
 #include "keccak.h"
 #include "mldsa_expand.h"
 #include "mldsa_pack.h"
+#include "mldsa_short.h"
 
 /* ---- Shared steps -------------------------------------------------------------------------- */
 
@@ -38,31 +39,37 @@ static void compute_t(const struct mldsa_params *p, qpher_mldsa_pk *pk, unsigned
     qpher_wipe(&t, sizeof t);
 }
 
-static void negate(mldsa_poly *a, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        for (unsigned j = 0; j < MLDSA_N; j++)
-            a[i].c[j] = -a[i].c[j];
-}
-
 void mldsa_key_prepare(const struct mldsa_params *p, qpher_mldsa_sk *sk)
 {
-    const struct mldsa_unit *unit = qpher_dispatch.mldsa;
-    mldsa_poly *const s2 = mldsa_minus_s2(p, sk), *const t0 = mldsa_t0(p, sk);
+    mlkem_poly *const s = mldsa_shorts(p, sk);
     if (sk->prepared)
         return;
-    negate(s2, p->k);
-    for (unsigned i = 0; i < p->k; i++) {
-        unit->ntt(&s2[i]);
-        unit->ntt(&t0[i]);
+    for (unsigned i = 0; i < p->l + p->k; i++) {
+        for (unsigned j = 0; i >= p->l && j < MLDSA_N; j++)
+            s[i].c[j] = (int16_t)-s[i].c[j];
+        qpher_dispatch.mlkem->ntt(&s[i]);
     }
+    for (unsigned i = 0; i < p->k; i++)
+        qpher_dispatch.mldsa->ntt(&sk->t0[i]);
     sk->prepared = 1;
 }
 
-static void transform_s1(const struct mldsa_params *p, qpher_mldsa_sk *sk)
+/* Keeps s1 as signing wants it, and transforms it for A*s1. */
+static void take_s1(const struct mldsa_params *p, qpher_mldsa_sk *sk, mldsa_poly *s1)
 {
-    for (unsigned i = 0; i < p->l; i++)
-        qpher_dispatch.mldsa->ntt(&mldsa_s1(sk)[i]);
+    for (unsigned i = 0; i < p->l; i++) {
+        mldsa_short_of(&mldsa_shorts(p, sk)[i], &s1[i]);
+        qpher_dispatch.mldsa->ntt(&s1[i]);
+    }
+}
+
+/* Keeps s2[i], and computes row i of the public key and of t0. */
+static void take_row(const struct mldsa_params *p, qpher_mldsa_sk *sk, unsigned i,
+                     const mldsa_poly *s)
+{
+    const mldsa_poly *const s2 = &s[p->l + i];
+    mldsa_short_of(&mldsa_shorts(p, sk)[p->l + i], s2);
+    compute_t(p, mldsa_pk_of(p, sk), i, &sk->t0[i], s, s2);
 }
 
 /* ---- Key generation ------------------------------------------------------------------------ */
@@ -92,6 +99,7 @@ static void generate(const struct mldsa_params *p, qpher_mldsa_sk *sk,
                      const uint8_t seed[MLDSA_SEED_BYTES], uint8_t expanded[SHAKE256_RATE])
 {
     qpher_mldsa_pk *const pk = mldsa_pk_of(p, sk);
+    mldsa_poly s[MLDSA_MAX_L + MLDSA_MAX_K]; /* s1, s2 */
     struct mldsa_expansion x;
 
     QPHER_CT_DECLASSIFY(expanded, 32); /* rho is part of the public key */
@@ -101,15 +109,16 @@ static void generate(const struct mldsa_params *p, qpher_mldsa_sk *sk,
     memcpy(sk->seed, seed, 32);
     memcpy(sk->key, expanded + 96, 32);
     memcpy(pk->encoded, expanded, 32);
-    mldsa_expand_start(&x, p, pk, sk->vectors, expanded + 32); /* s2 in the place of -s2 */
+    mldsa_expand_start(&x, p, pk, s, expanded + 32);
     for (unsigned i = 0; i < p->k; i++) {
         mldsa_expand_row(&x, i);
         if (i == 0)
-            transform_s1(p, sk);
-        compute_t(p, pk, i, &mldsa_t0(p, sk)[i], mldsa_s1(sk), &mldsa_minus_s2(p, sk)[i]);
+            take_s1(p, sk, s);
+        take_row(p, sk, i, s);
         x.known = 32 + (i + 1) * MLDSA_T1_BYTES;
     }
     mldsa_expand_finish(&x);
+    qpher_wipe(s, (p->l + p->k) * sizeof s[0]);
 }
 
 void mldsa_keys_from_seeds(const struct mldsa_params *p, qpher_mldsa_sk *const sk[],
@@ -165,10 +174,10 @@ static uint32_t unpack_short(const struct mldsa_params *p, mldsa_poly *s, unsign
  * must be those that key generation computes from the rest. That a key was refused is public. */
 int mldsa_key_from_expanded(const struct mldsa_params *p, qpher_mldsa_sk *sk, const uint8_t *in)
 {
-    const size_t s_bytes = mldsa_packed_bytes(p->eta_bits);
-    const uint8_t *const s1 = in + 128, *const s2 = s1 + p->l * s_bytes,
-                  *const t0 = s2 + p->k * s_bytes;
+    const uint8_t *const s_in = in + 128,
+                  *const t0 = s_in + (p->l + p->k) * mldsa_packed_bytes(p->eta_bits);
     qpher_mldsa_pk *const pk = mldsa_pk_of(p, sk);
+    mldsa_poly s[MLDSA_MAX_L + MLDSA_MAX_K]; /* s1, s2 */
     struct mldsa_expansion x;
     uint8_t packed[MLDSA_T0_BYTES];
     uint32_t bad;
@@ -180,43 +189,60 @@ int mldsa_key_from_expanded(const struct mldsa_params *p, qpher_mldsa_sk *sk, co
     memset(sk->seed, 0, sizeof sk->seed);
     memcpy(pk->encoded, in, 32);
     memcpy(sk->key, in + 32, 32);
-    bad = unpack_short(p, mldsa_s1(sk), p->l, s1);
-    bad |= unpack_short(p, mldsa_minus_s2(p, sk), p->k, s2);
+    bad = unpack_short(p, s, p->l + p->k, s_in);
     QPHER_CT_DECLASSIFY(&bad, sizeof bad);
     if (bad != 0)
-        return QPHER_ERR_KEY; /* before sums that rely on the range */
+        goto cleanup; /* before sums that rely on the range */
 
-    transform_s1(p, sk);
+    take_s1(p, sk, s);
     mldsa_expand_start(&x, p, pk, NULL, NULL);
     for (unsigned i = 0; i < p->k; i++) {
-        mldsa_poly *const t0_i = &mldsa_t0(p, sk)[i];
         mldsa_expand_row(&x, i);
-        compute_t(p, pk, i, t0_i, mldsa_s1(sk), &mldsa_minus_s2(p, sk)[i]);
+        take_row(p, sk, i, s);
         x.known = 32 + (i + 1) * MLDSA_T1_BYTES;
-        mldsa_pack(packed, t0_i, 1 << (MLDSA_D - 1), MLDSA_D);
+        mldsa_pack(packed, &sk->t0[i], 1 << (MLDSA_D - 1), MLDSA_D);
         bad |= ct_mask_differ(packed, t0 + i * MLDSA_T0_BYTES, MLDSA_T0_BYTES);
     }
     mldsa_expand_finish(&x);
-    mldsa_key_prepare(p, sk);
     bad |= ct_mask_differ(pk->tr, in + 64, MLDSA_TR_BYTES);
     QPHER_CT_DECLASSIFY(&bad, sizeof bad);
     qpher_wipe(packed, sizeof packed);
+cleanup:
+    qpher_wipe(s, (p->l + p->k) * sizeof s[0]);
     return bad != 0 ? QPHER_ERR_KEY : QPHER_OK;
 }
 
-/* Packs n polynomials that are kept in the NTT domain, negated if sign is -1. */
-static void pack_from_ntt(const mldsa_poly *a, unsigned n, uint8_t *out, int32_t sign, int32_t top,
-                          unsigned bits)
+/* Packs n polynomials of s1, or of s2 with sign = -1, from the domain in which they are kept. */
+static void pack_shorts(const struct mldsa_params *p, const mlkem_poly *s, unsigned n, int32_t sign,
+                        uint8_t *out)
+{
+    const mldsa_poly constant = {{sign}};
+    mlkem_factor factor;
+    mlkem_poly product;
+    mldsa_poly t;
+    mldsa_short_factor(&factor, &constant);
+    for (unsigned i = 0; i < n; i++, out += mldsa_packed_bytes(p->eta_bits)) {
+        memset(&t, 0, sizeof t);
+        mldsa_short_product(&product, &s[i], &factor);
+        qpher_dispatch.mldsa->add_short(&t, product.c, MLDSA_Q);
+        mldsa_pack(out, &t, (int32_t)p->eta, p->eta_bits);
+    }
+    qpher_wipe(&product, sizeof product);
+    qpher_wipe(&t, sizeof t);
+}
+
+static void pack_t0(const mldsa_poly *t0, unsigned n, uint8_t *out)
 {
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
-    mldsa_poly one, zero = {{0}}, t;
+    const mldsa_poly zero = {{0}};
+    mldsa_poly one, t;
     for (unsigned j = 0; j < MLDSA_N; j++)
-        one.c[j] = sign;
-    for (unsigned i = 0; i < n; i++) {
-        unit->dot(&t, &a[i], &one, 1); /* the factor 2^-32 that intt takes away */
+        one.c[j] = 1;
+    for (unsigned i = 0; i < n; i++, out += MLDSA_T0_BYTES) {
+        unit->dot(&t, &t0[i], &one, 1); /* the factor 2^-32 that intt takes away */
         unit->intt(&t);
         unit->add(&t, &t, &zero);
-        mldsa_pack(out + i * mldsa_packed_bytes(bits), &t, top, bits);
+        mldsa_pack(out, &t, 1 << (MLDSA_D - 1), MLDSA_D);
     }
     qpher_wipe(&t, sizeof t);
 }
@@ -225,16 +251,13 @@ void mldsa_key_expanded(const struct mldsa_params *p, const qpher_mldsa_sk *sk, 
 {
     const qpher_mldsa_pk *const pk = mldsa_pk_of(p, sk);
     const size_t s_bytes = mldsa_packed_bytes(p->eta_bits);
-    const mldsa_poly *const s1 = sk->vectors, *const minus_s2 = s1 + p->l,
-                           *const t0 = minus_s2 + p->k;
+    const mlkem_poly *const s1 = mldsa_shorts(p, sk), *const minus_s2 = s1 + p->l;
 
     memcpy(out, pk->encoded, 32);
     memcpy(out + 32, sk->key, 32);
     memcpy(out + 64, pk->tr, MLDSA_TR_BYTES);
     out += 128;
-    pack_from_ntt(s1, p->l, out, 1, (int32_t)p->eta, p->eta_bits);
-    out += p->l * s_bytes;
-    pack_from_ntt(minus_s2, p->k, out, -1, (int32_t)p->eta, p->eta_bits);
-    out += p->k * s_bytes;
-    pack_from_ntt(t0, p->k, out, 1, 1 << (MLDSA_D - 1), MLDSA_D);
+    pack_shorts(p, s1, p->l, 1, out);
+    pack_shorts(p, minus_s2, p->k, -1, out + p->l * s_bytes);
+    pack_t0(sk->t0, p->k, out + (p->l + p->k) * s_bytes);
 }

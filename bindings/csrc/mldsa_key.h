@@ -4,6 +4,7 @@
 #define QPHER_MLDSA_KEY_H
 
 #include "mldsa_poly.h"
+#include "mlkem_poly.h"
 #include "qpher_native.h"
 
 /* k rows of l + 1 polynomials follow: row i of A-hat, then NTT(-t1[i] * 2^d), so that the
@@ -15,35 +16,26 @@ struct qpher_mldsa_pk {
     mldsa_poly rows[];
 };
 
-/* In the NTT domain follow s1 (l), -s2 (k) and t0 (k), then the public key, with t1[i] at the end of
- * its rows. Until the key is prepared s2 and t0 stand there as they are. */
+/* t0 in the NTT domain (k), then s1 (l) and -s2 (k) in that of mldsa_short.h, then the public key,
+ * with t1[i] at the end of its rows. Until the key is prepared t0, s1 and s2 stand there as they
+ * are. */
 struct qpher_mldsa_sk {
     int32_t set;
     uint16_t has_seed; /* 0 for a key from its expanded form, whose seed nobody knows */
     uint16_t prepared;
     uint8_t seed[MLDSA_SEED_BYTES];
     uint8_t key[MLDSA_SEED_BYTES]; /* K: makes signing randomness */
-    mldsa_poly vectors[];
+    mldsa_poly t0[];
 };
 
-static inline mldsa_poly *mldsa_s1(qpher_mldsa_sk *sk)
+static inline mlkem_poly *mldsa_shorts(const struct mldsa_params *p, const qpher_mldsa_sk *sk)
 {
-    return sk->vectors;
-}
-
-static inline mldsa_poly *mldsa_minus_s2(const struct mldsa_params *p, qpher_mldsa_sk *sk)
-{
-    return sk->vectors + p->l;
-}
-
-static inline mldsa_poly *mldsa_t0(const struct mldsa_params *p, qpher_mldsa_sk *sk)
-{
-    return sk->vectors + p->l + p->k;
+    return (mlkem_poly *)(void *)(uintptr_t)(sk->t0 + p->k);
 }
 
 static inline qpher_mldsa_pk *mldsa_pk_of(const struct mldsa_params *p, const qpher_mldsa_sk *sk)
 {
-    return (qpher_mldsa_pk *)(void *)(uintptr_t)(sk->vectors + p->l + 2 * p->k);
+    return (qpher_mldsa_pk *)(void *)(mldsa_shorts(p, sk) + p->l + p->k);
 }
 
 static inline size_t mldsa_pk_object_bytes(const struct mldsa_params *p)
@@ -53,15 +45,15 @@ static inline size_t mldsa_pk_object_bytes(const struct mldsa_params *p)
 
 static inline size_t mldsa_sk_object_bytes(const struct mldsa_params *p)
 {
-    return sizeof(qpher_mldsa_sk) + (p->l + 2 * p->k) * sizeof(mldsa_poly) +
-           mldsa_pk_object_bytes(p);
+    return sizeof(qpher_mldsa_sk) + p->k * sizeof(mldsa_poly) +
+           (p->l + p->k) * sizeof(mlkem_poly) + mldsa_pk_object_bytes(p);
 }
 
 /* Algorithm 6, ML-DSA.KeyGen_internal, into n <= 8 opened keys, with seeds of 32 bytes. */
 void mldsa_keys_from_seeds(const struct mldsa_params *p, qpher_mldsa_sk *const sk[],
                            const uint8_t seeds[][MLDSA_SEED_BYTES], unsigned n);
 
-/* What signing needs and key generation does not: transforms of s2 and t0. Once is enough. */
+/* What signing needs and key generation does not: transforms of t0, s1 and s2. Once is enough. */
 void mldsa_key_prepare(const struct mldsa_params *p, qpher_mldsa_sk *sk);
 
 /* The public key as verification reads it. */

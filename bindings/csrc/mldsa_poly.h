@@ -44,6 +44,9 @@ struct mldsa_unit {
     /* Nonzero if any |c| >= bound; in constant time. */
     uint32_t (*exceeds)(const mldsa_poly *a, int32_t bound);
 
+    /* r = r + product; nonzero if any |c| of it >= bound. In: a product of mldsa_short.h. */
+    uint32_t (*add_short)(mldsa_poly *r, const int16_t product[MLDSA_N], int32_t bound);
+
     /* Algorithm 35 with t = t1 * 2^d + t0. In: |t| < q. */
     void (*power2round)(mldsa_poly *t1, mldsa_poly *t0, const mldsa_poly *t);
     /* Algorithm 36. In: |w| < q. */

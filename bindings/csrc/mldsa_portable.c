@@ -203,6 +203,7 @@ const struct mldsa_unit mldsa_portable = {
     .dot = dot,
     .add = add,
     .exceeds = exceeds,
+    .add_short = add_short,
     .power2round = power2round,
     .decompose = decompose,
     .make_hint = make_hint,

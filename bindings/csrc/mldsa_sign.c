@@ -26,6 +26,7 @@
 #include "keccak.h"
 #include "mldsa_pack.h"
 #include "mldsa_sample.h"
+#include "mldsa_short.h"
 
 enum { MAX_WIDTH = KECCAK_MAX_LANES };
 
@@ -35,7 +36,9 @@ struct candidate {
     mldsa_poly y[MLDSA_MAX_L];
     mldsa_poly w0[MLDSA_MAX_K];
     mldsa_poly c;
-    mldsa_poly product; /* of c and a part of the key */
+    mlkem_factor short_c;
+    mlkem_poly short_product; /* of c and a polynomial of s1 or s2 */
+    mldsa_poly ct0;           /* or of t0 */
     uint8_t w1[MLDSA_MAX_K][MLDSA_N];
     uint8_t hashed[MLDSA_MU_BYTES + MLDSA_MAX_W1_BYTES]; /* mu || w1Encode(w1) */
     uint8_t ctilde[SHAKE256_RATE];
@@ -120,19 +123,30 @@ static void challenge(const struct mldsa_params *p, struct candidate *cand, unsi
         QPHER_CT_DECLASSIFY(cand[j].ctilde, p->ctilde_bytes);
     mldsa_sample_in_ball(p, c, (const uint8_t *const *)out, n);
     for (unsigned j = 0; j < n; j++)
-        qpher_dispatch.mldsa->ntt(c[j]);
+        mldsa_short_factor(&cand[j].short_c, c[j]);
 }
 
-/* r = a + c*s mod+- q, and whether any coefficient is bound or more. */
-static uint32_t add_product(struct candidate *cand, mldsa_poly *r, const mldsa_poly *a,
-                            const mldsa_poly *s, int32_t bound)
+/* r = r + c*s, and whether any coefficient is bound or more. */
+static uint32_t add_product(struct candidate *cand, mldsa_poly *r, const mlkem_poly *s,
+                            int32_t bound)
 {
+    uint32_t bad;
+    mldsa_short_product(&cand->short_product, s, &cand->short_c);
+    bad = qpher_dispatch.mldsa->add_short(r, cand->short_product.c, bound);
+    QPHER_CT_DECLASSIFY(&bad, sizeof bad);
+    return bad;
+}
+
+/* c*t0[i] mod+- q, and whether any coefficient is bound or more. c is in the NTT domain. */
+static uint32_t multiply_t0(struct candidate *cand, const mldsa_poly *t0, int32_t bound)
+{
+    static const mldsa_poly zero;
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
     uint32_t bad;
-    unit->dot(&cand->product, &cand->c, s, 1);
-    unit->intt(&cand->product);
-    unit->add(r, a, &cand->product);
-    bad = unit->exceeds(r, bound);
+    unit->dot(&cand->ct0, &cand->c, t0, 1);
+    unit->intt(&cand->ct0);
+    unit->add(&cand->ct0, &cand->ct0, &zero);
+    bad = unit->exceeds(&cand->ct0, bound);
     QPHER_CT_DECLASSIFY(&bad, sizeof bad);
     return bad;
 }
@@ -156,22 +170,21 @@ static void encode(const struct mldsa_params *p, const struct candidate *cand,
  * refuses most. */
 static int respond(const struct mldsa_params *p, const qpher_mldsa_sk *sk, struct candidate *cand)
 {
-    static const mldsa_poly zero;
     const struct mldsa_unit *unit = qpher_dispatch.mldsa;
-    const mldsa_poly *const s1 = sk->vectors, *const minus_s2 = s1 + p->l,
-                           *const t0 = minus_s2 + p->k;
-    mldsa_poly *const y = cand->y, *const w0 = cand->w0, *const ct0 = &cand->product;
+    const mlkem_poly *const s1 = mldsa_shorts(p, sk), *const minus_s2 = s1 + p->l;
+    mldsa_poly *const y = cand->y, *const w0 = cand->w0, *const ct0 = &cand->ct0;
     uint8_t h[MLDSA_MAX_K][MLDSA_N];
     unsigned ones = 0;
 
     for (unsigned i = 0; i < p->k; i++)
-        if (add_product(cand, &w0[i], &w0[i], &minus_s2[i], p->gamma2 - p->beta))
+        if (add_product(cand, &w0[i], &minus_s2[i], p->gamma2 - p->beta))
             return -1;
     for (unsigned i = 0; i < p->l; i++)
-        if (add_product(cand, &y[i], &y[i], &s1[i], p->gamma1 - p->beta))
+        if (add_product(cand, &y[i], &s1[i], p->gamma1 - p->beta))
             return -1;
+    unit->ntt(&cand->c);
     for (unsigned i = 0; i < p->k; i++) {
-        if (add_product(cand, ct0, &zero, &t0[i], p->gamma2))
+        if (multiply_t0(cand, &sk->t0[i], p->gamma2))
             goto reject;
         unit->add(ct0, ct0, &w0[i]);
         ones += unit->make_hint(h[i], ct0, cand->w1[i], p->gamma2);
@@ -203,7 +216,8 @@ static void forget(const struct mldsa_params *p, struct candidate *cand, unsigne
     for (unsigned j = 0; j < n; j++) {
         qpher_wipe(cand[j].y, p->l * sizeof cand[j].y[0]);
         qpher_wipe(cand[j].w0, p->k * sizeof cand[j].w0[0]);
-        qpher_wipe(&cand[j].product, sizeof cand[j].product);
+        qpher_wipe(&cand[j].short_product, sizeof cand[j].short_product);
+        qpher_wipe(&cand[j].ct0, sizeof cand[j].ct0);
         qpher_wipe(cand[j].w1, p->k * sizeof cand[j].w1[0]);
         qpher_wipe(cand[j].hashed, sizeof cand[j].hashed);
     }

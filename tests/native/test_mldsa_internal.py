@@ -23,6 +23,7 @@ struct mldsa_unit {
     void (*dot)(poly *r, const poly *a, const poly *b, unsigned n);
     void (*add)(poly *r, const poly *a, const poly *b);
     uint32_t (*exceeds)(const poly *a, int32_t bound);
+    uint32_t (*add_short)(poly *r, const int16_t *product, int32_t bound);
     void (*power2round)(poly *t1, poly *t0, const poly *t);
     void (*decompose)(uint8_t *w1, poly *w0, const poly *w, int32_t gamma2);
     unsigned (*make_hint)(uint8_t *h, const poly *w0, const uint8_t *w1, int32_t gamma2);
@@ -274,6 +275,20 @@ def test_add_and_exceeds(unit: Any) -> None:
         for value, bad in ((1000, True), (-1000, True), (999, False), (-999, False)):
             p = poly([0] * at + [value])
             assert bool(unit.exceeds(p, 1000)) is bad
+
+
+def test_add_short(unit: Any) -> None:
+    """Every product up to beta = 196, by each number that may stand for it modulo 3329."""
+    for value in range(-196, 197):
+        stands = [x for x in (value - 3329, value, value + 3329) if -832 < x < 4161]
+        for x in stands:
+            r = poly([70000] * 256)
+            assert unit.add_short(r, [x] * 256, 70000 + 197) == 0
+            assert set(ffi.unpack(r.c, 256)) == {70000 + value}
+    for at in range(256):
+        for value, bad in ((10, True), (-10, True), (9, False), (-9, False)):
+            p = poly([0] * at + [value])
+            assert bool(unit.add_short(p, [0] * 256, 10)) is bad
 
 
 # ---- Sampling and packing: every unit as the portable one --------------------------------------
