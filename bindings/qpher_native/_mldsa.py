@@ -40,11 +40,17 @@ PREHASHES: Final = {
 
 _ZEROS: Final = bytes(RANDOMNESS_BYTES)
 
+# A signing key ends with its public key, which need not be wiped.
 sk_pools: Final = {
-    number: Pool("qpher_mldsa_sk *", lib.qpher_mldsa_sk_bytes(number)) for number in SETS.values()
+    number: Pool(
+        "qpher_mldsa_sk *",
+        lib.qpher_mldsa_sk_bytes(number),
+        wiped=lib.qpher_mldsa_sk_bytes(number) - lib.qpher_mldsa_pk_bytes(number),
+    )
+    for number in SETS.values()
 }
 pk_pools: Final = {
-    number: Pool("qpher_mldsa_pk *", lib.qpher_mldsa_pk_bytes(number), secret=False)
+    number: Pool("qpher_mldsa_pk *", lib.qpher_mldsa_pk_bytes(number), secret=False, wiped=0)
     for number in SETS.values()
 }
 mu_pool: Final = Pool("qpher_mldsa_mu *", lib.qpher_mldsa_mu_bytes())
