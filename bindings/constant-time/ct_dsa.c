@@ -49,6 +49,7 @@ static void check_set(int set)
     MUST(qpher_mldsa_sign_many(sk, 3, sig, 3 * sig_len, msg, 3, lengths, NULL, 0, NULL, 0));
 
     MUST(qpher_mldsa_from_expanded(sk, set, expanded, sk_len));
+    MUST(qpher_mldsa_prepare(sk));
     MUST(qpher_mldsa_sign(sk, sig, sig_len, msg, sizeof msg, NULL, 0, rnd, sizeof rnd));
     MUST(qpher_mldsa_verify(pk, sig, sig_len, msg, sizeof msg, NULL, 0));
     MUST(qpher_mldsa_generate(sk, set));

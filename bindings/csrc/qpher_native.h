@@ -172,8 +172,8 @@ int qpher_mldsa_from_seed(qpher_mldsa_sk *sk, int set, const uint8_t *seed, size
 int qpher_mldsa_from_expanded(qpher_mldsa_sk *sk, int set, const uint8_t *in, size_t len);
 int qpher_mldsa_load_public_key(qpher_mldsa_pk *pk, int set, const uint8_t *in, size_t len);
 
-/* Before a key signs or is expanded, once, while no other thread uses it: what key generation does
- * not need. A key that is not prepared is QPHER_ERR_ARGUMENT there. */
+/* Before any of these keys signs or is expanded, once, while no other thread uses it: what making
+ * it did not need. A key that is not prepared is QPHER_ERR_ARGUMENT there. */
 int qpher_mldsa_prepare(qpher_mldsa_sk *sk);
 
 /* What a key holds. The seed of a key from its expanded form is not known: QPHER_ERR_KEY. */
