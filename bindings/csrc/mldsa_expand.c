@@ -135,14 +135,14 @@ static unsigned feed(struct mldsa_expansion *x)
 static void permute(struct mldsa_expansion *x, unsigned chain_lane)
 {
     uint64_t alone[25];
-    unsigned busy = chain_lane != NO_LANE, last = 0;
+    unsigned busy = chain_lane != NO_LANE, last = chain_lane;
     for (unsigned j = 0; j < x->k.n; j++) {
         if (x->lane[j].r != NULL) {
             busy++;
             last = j;
         }
     }
-    if (busy > 1 || chain_lane != NO_LANE) {
+    if (busy > 1 || x->k.lanes == 1) {
         keccak_lanes_permute(&x->k);
         return;
     }
