@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -73,8 +74,8 @@ def liboqs() -> Iterator[Case]:
         ciphertext, _ = kem.encap_secret(public)
         calls: dict[str, Callable[[], object]] = {
             "generate": kem.generate_keypair,
-            "encapsulate, encoded key": lambda k=kem, p=public: k.encap_secret(p),
-            "decapsulate, encoded key": lambda k=kem, c=ciphertext: k.decap_secret(c),
+            "encapsulate, encoded key": partial(kem.encap_secret, public),
+            "decapsulate, encoded key": partial(kem.decap_secret, ciphertext),
         }
         yield from _cases("liboqs", name, calls)
     for name in SIGNATURES:

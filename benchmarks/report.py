@@ -123,8 +123,9 @@ def draw(runs: Sequence[Run]) -> None:
         container = axes.bar(places, bars, 0.25, label=subject)
         axes.bar_label(container, fmt="%.1f", fontsize=7, padding=2)
         for at, operation in zip(places, operations, strict=True):
-            wanted = [g.goal for g in goals if (g.what, g.subject) == (operation, subject)]
-            axes.hlines(wanted, at - 0.13, at + 0.13, color="black", linewidth=1)
+            for goal in goals:
+                if goal.goal is not None and (goal.what, goal.subject) == (operation, subject):
+                    axes.hlines(goal.goal, at - 0.13, at + 0.13, color="black", linewidth=1)
     axes.axhline(1, color="grey", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(operations)), [o.replace(" ", "\n", 1) for o in operations])
     axes.set_ylabel("times as fast as pyca/cryptography (line: goal)")

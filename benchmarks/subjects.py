@@ -2,6 +2,7 @@
 """What report.py times of the C core, on each of its code paths, and of pyca/cryptography."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ def native() -> Iterator[Case]:
     best = lib.qpher_cpu_best()
     for path in range(best, -1, -1):
         lib.qpher_init(path)
-        calls = {"SHAKE256 of 1 MiB": (_shake_of_long, 1)}
+        calls: _Calls = {"SHAKE256 of 1 MiB": (_shake_of_long, 1)}
         for name in KEMS:
             calls |= _of(name, _kem(MLKEM(name), best=path == best))
         for name in SIGNATURES:
@@ -130,12 +131,9 @@ def _batches(calls: _Batches, *, threads: bool) -> _Calls:
     """Return each batch call, and larger ones on one thread and on several."""
     table: _Calls = {}
     for what, call in calls.items():
-        table[f"{what}, batch"] = (lambda c=call: c(BATCH, 1)), BATCH
+        table[f"{what}, batch"] = partial(call, BATCH, 1), BATCH
         for n in (1, THREADS) if threads else ():
-            table[f"{what}, {MANY} on {n} thread{'s'[: n - 1]}"] = (
-                (lambda c=call, n=n: c(MANY, n)),
-                MANY,
-            )
+            table[f"{what}, {MANY} on {n} thread{'s'[: n - 1]}"] = partial(call, MANY, n), MANY
     return table
 
 
