@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from attrs import Attribute, field, frozen
 
+from qpher_core.administration import Administration
 from qpher_core.errors import ValidationError
 from qpher_core.protocols import AuditLog, KeyStore, Primitives
 from qpher_core.session import Session
@@ -93,6 +94,13 @@ class RemoteService(Protocol):
 
     def audit_log(self) -> AuditLog:
         """Return the log of the API key's tenant alone, for reading."""
+
+    def administration(self) -> Administration:
+        """Return tenants, API keys and rules, for an API key with the scope ``admin``.
+
+        ``api_keys`` alone lets the API keys of its own tenant be administered. Who does it is
+        always the API key.
+        """
 
     def anchor_keys(self) -> tuple[str, ...]:
         """Return the vkeys of all keys that ever signed anchors, the one in use first.

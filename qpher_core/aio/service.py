@@ -7,6 +7,12 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from qpher_core.administration import (
+    Administration,
+    ApiKeyAdministration,
+    PolicyAdministration,
+    TenantAdministration,
+)
 from qpher_core.aio.crossing import Threads, View, crossed, streamed, viewed
 from qpher_core.aio.session import AsyncSession
 from qpher_core.algorithms import Algorithm
@@ -169,6 +175,37 @@ class AsyncQpher(_Service):
         return {name: partial(self._threads.run, check) for name, check in checks.items()}
 
 
+class _AsyncTenants(View):
+    create = crossed(TenantAdministration.create)
+    list = crossed(TenantAdministration.list)
+    resume = crossed(TenantAdministration.resume)
+    set_plan = crossed(TenantAdministration.set_plan)
+    suspend = crossed(TenantAdministration.suspend)
+
+
+class _AsyncApiKeys(View):
+    create = crossed(ApiKeyAdministration.create)
+    list = crossed(ApiKeyAdministration.list)
+    revoke = crossed(ApiKeyAdministration.revoke)
+    rotate = crossed(ApiKeyAdministration.rotate)
+
+
+class _AsyncPolicies(View):
+    get = crossed(PolicyAdministration.get)
+    revision = crossed(PolicyAdministration.revision)
+    set = crossed(PolicyAdministration.set)
+
+
+class AsyncAdministration(View):
+    """Administers a service elsewhere; see ``RemoteService.administration``."""
+
+    def __init__(self, administration: Administration, threads: Threads) -> None:
+        super().__init__(administration, threads)
+        self.tenants = _AsyncTenants(administration.tenants, threads)
+        self.api_keys = _AsyncApiKeys(administration.api_keys, threads)
+        self.policies = _AsyncPolicies(administration.policies, threads)
+
+
 class AsyncRemoteService(_Service):
     """A connection to a service elsewhere; see :class:`~qpher_core.remote.RemoteService`."""
 
@@ -176,3 +213,4 @@ class AsyncRemoteService(_Service):
     key_store = crossed(RemoteService.key_store)
     audit_log = crossed(RemoteService.audit_log)
     anchor_keys = crossed(RemoteService.anchor_keys)
+    administration = viewed(RemoteService.administration, AsyncAdministration)

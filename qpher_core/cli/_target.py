@@ -13,8 +13,9 @@ import click
 from attrs import frozen
 
 import qpher_core
+from qpher_core.administration import Administration
 from qpher_core.errors import NotFound, ValidationError
-from qpher_core.remote import RemoteSettings
+from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.service import Qpher
 from qpher_core.session import Session
 
@@ -132,19 +133,33 @@ class Target:
             yield kms.session(self.tenant or _only_tenant(kms), actor=self.who)
 
     @contextmanager
+    def administration(self, *, create: bool = False) -> Iterator[Administration]:
+        """Open what administers tenants, API keys and rules, here or at a service elsewhere."""
+        if self.is_remote:
+            with self.connection() as connection:
+                yield connection.administration()
+            return
+        with self.service(create=create) as kms:
+            yield kms
+
+    @contextmanager
     def _connected(self) -> Iterator[Session]:
-        """Connect to a service elsewhere: its API key says the tenant, and who is at work."""
+        """Connect to a service elsewhere: its API key says the tenant."""
+        with self.connection() as connection:
+            session = connection.session()
+            if self.tenant is not None:
+                _check_tenant(session, self.tenant)
+            yield session
+
+    def connection(self) -> RemoteService:
+        """Connect to a service elsewhere; its API key says who is at work."""
         api_key = os.environ.get("QPHER_API_KEY")
         if not api_key:
             raise ValidationError("QPHER_API_KEY must hold the service's API key")
         if self.protectors or self.actor:
             raise ValidationError("--protector and --actor are the service's own: leave them out")
         settings = RemoteSettings(ca=os.environ.get("QPHER_CA"))
-        with qpher_core.open(self.store, api_key=api_key, remote=settings) as connection:
-            session = connection.session()
-            if self.tenant is not None:
-                _check_tenant(session, self.tenant)
-            yield session
+        return qpher_core.open(self.store, api_key=api_key, remote=settings)
 
 
 def on_store(function: _Function) -> _Function:

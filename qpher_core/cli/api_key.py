@@ -48,7 +48,7 @@ def create(
 ) -> None:
     """Create an API key of TENANT and print it, this once."""
     expires = None if days is None else timedelta(days=days)
-    with target.service() as kms:
+    with target.administration() as kms:
         key, secret = kms.api_keys.create(
             tenant, name=name, scopes=scopes or DEFAULT_SCOPES, expires_in=expires
         )
@@ -61,7 +61,7 @@ def create(
 @on_store
 def list_keys(target: Target, tenant: str, *, as_json: bool) -> None:
     """List the API keys of TENANT, without secrets."""
-    with target.service() as kms:
+    with target.administration() as kms:
         rows = [_row(key) for key in kms.api_keys.list(tenant)]
     show_rows(rows, as_json=as_json, nothing="no API keys")
 
@@ -74,7 +74,7 @@ def list_keys(target: Target, tenant: str, *, as_json: bool) -> None:
 @on_store
 def rotate(target: Target, tenant: str, key_id: str, overlap: int, *, as_json: bool) -> None:
     """Replace the API key KEY_ID of TENANT and print the new one, this once."""
-    with target.service() as kms:
+    with target.administration() as kms:
         key, secret = kms.api_keys.rotate(tenant, key_id, overlap=timedelta(seconds=overlap))
     show({**_row(key), "api_key": secret}, as_json=as_json)
 
@@ -86,7 +86,7 @@ def rotate(target: Target, tenant: str, key_id: str, overlap: int, *, as_json: b
 @on_store
 def revoke(target: Target, tenant: str, key_id: str, *, as_json: bool) -> None:
     """Refuse the API key KEY_ID of TENANT from the next request on."""
-    with target.service() as kms:
+    with target.administration() as kms:
         show(_row(kms.api_keys.revoke(tenant, key_id)), as_json=as_json)
 
 

@@ -221,8 +221,13 @@ def proof(export: Path, seq: int, out: Path, entry: Path) -> None:
 @on_store
 def keys(target: Target) -> None:
     """Print the anchor keys as vkeys: for --key."""
-    with target.service() as kms:
-        click.echo("\n".join(kms.anchors.keys()))
+    if target.is_remote:
+        with target.connection() as connection:
+            found = connection.anchor_keys()
+    else:
+        with target.service() as kms:
+            found = tuple(kms.anchors.keys())
+    click.echo("\n".join(found))
 
 
 def _vkeys(path: Path) -> list[VerifierKey]:

@@ -29,7 +29,7 @@ def tenant() -> None:
 @on_store
 def create(target: Target, name: str, plan: str | None, *, as_json: bool) -> None:
     """Create the tenant NAME."""
-    with target.service(create=True) as kms:
+    with target.administration(create=True) as kms:
         show(_row(kms.tenants.create(name, plan=plan)), as_json=as_json)
 
 
@@ -38,7 +38,7 @@ def create(target: Target, name: str, plan: str | None, *, as_json: bool) -> Non
 @on_store
 def list_tenants(target: Target, *, as_json: bool) -> None:
     """List the tenants."""
-    with target.service() as kms:
+    with target.administration() as kms:
         rows = [_row(found) for found in kms.tenants.list()]
     show_rows(rows, as_json=as_json, nothing="no tenants")
 
@@ -50,7 +50,7 @@ def list_tenants(target: Target, *, as_json: bool) -> None:
 @on_store
 def set_plan(target: Target, name: str, plan: str | None, *, as_json: bool) -> None:
     """Change the plan of the tenant NAME."""
-    with target.service() as kms:
+    with target.administration() as kms:
         show(_row(kms.tenants.set_plan(name, plan)), as_json=as_json)
 
 
@@ -60,7 +60,7 @@ def set_plan(target: Target, name: str, plan: str | None, *, as_json: bool) -> N
 @on_store
 def suspend(target: Target, name: str, *, as_json: bool) -> None:
     """Refuse every operation of the tenant NAME from now on."""
-    with target.service() as kms:
+    with target.administration() as kms:
         show(_row(kms.tenants.suspend(name)), as_json=as_json)
 
 
@@ -70,7 +70,7 @@ def suspend(target: Target, name: str, *, as_json: bool) -> None:
 @on_store
 def resume(target: Target, name: str, *, as_json: bool) -> None:
     """Undo suspend."""
-    with target.service() as kms:
+    with target.administration() as kms:
         show(_row(kms.tenants.resume(name)), as_json=as_json)
 
 

@@ -68,6 +68,12 @@ def test_nothing_is_forgotten(kms: Qpher) -> None:
         with qpher_core.open(url, api_key=key) as remote:
             assert _public(RemoteService) == _public(AsyncRemoteService)
             assert asyncio.run(_versions(remote)) == 1
+            view = asyncio.run(_administration(remote))
+            _same(view, view._target)
+
+
+async def _administration(remote: RemoteService) -> View:
+    return await remote.aio.administration()
 
 
 async def _field(kms: Qpher) -> View:

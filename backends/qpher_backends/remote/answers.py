@@ -14,6 +14,7 @@ from qpher_core.calls import Common
 from qpher_core.errors import ValidationError
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
+    ApiKey,
     AuditEntry,
     ImportParameters,
     KeyRef,
@@ -27,12 +28,14 @@ from qpher_core.session_usage import UsageReport
 
 __all__ = [
     "algorithm_of",
+    "api_key_of",
     "audit_entry",
     "common_of",
     "hash_of",
     "import_parameters",
     "key_version",
     "tenant_id_of",
+    "tenant_of",
     "usage_report",
 ]
 
@@ -105,22 +108,42 @@ def tenant_id_of(answer: models_admin.TenantStatusInfo) -> uuid.UUID:
     return _uuid(answer.tenant_id)
 
 
+def tenant_of(info: models_admin.TenantInfo) -> Tenant:
+    """Return a tenant."""
+    expect(info.status in frozenset(TenantStatus), "a tenant has an unknown status")
+    return Tenant(
+        _uuid(info.id),
+        info.name,
+        info.plan,
+        TenantStatus(info.status),
+        _time(info.created_at),
+        _time(info.updated_at),
+    )
+
+
+def api_key_of(info: models_admin.ApiKeyInfo) -> ApiKey:
+    """Return an API key, without its secret."""
+    return ApiKey(
+        info.id,
+        _uuid(info.tenant_id),
+        info.name,
+        frozenset(info.scopes),
+        info.version,
+        _time(info.created_at),
+        _time_or_none(info.expires_at),
+        _time_or_none(info.revoked_at),
+        _time_or_none(info.last_used_at),
+    )
+
+
 def usage_report(
     usage: models_admin.TenantStatusInfo, tenant: models_admin.TenantInfo
 ) -> UsageReport:
     """Return what a tenant uses of what it may."""
     expect(usage.tenant_id == tenant.id, "usage is of another tenant")
-    expect(tenant.status in frozenset(TenantStatus), "a tenant has an unknown status")
     known = LIMITS.get(usage.plan.name)
     return UsageReport(
-        Tenant(
-            _uuid(tenant.id),
-            tenant.name,
-            tenant.plan,
-            TenantStatus(tenant.status),
-            _time(tenant.created_at),
-            _time(tenant.updated_at),
-        ),
+        tenant_of(tenant),
         usage.usage.api_calls,
         usage.usage.kem_keys,
         usage.usage.sig_keys,
@@ -161,6 +184,10 @@ def _time(text: str) -> datetime:
         raise BadAnswer("a time is not RFC 3339") from None
     expect(moment.tzinfo is not None, "a time has no zone")
     return moment.astimezone(UTC)
+
+
+def _time_or_none(text: str | None) -> datetime | None:
+    return None if text is None else _time(text)
 
 
 def _uuid(text: str) -> uuid.UUID:

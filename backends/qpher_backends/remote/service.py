@@ -5,6 +5,7 @@ import uuid
 from types import TracebackType
 from typing import Any, Self
 
+from qpher_backends.remote.administration import RemoteAdministration
 from qpher_backends.remote.answers import tenant_id_of, usage_report
 from qpher_backends.remote.audit import RemoteAuditLog
 from qpher_backends.remote.keystore import RemoteKeyStore
@@ -71,6 +72,10 @@ class Service:
     def audit_log(self) -> RemoteAuditLog:
         """Return the log of the API key's tenant alone."""
         return RemoteAuditLog(self._link, self._tenant())
+
+    def administration(self) -> RemoteAdministration:
+        """Return what the API key may administer."""
+        return RemoteAdministration(self._link)
 
     def anchor_keys(self) -> tuple[str, ...]:
         """Return the vkeys of all keys that ever signed anchors, the one in use first."""
