@@ -54,6 +54,8 @@ class SessionAudit:
     ) -> Iterator[AuditEntry]:
         """Yield the tenant's entries in order, in constant memory.
 
+        Entries that were moved out (``kms.audit.move_out``) are not among them.
+
         Args:
             start: place of the first entry to look at.
             limit: number of entries to yield at most.

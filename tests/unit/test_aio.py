@@ -42,7 +42,7 @@ def _parts(holder: object) -> set[str]:
 
 def _same(view: View, target: object) -> None:
     """Compare a view with what it stands for: public names, parameters, and parts of it."""
-    assert _public(view) == _public(target), type(view)
+    assert _public(view) == _public(target), f"{type(view)}: name it in qpher_core/aio"
     for name in _public(target):
         mine, theirs = getattr(view, name), getattr(target, name)
         if isinstance(mine, View):
