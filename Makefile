@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
-.PHONY: openapi transcripts sdk-transcripts demo test lint types unit crash differential accumulated audit-long bench clean help postgresql redis chromium
+.PHONY: openapi transcripts sdk-transcripts demo test lint types unit crash differential accumulated audit-long crash-files fuzz-files bench-files bench clean help postgresql redis chromium
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,9 @@ help:
 	@echo "make bench-growth       key operations at 10, 10,000 and 1,000,000 key versions per store"
 	@echo "make crash-migration    100 kills of migrations of a column, and 100 of a directory"
 	@echo "make rotation-load      keys rotate 100 times on every store while threads use them"
+	@echo "make crash-files        200 kills while files are encrypted and change their headers"
+	@echo "make fuzz-files         the parsers of containers, FUZZ_SECONDS of it"
+	@echo "make bench-files        encrypted files beside AES-256-GCM alone and beside age"
 	@echo "make bench-migration    a million values move to another key, beside the store's own update"
 	@echo "make openapi            write docs/openapi.json anew"
 	@echo "make transcripts        write the transcripts of docs/cli.md anew"
@@ -82,6 +85,19 @@ crash-migration: $(READY)
 
 rotation-load: $(READY) postgresql
 	QPHER_ROTATIONS=100 $(BIN)/python -m pytest -q tests/contract/test_rotation_load.py
+
+# Killed while files are encrypted, decrypted and change their headers: 100 times each.
+crash-files: $(READY)
+	QPHER_CRASH_KILLS=200 $(BIN)/python -m pytest -q --timeout 1800 tests/crash/test_files.py
+
+FUZZ_FOLDER ?= .fuzz-files
+
+fuzz-files: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS) $(FUZZ_FOLDER)
+
+bench-files: $(READY)
+	$(BIN)/python -m benchmarks.files
 
 bench-migration: $(READY)
 	$(BIN)/python -m benchmarks.migration --kind fields
