@@ -8,7 +8,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from qpher_core.errors import ValidationError
 
@@ -32,6 +32,10 @@ _READS_INTO: Final = (io.FileIO, io.BufferedReader)
 #: The flag for files without a name, where the system has it.
 _NAMELESS: Final = getattr(os, "O_TMPFILE", 0)
 _OPEN_FILES: Final = "/proc/self/fd"
+
+#: What makes the system write a range, where it has that (posix_fadvise(2)), and in what pieces.
+_FLOW: Final = getattr(os, "POSIX_FADV_DONTNEED", None)
+_FLOW_BYTES: Final = 16 << 20
 
 
 @contextlib.contextmanager
@@ -71,17 +75,37 @@ def open_target(target: FileSource) -> Iterator[BinaryIO]:
 def _new_file(path: Path) -> Iterator[BinaryIO]:
     handle, partial = _create(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with _Flowing(handle, "wb") as raw, io.BufferedWriter(raw) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-            partial = partial or _give_name(file.fileno(), path)
+            os.fsync(handle)
+            partial = partial or _give_name(handle, path)
         partial.replace(path)
     except BaseException:
         if partial is not None:
             partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+class _Flowing(io.FileIO):
+    """A file whose content goes to the disk while it is written.
+
+    Else much of a large file waits in memory: writing is then held up by the system, and the end
+    by all that is left.
+    """
+
+    _written = _flowing = 0
+
+    def write(self, data: Any, /) -> int:
+        """Write, and have what came together go to the disk."""
+        count = super().write(data)
+        self._written += count
+        if self._written - self._flowing >= _FLOW_BYTES and _FLOW is not None:
+            # The one call that begins to write and does not wait; it discards nothing unwritten.
+            os.posix_fadvise(self.fileno(), self._flowing, self._written - self._flowing, _FLOW)
+            self._flowing = self._written
+        return count
 
 
 def _create(path: Path) -> tuple[int, Path | None]:
