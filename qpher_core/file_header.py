@@ -192,7 +192,8 @@ def _change(path: Path, old: FileHeader, new: FileHeader) -> bool:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
         if FileHeader._read(file) != old:  # noqa: SLF001 - the lock is held already
             return False
-        for data, place in _steps(old, new):
+        file.seek(_STATE_AT)
+        for data, place in _steps(old, new, file.read(1)):
             file.seek(place)
             write_all(file, data)
             os.fdatasync(file.fileno())
@@ -210,15 +211,16 @@ def _copy(path: Path, old: FileHeader, new: FileHeader) -> bool:
     return rewrite(path, change)
 
 
-def _steps(old: FileHeader, new: FileHeader) -> Iterator[tuple[bytes, int]]:
+def _steps(old: FileHeader, new: FileHeader, state: bytes) -> Iterator[tuple[bytes, int]]:
     """Yield what to write where, each durable before the next.
 
-    Whatever a crash left of a step, :meth:`FileHeader.read` finds the old or the new header. The
-    first write repairs the second copy, which a crash in an earlier change may have torn.
+    Whatever a crash left of a step, :meth:`FileHeader.read` finds the old or the new header.
     """
     second = _COPY_AT + old.room
-    yield old.copy, second
-    yield _CHANGING, _STATE_AT
+    if state == _CHANGING:  # a crash in an earlier change may have torn the second copy
+        yield old.copy, second
+    else:
+        yield _CHANGING, _STATE_AT
     yield new.copy, _COPY_AT
     yield new.copy, second
     yield _WHOLE, _STATE_AT

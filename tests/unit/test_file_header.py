@@ -101,7 +101,7 @@ def test_another_file_is_left_alone(path: Path) -> None:
 
 def _crashes(data: bytes, old: FileHeader, new: FileHeader) -> Iterator[bytes]:
     """Yield the file after a crash in each step, with any of several parts of it written."""
-    for piece, place in file_header._steps(old, new):
+    for piece, place in file_header._steps(old, new, data[5:6]):
         for cut in sorted({0, 1, 3, len(piece) // 3, len(piece) - 33, len(piece)} - {-32}):
             done, rest = piece[: max(cut, 0)], piece[max(cut, 0) :]
             torn = bytes(byte ^ 0xA5 for byte in rest)  # sectors that came to nothing good
