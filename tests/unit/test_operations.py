@@ -6,6 +6,7 @@ import inspect
 import io
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -323,7 +324,8 @@ def seen(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[list[tuple[s
 
 def test_no_method_is_forgotten(kms: Qpher, acme: Session) -> None:
     """The tables above have every public method of session and service, and no other."""
-    parts = [name for name in vars(acme) if not name.startswith("_")]
+    made = [name for name, part in vars(type(acme)).items() if isinstance(part, cached_property)]
+    parts = [name for name in made if not name.startswith("_")]
     assert public_methods(acme, parts) == set(SESSION_METHODS)
     parts = [name for name in vars(kms) if not name.startswith("_")]
     assert public_methods(kms, parts) == set(SERVICE_METHODS) | HOLDER_READS
