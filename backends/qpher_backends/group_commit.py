@@ -64,14 +64,13 @@ class Transaction(Protocol[W_co]):
 
 
 class _Job(Generic[W]):
-    __slots__ = ("done", "error", "next", "value", "wake", "work")
+    __slots__ = ("done", "error", "value", "wake", "work")
 
     def __init__(self, work: Callable[[W], Any]) -> None:
         self.work = work
         self.value: Any = None
         self.error: BaseException | None = None
         self.done = False
-        self.next: _Job[W] | None = None  # whom its caller wakes
         self.wake = threading.Lock()
         self.wake.acquire()
 
@@ -157,9 +156,6 @@ class GroupCommit(Generic[W]):
         except BaseException:
             self._abandon(job)
             raise
-        finally:
-            if job.next is not None:
-                job.next.signal()
         if job.error is not None:
             raise job.error
         if not job.done:
@@ -265,11 +261,10 @@ class GroupCommit(Generic[W]):
 
 
 def _settle(jobs: Sequence[_Job[W]]) -> None:
-    """Wake the first of them, who wakes the second: all at once they would wait for each other."""
-    for job, following in zip(jobs, [*jobs[1:], None], strict=True):
-        job.next = following
+    for job in jobs:
         job.done = True
-    jobs[0].signal()
+    for job in jobs:
+        job.signal()
 
 
 def _fail(jobs: Sequence[_Job[W]], error: StoreUnavailable) -> None:

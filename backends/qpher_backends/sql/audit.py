@@ -30,10 +30,13 @@ _MOST_VARIABLES: Final = 500  # in one statement; SQLite's own limit is higher
 _SELECT_STATE: Final = "SELECT size, hash, peaks FROM audit_heads WHERE tenant_id = ?"
 _INSERT_ENTRIES: Final = "INSERT INTO audit_entries (tenant_id, seq, body, hash, nodes) VALUES "
 
-#: How many entries a statement inserts, and the statement: they are few, and prepared once.
-_INSERTS: Final = tuple(
-    (count, _INSERT_ENTRIES + ", ".join(["(?, ?, ?, ?, ?)"] * count)) for count in (64, 16, 4, 1)
-)
+#: Entries that one statement inserts: each statement lets other threads run, and waits for them.
+_AT_ONCE: Final = 64
+
+#: The statements, by how many entries they insert; a connection prepares each once.
+_INSERTS: Final = [
+    _INSERT_ENTRIES + ", ".join(["(?, ?, ?, ?, ?)"] * n) for n in range(_AT_ONCE + 1)
+]
 _SELECT_BASE: Final = "SELECT size, hash, peaks, uses, segment FROM audit_bases WHERE tenant_id = ?"
 _UPSERT_BASE: Final = (
     "INSERT INTO audit_bases (tenant_id, size, hash, peaks, uses, segment)"
@@ -197,12 +200,10 @@ class AuditWriter:
         self._rows.clear()
 
     def _insert(self, tenant_id: uuid.UUID, rows: Sequence[Row]) -> None:
-        done, total = 0, len(rows)
-        for count, sql in _INSERTS:
-            while total - done >= count:
-                values = tuple(chain.from_iterable(rows[done : done + count]))
-                self._run_many(tenant_id, sql, (values,))
-                done += count
+        for first in range(0, len(rows), _AT_ONCE):
+            some = rows[first : first + _AT_ONCE]
+            values = tuple(chain.from_iterable(some))
+            self._run_many(tenant_id, _INSERTS[len(some)], (values,))
 
     @property
     def last(self) -> tuple[uuid.UUID, int, bytes] | None:
