@@ -16,6 +16,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -98,10 +99,18 @@ def bytes_bar(what: str, total: int | None, *, shown: bool = True) -> Iterator[B
         yield None if bar is None else BytesBar(bar, bar.add_task(what, total=total))
 
 
+class _ItemsPerSecond(ProgressColumn):
+    """How fast items are done."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
 @contextmanager
 def items_bar(what: str, *, shown: bool = True) -> Iterator[Callable[[int, int], None] | None]:
     """Show progress in items, on a terminal; the caller tells (done, total)."""
-    columns = (MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (MofNCompleteColumn(), _ItemsPerSecond(), TimeRemainingColumn())
     with _bar(columns, shown=shown) as bar:
         if bar is None:
             yield None
