@@ -20,7 +20,7 @@ from qpher_core.algorithms import ALGORITHMS
 from qpher_core.errors import DecryptionFailed
 from qpher_core.models import canonical_json
 
-__all__ = ["FIELD_KEY_BYTES", "FieldValue", "Secrets", "Value", "seal"]
+__all__ = ["FIELD_KEY_BYTES", "KEY_MESSAGE_BYTES", "FieldValue", "Secrets", "Value", "seal"]
 
 #: What a field holds.
 Value = str | bytes
@@ -31,7 +31,7 @@ _SALT_BYTES: Final = 16
 _TAG_BYTES: Final = 16
 
 #: Length of a wrapped key by algorithm.
-_KEY_MESSAGE_BYTES: Final = {
+KEY_MESSAGE_BYTES: Final = {
     row.name: messages.HEADER_BYTES + row.output_bytes + FIELD_KEY_BYTES + hpke.OVERHEAD
     for row in ALGORITHMS.values()
     if row.hpke_kem_id is not None
@@ -65,7 +65,7 @@ class FieldValue:
         header = messages.read_header(data)
         if header is None or header.kind is not messages.Kind.FIELD_KEY:
             raise DecryptionFailed
-        start = _KEY_MESSAGE_BYTES[header.algorithm]
+        start = KEY_MESSAGE_BYTES[header.algorithm]
         salt_end = start + _SALT_BYTES
         if len(data) < salt_end + len(_BYTES) + _TAG_BYTES:
             raise DecryptionFailed

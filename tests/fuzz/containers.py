@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import random
+import uuid
 from collections.abc import Callable
 from typing import Final
 
@@ -21,8 +22,10 @@ from qpher_core.discovery import open_primitives
 from qpher_core.encrypted_reader import EncryptedFile
 from qpher_core.envelopes import EncryptedEnvelope
 from qpher_core.errors import DecryptionFailed, ValidationError
+from qpher_core.field_values import KEY_MESSAGE_BYTES, FieldValue, seal
 from qpher_core.file_body import Description, read_description, write_body
 from qpher_core.file_header import FileHeader, read_header
+from qpher_core.models import KeyRef
 from qpher_core.recipients import PublicKeyRecipient
 from qpher_core.signed_files import FileSignature
 
@@ -46,6 +49,10 @@ def _file(content: bytes, metadata: dict[str, str]) -> bytes:
 FILE: Final = _file(CONTENT, {"name": "value"})
 OTHER: Final = _file(bytes(20_000), {"name": "other"})
 FILE_KEY: Final = messages.decrypt(KEY, BINDING, read_header(FILE).recipients[0])
+#: A wrapped key of a field, as far as the parser of values looks at it.
+FIELD_KEY: Final = messages.Binding(
+    KeyRef(uuid.UUID(int=1), "default", KEM, 1), messages.Kind.FIELD_KEY, {}
+).header.ljust(KEY_MESSAGE_BYTES[KEM], b"\0")
 
 
 def edited(script: bytes) -> bytes:
@@ -155,8 +162,18 @@ def envelope(given: bytes) -> None:
         assert EncryptedEnvelope.from_bytes(given, 1).to_bytes() == given
 
 
+def field_value(given: bytes) -> None:
+    """Any bytes as a value of a field: refused, or the parts that they were made of."""
+    for data in (given, FIELD_KEY + given):
+        with contextlib.suppress(DecryptionFailed):
+            parts = FieldValue.from_bytes(data)
+            assert parts.wrapped_key + parts.salt + parts.sealed == data
+            assert parts.open(FILE_KEY, {}) == "value"
+
+
 PARSERS: Final[tuple[Callable[[bytes], None], ...]] = (
-    header, header_copy, file, reader, body, description, message, signature, envelope
+    header, header_copy, file, reader, body, description, message, signature,
+    envelope, field_value
 )  # fmt: skip
 
 
@@ -189,5 +206,6 @@ def seeds() -> list[bytes]:
             b'"11111111-2222-4333-8444-555555555555"},"signature":"AAAA"}\n'
         ],
         envelope: [b"\x00\x05stuff" + bytes(30)],
+        field_value: [seal(b"", FILE_KEY, "value", {}), seal(FIELD_KEY, FILE_KEY, "value", {})],
     }  # fmt: skip
     return [bytes([n]) + given for n, parser in enumerate(PARSERS) for given in inputs[parser]]
