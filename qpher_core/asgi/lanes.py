@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from attrs import define, field
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from qpher_core.errors import QpherError, Unavailable
 from qpher_core.together import Outcome, Recording, gathering, record_all
@@ -61,6 +61,11 @@ class _Ticket:
             self.outcome = Outcome(self.function(*self.arguments, shared))
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             self.outcome = Outcome(error=error)
+        except GreenletExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - such as a panic of foreign code
+            # It must not reach the thread, where it would take the other requests with it.
+            self.outcome = Outcome(error=RuntimeError(f"cut short by {type(error).__name__}"))
 
     def settle(self) -> None:
         """Hand over what came of it."""
@@ -134,8 +139,8 @@ class Lanes:
         tickets = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
         try:
             self._pool.submit(self._work, tickets)
-        except RuntimeError:  # the pool is closed
-            self._fail(tickets, Unavailable("the service is stopping"))
+        except RuntimeError:  # the pool is closed, or no thread can be started
+            self._fail(tickets, Unavailable("no thread takes the request; try again later"))
         else:
             self._under_way[id(tickets)] = self.loop.time()
 
@@ -145,7 +150,7 @@ class Lanes:
         self._hand_over()
 
     def _done(self, tickets: Sequence[_Ticket]) -> None:
-        del self._under_way[id(tickets)]
+        self._under_way.pop(id(tickets), None)  # none: refused, and taken by a thread all the same
         for ticket in tickets:
             ticket.settle()
         self._hand_over()
@@ -195,7 +200,7 @@ class _Together:
     def run(self, calls: Sequence[Callable[[], None]], committing: Callable[[], None]) -> None:
         """Run all; call ``committing`` before each commit."""
         while len(self._idle) < len(calls):
-            self._idle.append(greenlet(self._serve, self._here))
+            self._idle.append(self._new())
         waiting = self._go_on([(self._idle.pop(), call) for call in calls])
         while waiting:
             committing()
@@ -219,10 +224,16 @@ class _Together:
         outcome: Outcome = self._here.switch(recording)
         return outcome.get()
 
-    def _serve(self, call: Callable[[], None]) -> None:
+    def _new(self) -> greenlet:
+        """Return another one, which waits for its first call as it will for each."""
+        new = greenlet(self._serve, self._here)
+        new.switch()
+        return new
+
+    def _serve(self) -> None:
         while True:
-            call()
-            call = self._here.switch(None)
+            # No name and no argument keeps the call: it holds what was asked and answered.
+            self._here.switch(None)()
 
 
 class _Threads(threading.local):
