@@ -5,7 +5,6 @@ header (11 bytes) ‖ enc ‖ sealed
 header = "QPH" ‖ format 0x01 ‖ kind (1) ‖ KEM id (2) ‖ key version (4), big-endian
 """
 
-import contextlib
 import enum
 import functools
 import hashlib
@@ -202,39 +201,41 @@ def decrypt(key: DecapsulationKey, binding: Binding | PublicBinding, data: bytes
     return hpke.open_sealed(binding.kem_id, shared_secret, binding.info, data[enc_end:])
 
 
-def encrypt_all(key: EncapsulationKey, items: Sequence[tuple[Binding, bytes]]) -> list[bytes]:
+def encrypt_all(
+    key: EncapsulationKey, bindings: Sequence[Binding], plaintexts: Sequence[bytes]
+) -> list[bytes]:
     """Encrypt several plaintexts to one key, each with its own encapsulation and binding."""
-    schedules = _Schedules()
-    made = key.encapsulate_many(len(items))
-    sealed = []
-    for (binding, plaintext), (enc, secret) in zip(items, made, strict=True):
-        header, schedule = schedules.of(binding)
-        sealed.append(header + enc + schedule.seal(secret, plaintext))
-    return sealed
+    of = _Schedules().of
+    made = key.encapsulate_many(len(plaintexts))
+    return [
+        header + enc + schedule.seal(secret, plaintext)
+        for binding, plaintext, (enc, secret) in zip(bindings, plaintexts, made, strict=True)
+        for header, schedule in (of(binding),)
+    ]
 
 
 def decrypt_all(
-    key: DecapsulationKey, items: Sequence[tuple[Binding, bytes]]
+    key: DecapsulationKey, bindings: Sequence[Binding], ciphertexts: Sequence[bytes]
 ) -> list[bytes | DecryptionFailed]:
     """Decrypt several messages under one key; an error stands in the place of one that fails."""
-    schedules = _Schedules()
-    results: list[bytes | DecryptionFailed] = [DecryptionFailed()] * len(items)
-    if not items:
+    results: list[bytes | DecryptionFailed] = [DecryptionFailed()] * len(ciphertexts)
+    if not bindings:
         return results
-    enc_end = HEADER_BYTES + ALGORITHMS[items[0][0].ref.algorithm].output_bytes
+    of = _Schedules().of
+    enc_end = HEADER_BYTES + ALGORITHMS[bindings[0].algorithm].output_bytes
     good = [
         n
-        for n, (binding, data) in enumerate(items)
-        if data[:HEADER_BYTES] == schedules.of(binding)[0] and len(data) >= enc_end + hpke.OVERHEAD
+        for n, (binding, data) in enumerate(zip(bindings, ciphertexts, strict=True))
+        if data.startswith(of(binding)[0]) and len(data) >= enc_end + hpke.OVERHEAD
     ]
     if not good:
         return results
-    secrets = _decapsulate_all(key, [items[n][1][HEADER_BYTES:enc_end] for n in good])
+    secrets = _decapsulate_all(key, [ciphertexts[n][HEADER_BYTES:enc_end] for n in good])
     for n, secret in zip(good, secrets, strict=True):
-        binding, data = items[n]
         if secret is not None:
-            with contextlib.suppress(DecryptionFailed):
-                results[n] = schedules.of(binding)[1].open(secret, data[enc_end:])
+            plaintext = of(bindings[n])[1].open(secret, ciphertexts[n][enc_end:])
+            if plaintext is not None:
+                results[n] = plaintext
     return results
 
 

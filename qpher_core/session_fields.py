@@ -95,7 +95,7 @@ class FieldKem(BatchKem):
             binding = messages.Binding(key.ref, messages.Kind.FIELD_KEY, bound)
             opened = self._keys.open_encapsulation(key)
             if secret is None:
-                wrapped = messages.encrypt_all(opened, [(binding, k) for k in keys])
+                wrapped = messages.encrypt_all(opened, [binding] * len(keys), keys)
             else:
                 wrapped = [messages.encrypt(opened, binding, k, salt=secret) for k in keys]
             return Effect(wrapped, messages.digests(wrapped), reason=reason)
@@ -139,7 +139,7 @@ class FieldKem(BatchKem):
         def execute(key: KeyVersion) -> Effect[list[bytes | None]]:
             binding = messages.Binding(key.ref, messages.Kind.FIELD_KEY, bound)
             opened = messages.decrypt_all(
-                self._keys.open_decapsulation(key), [(binding, item) for item in data]
+                self._keys.open_decapsulation(key), [binding] * len(data), data
             )
             keys = [None if isinstance(k, DecryptionFailed) else k for k in opened]
             good = [item for item, k in zip(data, keys, strict=True) if k is not None]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from qpher_core import field_values, messages
 from qpher_core.errors import (
@@ -55,21 +55,17 @@ _Encrypted = tuple[messages.Header, bytes]
 
 
 @frozen
-class _Found:
-    """An item that is to be moved: its value, its key, or the recipient of a file that is ours.
+class _Found(Value):
+    """An item that is to be moved, and what is moved of it.
+
+    That is a message, the wrapped key of a field's value, or the recipient of a file that is ours.
 
     Attributes:
-        ciphertext: what is moved; of a field's value, the wrapped key alone.
-        rest: what follows it in a field's value, which stays.
-        deterministic: whether it is a field's value that equal ones can be looked up by.
+        rest: what follows the wrapped key in a field's value, which stays.
     """
 
-    item: Item
-    header: messages.Header
-    context: dict[str, str] = field(repr=False)
-    ciphertext: bytes = field(repr=False)
-    rest: bytes = field(default=b"", repr=False)
-    deterministic: bool = False
+    item: Item = field(kw_only=True)
+    rest: bytes = field(default=b"", kw_only=True, repr=False)
 
     def replaced(self, ciphertext: bytes) -> bytes:
         """Return the value with this ciphertext instead; of a file, its new header."""
@@ -79,7 +75,7 @@ class _Found:
         if not value.startswith(MAGIC):
             return ciphertext
         header = read_header(value)
-        recipients = [ciphertext if c == self.ciphertext else c for c in header.recipients]
+        recipients = [ciphertext if c == self.data else c for c in header.recipients]
         return header.with_recipients(recipients).encode()
 
 
@@ -89,7 +85,8 @@ class _Batch:
 
     position: ItemId
     tally: Tally
-    changes: Sequence[tuple[_Found, Change]]
+    found: Sequence[_Found]
+    changes: Sequence[Change]
 
 
 @frozen(kw_only=True)
@@ -149,9 +146,9 @@ class Engine:
         """Make a batch durable, and count it."""
         gone: set[ItemId] = set()
         if moved.changes and not self.dry_run:
-            gone.update(self.source.write([change for _, change in moved.changes]))
-        for found, change in moved.changes:
-            if change.item.id in gone:
+            gone.update(self.source.write(moved.changes))
+        for found in moved.found:
+            if found.item.id in gone:
                 moved.tally.changed += 1
             else:
                 moved.tally.moved += 1
@@ -185,7 +182,8 @@ class Engine:
         self, items: Sequence[Item], function: Callable[[Sequence[_Found]], Moved]
     ) -> _Batch:
         tally = Tally()
-        changes: list[tuple[_Found, Change]] = []
+        done: list[_Found] = []
+        changes: list[Change] = []
         for group in self._groups(items, tally):
             try:
                 moved = function(group)
@@ -199,26 +197,25 @@ class Engine:
                 if isinstance(value, DecryptionFailed):
                     tally.failed.append(_failure(found.item, value))
                 else:
-                    changes.append((found, Change(found.item, found.replaced(value))))
-        return _Batch(items[-1].position, tally, changes)
+                    done.append(found)
+                    changes.append(Change(found.item, found.replaced(value)))
+        return _Batch(items[-1].position, tally, done, changes)
 
     def _move_group(self, group: Sequence[_Found]) -> Moved:
         """Move a group; what several values of a field share is moved once."""
-        places: dict[object, int] = {}
-        order = [
-            places.setdefault(
-                (found.ciphertext, id(found.context)) if found.rest else number, len(places)
-            )
+        shared = [
+            (found.data, id(found.context)) if found.rest else number
             for number, found in enumerate(group)
         ]
-        numbers, first = Counter(order), dict(zip(reversed(order), reversed(group), strict=True))
+        numbers = Counter(shared)
+        if len(numbers) == len(group):
+            return self.reencryptor.move(group)
+        first = dict(zip(reversed(shared), reversed(group), strict=True))
         moved = self.reencryptor.move(
-            [
-                Value(f.header, f.context, f.ciphertext, f.deterministic, numbers[place])
-                for place, f in sorted(first.items())
-            ]
+            [evolve(first[place], number=number) for place, number in numbers.items()]
         )
-        return Moved([moved.values[place] for place in order], moved.version)
+        values = dict(zip(numbers, moved.values, strict=True))
+        return Moved([values[place] for place in shared], moved.version)
 
     def _look_at_group(self, group: Sequence[_Found]) -> Moved:
         header, name = group[0].header, self.reencryptor.target.name
@@ -236,11 +233,11 @@ class Engine:
         for item in items:
             value = item.value or b""
             found = _encrypted(value)
-            if value.startswith(MAGIC) and not _ciphertexts(value):
+            if not found and value.startswith(MAGIC) and not _ciphertexts(value):
                 tally.failed.append(_failure(item, DecryptionFailed()))  # a damaged header
             elif not found:
                 tally.ignored += 1
-            elif target in {(header.algorithm, header.version) for header, _ in found}:
+            elif target in [(header.algorithm, header.version) for header, _ in found]:
                 tally.already += 1
             else:
                 header, ciphertext = found[0] if len(found) == 1 else self._ours(found)
@@ -265,12 +262,12 @@ class Engine:
             given = check_context(bound(item.id))
             bound = contexts.setdefault(frozenset(given.items()), given)
         if header.kind is not messages.Kind.FIELD_KEY:
-            return _Found(item, header, bound, ciphertext)
+            return _Found(header, bound, ciphertext, item=item)
         parts = field_values.FieldValue.from_bytes(item.value or b"")
         if parts.deterministic and self.reencryptor.salt is None:
             raise ValidationError("a deterministic value needs the field's salt", parameter="salt")
         rest = parts.salt + parts.sealed
-        return _Found(item, header, bound, parts.wrapped_key, rest, parts.deterministic)
+        return _Found(header, bound, parts.wrapped_key, parts.deterministic, item=item, rest=rest)
 
     def _target(self) -> tuple[str, int]:
         """Return the key version that items are to be under, now."""

@@ -71,14 +71,11 @@ class Reencryptor:
     def move(self, values: Sequence[Value]) -> Moved:
         """Decrypt values of one key version and encrypt them under the target."""
         opened = self._pipeline.run(self._context, self._opening(values)).value
-        plain = [
-            (value, plaintext)
-            for value, plaintext in zip(values, opened, strict=True)
-            if not isinstance(plaintext, DecryptionFailed)
-        ]
-        if not plain:
+        good = _good(values, opened)
+        if not good:
             return Moved([DecryptionFailed()] * len(values), None)
-        done = self._pipeline.run(self._context, self._sealing(plain))
+        plaintexts = [p for p in opened if not isinstance(p, DecryptionFailed)]
+        done = self._pipeline.run(self._context, self._sealing(good, plaintexts))
         sealed = iter(done.value)
         return Moved(
             [d if isinstance(d, DecryptionFailed) else next(sealed) for d in opened],
@@ -87,14 +84,12 @@ class Reencryptor:
 
     def _opening(self, values: Sequence[Value]) -> KeyCall[Sequence[bytes | DecryptionFailed]]:
         def execute(key: KeyVersion) -> Effect[Sequence[bytes | DecryptionFailed]]:
-            bound = _bindings(key.ref, [(value.header.kind, value.context) for value in values])
-            items = [(b, value.data) for b, value in zip(bound, values, strict=True)]
-            opened = messages.decrypt_all(self._keys.open_decapsulation(key), items)
-            good = [
-                value
-                for value, result in zip(values, opened, strict=True)
-                if not isinstance(result, DecryptionFailed)
-            ]
+            opened = messages.decrypt_all(
+                self._keys.open_decapsulation(key),
+                _bindings(key.ref, values),
+                [value.data for value in values],
+            )
+            good = _good(values, opened)
             content = messages.digests(value.data for value in good)
             failed = _number(values) - _number(good)
             return Effect(opened, content, reason=self._reason(_number(good), failed))
@@ -103,60 +98,66 @@ class Reencryptor:
         return KeyCall(
             operation=OPERATIONS[MIGRATE_FROM],
             selector=KeySelector(self.target.name, ALGORITHMS[header.algorithm], header.version),
-            context=_context_names(value.context for value in values),
+            context=_context_names(values),
             payload_bytes=sum(len(value.data) for value in values),
             accept_compromised=self.accept_compromised,
             execute=execute,
         )
 
-    def _sealing(self, plain: Sequence[tuple[Value, bytes]]) -> KeyCall[Sequence[bytes]]:
+    def _sealing(
+        self, values: Sequence[Value], plaintexts: Sequence[bytes]
+    ) -> KeyCall[Sequence[bytes]]:
         def execute(key: KeyVersion) -> Effect[Sequence[bytes]]:
-            bound = _bindings(key.ref, [(v.header.kind, v.context) for v, _ in plain])
-            opened = self._keys.open_encapsulation(key)
-            fresh = iter(
-                messages.encrypt_all(
-                    opened,
-                    [
-                        (binding, plaintext)
-                        for binding, (value, plaintext) in zip(bound, plain, strict=True)
-                        if not value.deterministic
-                    ],
-                )
-            )
-            sealed = [
-                messages.encrypt(opened, binding, plaintext, salt=self.salt)
-                if value.deterministic
-                else next(fresh)
-                for binding, (value, plaintext) in zip(bound, plain, strict=True)
-            ]
-            reason = self._reason(_number(value for value, _ in plain), 0)
-            return Effect(sealed, messages.digests(sealed), reason=reason)
+            sealed = self._seal(key, values, plaintexts)
+            return Effect(sealed, messages.digests(sealed), reason=self._reason(_number(values), 0))
 
-        looked_up = any(value.deterministic for value, _ in plain)
+        looked_up = any(value.deterministic for value in values)
         deterministic = frozenset({"deterministic"}) if looked_up else frozenset[str]()
         return KeyCall(
             operation=OPERATIONS[MIGRATE_TO],
             selector=self.target,
-            context=_context_names(value.context for value, _ in plain),
-            payload_bytes=sum(len(plaintext) for _, plaintext in plain),
+            context=_context_names(values),
+            payload_bytes=sum(map(len, plaintexts)),
             features=lambda: deterministic,
             execute=execute,
         )
+
+    def _seal(
+        self, key: KeyVersion, values: Sequence[Value], plaintexts: Sequence[bytes]
+    ) -> list[bytes]:
+        opened, bound = self._keys.open_encapsulation(key), _bindings(key.ref, values)
+        fresh = [n for n, value in enumerate(values) if not value.deterministic]
+        made = iter(
+            messages.encrypt_all(opened, [bound[n] for n in fresh], [plaintexts[n] for n in fresh])
+        )
+        return [
+            messages.encrypt(opened, binding, plaintext, salt=self.salt)
+            if value.deterministic
+            else next(made)
+            for binding, value, plaintext in zip(bound, values, plaintexts, strict=True)
+        ]
 
     def _reason(self, number: int, failed: int) -> str:
         lost = f"{failed} not decrypted; " if failed else ""
         return f"{number} values; {lost}migration of {self.note}"
 
 
-def _bindings(
-    ref: KeyRef, rows: Sequence[tuple[messages.Kind, dict[str, str]]]
-) -> list[messages.Binding]:
+def _good(values: Sequence[Value], opened: Sequence[bytes | DecryptionFailed]) -> list[Value]:
+    """Return the values that could be decrypted."""
+    return [
+        value
+        for value, result in zip(values, opened, strict=True)
+        if not isinstance(result, DecryptionFailed)
+    ]
+
+
+def _bindings(ref: KeyRef, values: Sequence[Value]) -> list[messages.Binding]:
     """Return the binding of each value; values with the same context object share one."""
     made: dict[tuple[messages.Kind, int], messages.Binding] = {}
     return [
         made.get((kind, id(bound)))
         or made.setdefault((kind, id(bound)), messages.Binding(ref, kind, bound))
-        for kind, bound in rows
+        for kind, bound in ((value.header.kind, value.context) for value in values)
     ]
 
 
@@ -164,6 +165,6 @@ def _number(values: Iterable[Value]) -> int:
     return sum(value.number for value in values)
 
 
-def _context_names(contexts: Iterable[dict[str, str]]) -> dict[str, str]:
+def _context_names(values: Iterable[Value]) -> dict[str, str]:
     """Return the names of the values' contexts, for policy; their values differ and are bound."""
-    return {name: "" for bound in contexts for name in bound}
+    return {name: "" for value in values for name in value.context}
