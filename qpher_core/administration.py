@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be administered alike here and at a service elsewhere: tenants, API keys, rules."""
+"""What can be administered alike here and at a service elsewhere."""
 
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
-from qpher_core.models import ApiKey, PolicyDocument, Tenant
+from qpher_core.audit.selection import EntryFilter
+from qpher_core.models import ApiKey, PolicyDocument, ProtectorStatus, RewrapReport, Tenant
+from qpher_core.service_maintenance import MaintenanceReport
+from qpher_core.service_policies import Explanation
 
 __all__ = [
     "Administration",
     "ApiKeyAdministration",
+    "LogAdministration",
     "PolicyAdministration",
+    "ProtectorAdministration",
     "TenantAdministration",
 ]
 
@@ -74,6 +80,48 @@ class PolicyAdministration(Protocol):
     ) -> PolicyDocument:
         """See the method of the same name of a local service."""
 
+    def diff(self, old: int, new: int, tenant: str | uuid.UUID | None = None) -> str:
+        """See the method of the same name of a local service."""
+
+    def explain(
+        self,
+        tenant: str | uuid.UUID,
+        action: str,
+        *,
+        actor: str = ...,
+        algorithm: str | None = None,
+        key_name: str | None = None,
+        key_version: int | None = None,
+        scopes: frozenset[str] | None = None,
+        payload_bytes: int = 0,
+        source: str | None = None,
+        time: datetime | None = None,
+    ) -> Explanation:
+        """See the method of the same name of a local service."""
+
+
+class ProtectorAdministration(Protocol):
+    """Key encryption keys of a service."""
+
+    def status(self) -> ProtectorStatus:
+        """See the method of the same name of a local service."""
+
+    def rewrap(self) -> RewrapReport:
+        """See the method of the same name of a local service."""
+
+
+class LogAdministration(Protocol):
+    """Audit logs of a service."""
+
+    def export(
+        self,
+        target: str | Path,
+        tenant: str | uuid.UUID | None = None,
+        *,
+        where: EntryFilter | None = None,
+    ) -> None:
+        """See the method of the same name of a local service."""
+
 
 class Administration(Protocol):
     """Administers a service; :class:`~qpher_core.Qpher` is one. Methods are documented there."""
@@ -88,4 +136,17 @@ class Administration(Protocol):
 
     @property
     def policies(self) -> PolicyAdministration:
-        """Get, revision, set."""
+        """Get, revision, set, diff, explain."""
+
+    @property
+    def protector(self) -> ProtectorAdministration:
+        """Status, rewrap."""
+
+    @property
+    def audit(self) -> LogAdministration:
+        """Export."""
+
+    def maintain(
+        self, tenant: str | uuid.UUID | None = None, *, dry_run: bool = False
+    ) -> MaintenanceReport:
+        """See the method of the same name of a local service."""

@@ -41,6 +41,10 @@ class Overtaken(Exception):  # noqa: N818 - a signal, not an error
     """Somebody else did meanwhile what was to be done; nothing is done and nothing recorded."""
 
 
+class Withdrawn(Exception):  # noqa: N818 - a signal, not an error
+    """The caller takes a call back before anything is done; nothing is recorded."""
+
+
 @frozen(cache_hash=True)
 class KeySelector:
     """The key that a call addresses; ``version`` None means the active one."""

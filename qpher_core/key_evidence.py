@@ -8,6 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from qpher_core.algorithms import ALGORITHMS, Kind
+from qpher_core.calls import Withdrawn
 from qpher_core.key_usage import KeyUse
 from qpher_core.lifecycle import PROTECT, KeyState
 from qpher_core.models import KeyVersion, rfc3339
@@ -73,11 +74,12 @@ class KeyEvidence:
             yield f"it was last used to open or verify something at {rfc3339(last)}"
 
 
-class KeyStillNeeded(UserWarning):
+class KeyStillNeeded(UserWarning, Withdrawn):
     """A key version is retired or destroyed although something is known to depend on it.
 
     It is issued before anything changes: as an error (``warnings.simplefilter("error",
-    KeyStillNeeded)``) it stops the change. ``force=True`` leaves it out.
+    KeyStillNeeded)``) it stops the change, which leaves no audit entry. ``force=True`` leaves it
+    out.
 
     Attributes:
         evidence: what is known.

@@ -31,6 +31,7 @@ from qpher_core.calls import (
     Outcome,
     Overtaken,
     Request,
+    Withdrawn,
 )
 from qpher_core.errors import (
     AuditUnavailable,
@@ -238,7 +239,7 @@ class Pipeline:
         """Decide and execute; record what stops it."""
         try:
             return self._execute(context, call)
-        except (KeyChanged, Overtaken):
+        except (KeyChanged, Overtaken, Withdrawn):
             raise
         except Exception as error:
             self._refuse(context, call, request_id, error, mark)

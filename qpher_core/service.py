@@ -447,7 +447,7 @@ class Qpher:
         tenant: str | uuid.UUID | None = None,
         *,
         dry_run: bool = False,
-        actor: str = "maintenance",
+        actor: str | RequestContext = "maintenance",
     ) -> MaintenanceReport:
         """Rotate every key that is due by the rotation rules (docs/policy.md).
 
@@ -461,10 +461,11 @@ class Qpher:
 
         Raises:
             NotFound: there is no such tenant.
+            AuditUnavailable: it cannot be recorded; keys may have been rotated all the same.
             StoreUnavailable: the store cannot be read. A key that cannot be rotated raises
                 nothing; it is in the report.
         """
-        return self._maintainer.run(tenant, check_name(actor, "actor"), dry_run=dry_run)
+        return self._maintainer.run(tenant, actor, dry_run=dry_run)
 
     def permit(
         self, context: RequestContext, action: str, tenant: Tenant | uuid.UUID | None = None

@@ -15,17 +15,20 @@ from typing import Final, Protocol
 from attrs import evolve, frozen
 
 from qpher_core.algorithms import ALGORITHMS
-from qpher_core.calls import KeySelector, Overtaken
+from qpher_core.audit.anchor_keys import SERVICE
+from qpher_core.calls import Effect, KeySelector, Overtaken
 from qpher_core.errors import QpherError
 from qpher_core.key_usage import LogUsage
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyVersion, RequestContext, Tenant, TenantStatus
+from qpher_core.models import KeyVersion, RequestContext, Tenant, TenantStatus, canonical_json
+from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.documents import parse_rules
 from qpher_core.policy.match import matches
 from qpher_core.policy.rules import RotationRule
 from qpher_core.protocols import KeyStore, PolicyRecords
 from qpher_core.session_keys import rotation
+from qpher_core.validation import check_name
 
 __all__ = ["Due", "Maintainer", "MaintenanceReport", "ScheduledKey"]
 
@@ -105,15 +108,27 @@ class Maintainer:
     _clock: Callable[[], datetime]
 
     def run(
-        self, tenant: str | uuid.UUID | None, actor: str, *, dry_run: bool
+        self, tenant: str | uuid.UUID | None, actor: str | RequestContext, *, dry_run: bool
     ) -> MaintenanceReport:
         """Implement ``kms.maintain``."""
+        name = actor.actor if isinstance(actor, RequestContext) else check_name(actor, "actor")
         wanted = self._tenants.list() if tenant is None else [self._tenants.get(tenant)]
         active = [found for found in wanted if found.status is TenantStatus.ACTIVE]
         keys = [key for found in active for key in self._scheduled(found)]
-        if not dry_run:
-            keys = [self._rotate(k, actor) if k.due is Due.OVERDUE else k for k in keys]
-        return MaintenanceReport(tuple(keys))
+        if dry_run:
+            return MaintenanceReport(tuple(keys))
+        done = [self._rotate(k, name) if k.due is Due.OVERDUE else k for k in keys]
+        return self._recorded(MaintenanceReport(tuple(done)), actor)
+
+    def _recorded(
+        self, report: MaintenanceReport, actor: str | RequestContext
+    ) -> MaintenanceReport:
+        """Record that there was a maintenance; each rotation has its own entry."""
+        counts = {str(due): len(report.standing(due)) for due in (Due.ROTATED, Due.FAILED)}
+        effect = Effect(report, canonical_json(counts))
+        return self._pipeline.administer(
+            OPERATIONS["maintenance.run"], SERVICE, actor, lambda _: effect
+        )
 
     def _scheduled(self, tenant: Tenant) -> Iterator[ScheduledKey]:
         rules = [*self._rules(None), *self._rules(tenant.id)]

@@ -114,7 +114,7 @@ class Protector:
         if progress is not None:
             total = sum(len(_under_others(page, kek_id)) for page in self._pages())
         done, moved, damaged = 0, 0, list[KeyRef]()
-        for page in self._pages():
+        for page in self._pages(settled=True):
             stale = _under_others(page, kek_id)
             resealed = list(self._reseal(stale, kek_id, damaged))
             if resealed:
@@ -127,13 +127,18 @@ class Protector:
 
     # --- how -----------------------------------------------------------------------------------
 
-    def _pages(self) -> Iterator[Sequence[KeyRecord]]:
-        """Yield all sealed records, of the service and of every tenant, a page at a time."""
+    def _pages(self, *, settled: bool = False) -> Iterator[Sequence[KeyRecord]]:
+        """Yield all sealed records, of the service and of every tenant, a page at a time.
+
+        Args:
+            settled: whether none may be missing that is still being made.
+        """
         yield from self._pages_of(self._store.service_keys, SERVICE)
         for tenant in self._store.tenants.all():
             # Whoever began before the choice of the KEK may still seal under the former one:
             # commits for one tenant go one at a time, so after this one nobody does.
-            self._store.commit(lambda _: None, tenant_id=tenant.id)
+            if settled:
+                self._store.commit(lambda _: None, tenant_id=tenant.id)
             yield from self._pages_of(self._store.keys, tenant.id)
 
     def _pages_of(self, records: KeyRecords, tenant_id: uuid.UUID) -> Iterator[Sequence[KeyRecord]]:

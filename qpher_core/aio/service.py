@@ -10,7 +10,9 @@ from typing import Any, Self
 from qpher_core.administration import (
     Administration,
     ApiKeyAdministration,
+    LogAdministration,
     PolicyAdministration,
+    ProtectorAdministration,
     TenantAdministration,
 )
 from qpher_core.aio.crossing import Threads, View, crossed, streamed, viewed
@@ -190,7 +192,18 @@ class _AsyncApiKeys(View):
     rotate = crossed(ApiKeyAdministration.rotate)
 
 
+class _AsyncLogs(View):
+    export = crossed(LogAdministration.export)
+
+
+class _AsyncProtector(View):
+    rewrap = crossed(ProtectorAdministration.rewrap)
+    status = crossed(ProtectorAdministration.status)
+
+
 class _AsyncPolicies(View):
+    diff = crossed(PolicyAdministration.diff)
+    explain = crossed(PolicyAdministration.explain)
     get = crossed(PolicyAdministration.get)
     revision = crossed(PolicyAdministration.revision)
     set = crossed(PolicyAdministration.set)
@@ -199,11 +212,15 @@ class _AsyncPolicies(View):
 class AsyncAdministration(View):
     """Administers a service elsewhere; see ``RemoteService.administration``."""
 
+    maintain = crossed(Administration.maintain)
+
     def __init__(self, administration: Administration, threads: Threads) -> None:
         super().__init__(administration, threads)
         self.tenants = _AsyncTenants(administration.tenants, threads)
         self.api_keys = _AsyncApiKeys(administration.api_keys, threads)
         self.policies = _AsyncPolicies(administration.policies, threads)
+        self.protector = _AsyncProtector(administration.protector, threads)
+        self.audit = _AsyncLogs(administration.audit, threads)
 
 
 class AsyncRemoteService(_Service):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from qpher_core.asgi.models import Model, Name
+from qpher_core.asgi.models_audit import ExportParams
 
 Scope = Literal["kem", "signatures", "keys", "audit", "api_keys", "policies", "admin"]
 KeyId = Annotated[str, Meta(pattern="^[0-9A-Za-z]{12}$")]
@@ -157,13 +158,10 @@ class PolicyParams(Model):
     revision: Annotated[int, Meta(ge=1, le=2**53)] | None = None
 
 
-class Rewrapped(msgspec.Struct):
-    """What was sealed anew: the KEK, how many records, which did not open, KEKs not needed now."""
+class LogParams(ExportParams, kw_only=True):
+    """Whose log: a tenant's id, or ``service``; and which entries of it."""
 
-    kek_id: str
-    moved: int
-    damaged: list[str]
-    replaced: list[str]
+    tenant_id: Owner
 
 
 class SetPolicy(Model):

@@ -13,11 +13,9 @@ Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with a time zo
 Place = Annotated[int, Meta(ge=0, le=2**53)]
 
 
-class EntryParams(Model):
-    """Which entries. Filters are the same on every page."""
+class ExportParams(Model):
+    """Which entries; all of them where nothing is given."""
 
-    cursor: Place = 0
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     since: Moment | None = None
     until: Moment | None = None
     actor: Name | None = None
@@ -26,6 +24,13 @@ class EntryParams(Model):
     name: Name | None = None
     algorithm: AlgorithmName | None = None
     version: Version | None = None
+
+
+class EntryParams(ExportParams):
+    """Which entries. Filters are the same on every page."""
+
+    cursor: Place = 0
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
 class SeqParams(Model):

@@ -40,3 +40,32 @@ class Decided(msgspec.Struct):
     allow: bool
     rule: str
     reason: str
+
+
+class Explain(Model):
+    """A request of a tenant's, as it might be; ``time`` is now where it is left out."""
+
+    action: Word
+    actor: Name = "operator"
+    time: Moment | None = None
+    scopes: Words | None = None
+    key_name: Name | None = None
+    algorithm: AlgorithmName | None = None
+    key_version: Version | None = None
+    payload_bytes: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    source: Word | None = None
+
+
+class VerdictInfo(msgspec.Struct):
+    """What a stored rule says; ``reason`` is null where it passes."""
+
+    document: str
+    index: int
+    rule: str
+    reason: str | None
+
+
+class Explained(Decided):
+    """A decision, and what each stored rule says; none where these do not decide."""
+
+    verdicts: list[VerdictInfo]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policies, usage and key encryption keys, for administrators."""
+"""Policies, usage and logs of any tenant and of the service, for administrators."""
 
 import uuid
 from typing import Final
 
 from qpher_core.asgi import models_admin as models
-from qpher_core.asgi.endpoint import Ask, Endpoint
+from qpher_core.asgi import models_policies as policies
+from qpher_core.asgi.endpoint import Ask, Endpoint, Raw
+from qpher_core.asgi.routes_audit import export_of
 from qpher_core.asgi.routes_tenants import usage_info
 from qpher_core.errors import NotFound
 from qpher_core.models import PolicyDocument
@@ -51,13 +53,33 @@ def usage(ask: Ask) -> models.TenantStatuses:
     return models.TenantStatuses([usage_info(ask.kms.usage_of(tenant.id)) for tenant in found])
 
 
-def rewrap(ask: Ask) -> models.Rewrapped:
-    """Seal every record under the key encryption key in use."""
-    ask.kms.permit(ask.context, "protector.rewrap")
-    report = ask.kms.protector.rewrap(actor=ask.context)
-    return models.Rewrapped(
-        report.kek_id, report.moved, [str(ref) for ref in report.damaged], list(report.replaced)
+def explain(ask: Ask) -> policies.Explained:
+    """Say what policy would decide on a tenant's request, and which rule why."""
+    body: policies.Explain = ask.body
+    owner: uuid.UUID = ask.params.tenant_id
+    found = ask.kms.policies.explain(
+        owner,
+        body.action,
+        actor=body.actor,
+        algorithm=body.algorithm,
+        key_name=body.key_name,
+        key_version=body.key_version,
+        scopes=None if body.scopes is None else frozenset(body.scopes),
+        payload_bytes=body.payload_bytes,
+        source=body.source,
+        time=body.time,
     )
+    said = found.decision
+    verdicts = [
+        policies.VerdictInfo(one.document, one.index, one.rule, one.reason)
+        for one in found.verdicts
+    ]
+    return policies.Explained(said.allow, said.rule, said.reason, verdicts)
+
+
+def export(ask: Ask) -> Raw:
+    """Export the log of a tenant or of the service, which is anchored first."""
+    return export_of(ask, _owner(ask.params.tenant_id))
 
 
 ENDPOINTS: Final = (
@@ -94,12 +116,23 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         method="POST",
-        path="/admin/protector/rewrap",
-        handler=rewrap,
-        answer=models.Rewrapped,
-        summary="Seal every record under the key encryption key in use",
+        path="/admin/tenants/{tenant_id}/policy/explain",
+        handler=explain,
+        params=models.TenantParams,
+        body=policies.Explain,
+        answer=policies.Explained,
+        summary="What policy would decide on a tenant's request, and why; nothing is done",
         tag=_TAG,
-        operations=("protector.rewrap",),
-        changes=True,
+        operations=("policies.read",),
+    ),
+    Endpoint(
+        method="GET",
+        path="/admin/tenants/{tenant_id}/audit/export",
+        handler=export,
+        params=models.LogParams,
+        answer=None,
+        summary="The log of a tenant, or of the service, as JSON Lines",
+        tag=_TAG,
+        operations=("audit.read",),
     ),
 )

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final
+from uuid import UUID
 
 from qpher_core.algorithms import find
 from qpher_core.asgi import models_audit as models
@@ -13,7 +14,7 @@ from qpher_core.audit.selection import EntryFilter
 from qpher_core.errors import NotFound
 from qpher_core.models import AuditEntry, rfc3339
 
-__all__ = ["ENDPOINTS"]
+__all__ = ["ENDPOINTS", "export_of"]
 
 _TAG: Final = "Audit"
 _PIECE: Final = 1 << 16  # bytes of an export that are sent at once
@@ -22,18 +23,8 @@ _PIECE: Final = 1 << 16  # bytes of an export that are sent at once
 def entries(ask: Ask) -> models.EntryList:
     """Return a page of entries."""
     params: models.EntryParams = ask.params
-    where = EntryFilter(
-        since=params.since,
-        until=params.until,
-        actor=params.actor,
-        action=params.action,
-        outcome=params.outcome,
-        name=params.name,
-        algorithm=None if params.algorithm is None else find(params.algorithm).name,
-        version=params.version,
-    )
-    chosen = None if where == EntryFilter() else where
-    page = ask.session.audit.page(cursor=params.cursor, limit=params.limit, where=chosen)
+    where = _where(params)
+    page = ask.session.audit.page(cursor=params.cursor, limit=params.limit, where=where)
     return models.EntryList([_entry(entry) for entry in page.entries], page.cursor)
 
 
@@ -76,9 +67,29 @@ def verify(ask: Ask) -> models.LogReport:
 
 
 def export(ask: Ask) -> Raw:
-    """Export the whole log, which is anchored first."""
+    """Export the log, which is anchored first."""
     ask.kms.permit(ask.context, "audit.read")
-    return Raw("application/jsonl", _pieces(ask.kms.audit.lines(ask.tenant.id)))
+    return export_of(ask, ask.tenant.id)
+
+
+def export_of(ask: Ask, owner: UUID | None) -> Raw:
+    """Return the export of a tenant's log, or of the service's own."""
+    return Raw("application/jsonl", _pieces(ask.kms.audit.lines(owner, where=_where(ask.params))))
+
+
+def _where(params: models.ExportParams) -> EntryFilter | None:
+    """Return the filter, if there is one."""
+    where = EntryFilter(
+        since=params.since,
+        until=params.until,
+        actor=params.actor,
+        action=params.action,
+        outcome=params.outcome,
+        name=params.name,
+        algorithm=None if params.algorithm is None else find(params.algorithm).name,
+        version=params.version,
+    )
+    return None if where == EntryFilter() else where
 
 
 def _pieces(lines: Iterator[bytes]) -> Iterator[bytes]:
@@ -173,8 +184,9 @@ ENDPOINTS: Final = (
         method="GET",
         path="/audit/export",
         handler=export,
+        params=models.ExportParams,
         answer=None,
-        summary="The whole log as JSON Lines, which verifies by itself",
+        summary="The log as JSON Lines, or chosen entries with proofs; it verifies by itself",
         tag=_TAG,
         operations=("audit.read",),
     ),

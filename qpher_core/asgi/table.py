@@ -13,6 +13,7 @@ from qpher_core.asgi import (
     routes_policies,
     routes_signatures,
     routes_tenants,
+    routes_upkeep,
 )
 from qpher_core.asgi.endpoint import Endpoint
 
@@ -30,4 +31,5 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *routes_policies.ENDPOINTS,
     *routes_tenants.ENDPOINTS,
     *routes_admin.ENDPOINTS,
+    *routes_upkeep.ENDPOINTS,
 )

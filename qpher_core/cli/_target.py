@@ -100,6 +100,14 @@ class Target:
                 return Path(self.store.removeprefix(scheme)).absolute()
         return None
 
+    def require_here(self) -> None:
+        """Refuse what is done where the service runs, if that is elsewhere."""
+        if self.is_remote:
+            raise ValidationError(
+                "--store must be a local one here: this is done where the service runs",
+                parameter="store",
+            )
+
     @contextmanager
     def service(self, *, create: bool = False, policies: Sequence[str] = ()) -> Iterator[Qpher]:
         """Open the service itself, which only a local store gives.
@@ -108,11 +116,7 @@ class Target:
             create: whether a store that is not there is made; else a mistyped name is told.
             policies: engines; the stored rules where none is given.
         """
-        if self.is_remote:
-            raise ValidationError(
-                "--store must be a local one here: this is done where the service runs",
-                parameter="store",
-            )
+        self.require_here()
         if not create and self.place is not None and not self.place.exists():
             raise NotFound(f"there is no store at {self.place}: qpher-core init makes one")
         with qpher_core.open(

@@ -151,7 +151,7 @@ def export(target: Target, file: Path, tenant: str | None, **where: Any) -> None
     for moment in ("since", "until"):
         where[moment] = where[moment] and where[moment].replace(tzinfo=UTC)
     chosen = EntryFilter(**where) if any(where.values()) else None
-    with target.service() as kms:
+    with target.administration() as kms:
         kms.audit.export(file, tenant, where=chosen)
 
 

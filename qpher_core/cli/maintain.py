@@ -25,7 +25,7 @@ def maintain(target: Target, tenant: str | None, *, dry_run: bool, as_json: bool
     Exit status: 0, nothing is overdue any more; 1, a key could not be rotated, or is overdue and
     this was a dry run.
     """
-    with target.service() as kms:
+    with target.administration() as kms:
         report = kms.maintain(tenant, dry_run=dry_run)
     rows = [_row(key) for key in report.keys]
     show_rows(rows, as_json=as_json, nothing="no rotation rule matches any key")

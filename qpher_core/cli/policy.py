@@ -92,7 +92,7 @@ def diff(target: Target, old: int, new: int, tenant: str | None) -> None:
 
     Exit status: 0, nothing; 1, something.
     """
-    with target.service() as kms:
+    with target.administration() as kms:
         text = kms.policies.diff(old, new, tenant)
     if text:
         click.echo(text)
@@ -136,7 +136,7 @@ def explain(
     request["scopes"] = frozenset(scopes) or None
     if source is not None:
         _check_address(str(source))
-    with target.service(policies=policies) as kms:
+    with target.service(policies=policies) if policies else target.administration() as kms:
         found = kms.policies.explain(tenant, action, **request)  # type: ignore[arg-type]
     decision = found.decision
     rows = [

@@ -12,6 +12,7 @@ from qpher_core.cli._frame import NO, Group
 from qpher_core.cli._output import items_bar
 from qpher_core.cli._target import AS_JSON, Target, on_store
 from qpher_core.discovery import open_protector
+from qpher_core.models import RewrapReport
 
 __all__ = ["protector"]
 
@@ -26,7 +27,7 @@ def protector() -> None:
 @on_store
 def show(target: Target, *, as_json: bool) -> None:
     """Count the records under each KEK."""
-    with target.service() as kms:
+    with target.administration() as kms:
         found = kms.protector.status()
     if as_json:
         report = {
@@ -50,17 +51,14 @@ def show(target: Target, *, as_json: bool) -> None:
 @AS_JSON
 @on_store
 def rewrap(target: Target, successor: str | None, *, renew: bool, as_json: bool) -> None:
-    """Seal every record under another KEK.
+    """Seal every record under another KEK; at a service, under the one that it uses.
 
     After an interruption, give both protectors with --protector and neither --to nor --renew.
     Exit status: 0, all were moved; 1, some are damaged and stay; others: it could not be done.
     """
     if successor is not None and renew:
         raise click.UsageError("give --to or --renew, not both")
-    with target.service() as kms, items_bar("rewrap", shown=not as_json) as progress:
-        if renew:
-            kms.protector.use()
-        report = kms.protector.rewrap(successor, progress=progress)
+    report = _rewrap(target, successor, renew=renew, quiet=as_json)
     if as_json:
         done = {
             "kek": report.kek_id,
@@ -76,6 +74,17 @@ def rewrap(target: Target, successor: str | None, *, renew: bool, as_json: bool)
         for ref in report.damaged:
             click.echo(f"damaged, left as it is: {ref} of tenant {ref.tenant_id}", err=True)
     sys.exit(NO if report.damaged else 0)
+
+
+def _rewrap(target: Target, successor: str | None, *, renew: bool, quiet: bool) -> RewrapReport:
+    if target.is_remote and successor is None and not renew:
+        with target.administration() as there:
+            return there.protector.rewrap()
+    # Another KEK comes from files and settings of the service, which are where it runs.
+    with target.service() as kms, items_bar("rewrap", shown=not quiet) as progress:
+        if renew:
+            kms.protector.use()
+        return kms.protector.rewrap(successor, progress=progress)
 
 
 @protector.command(example="qpher-core protector create file:///etc/qpher/kek")

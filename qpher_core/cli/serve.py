@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from qpher_core.cli._frame import Command
-from qpher_core.cli._target import PROTECTORS, STORE
+from qpher_core.cli._target import PROTECTORS, STORE, Target
 
 __all__ = ["serve"]
 
@@ -69,6 +69,7 @@ def serve(**options: Any) -> None:
 
     It then takes no further requests and finishes those that it has.
     """
+    Target(options["store"]).require_here()
     try:
         import uvicorn  # noqa: PLC0415 - of an extra
 

@@ -99,6 +99,26 @@ def test_anchor_keys(run: Run) -> None:
     assert done.stdout.splitlines()
 
 
+def test_exports_of_other_tenants(run: Run, tmp_path: Path) -> None:
+    """An administrator exports the log of any tenant; of a missing one no file is written."""
+    answer(run, "tenant", "create", "acme")
+    done = run("audit", "export", str(tmp_path / "acme.jsonl"), "--tenant", "acme")
+    assert done.exit_code == 0, done.output
+    assert len((tmp_path / "acme.jsonl").read_bytes().splitlines()) >= 3
+    assert run("audit", "export", str(tmp_path / "none"), "--tenant", "nobody").exit_code == 3
+    assert not (tmp_path / "none").exists()
+
+
+def test_maintenance_is_recorded(run: Run, tmp_path: Path) -> None:
+    """Each maintenance has an entry in the log of the service; a dry run has none."""
+    for words in (("maintain",), ("maintain", "--dry-run"), ("maintain", "--tenant", "operators")):
+        assert run(*words).exit_code == 0, words
+    assert run("maintain", "--tenant", "nobody").exit_code == 3
+    chosen = ("--action", "maintenance.run", "--outcome", "success")
+    assert run("audit", "export", str(tmp_path / "log"), *chosen).exit_code == 0
+    assert (tmp_path / "log").read_text().count("maintenance.run") >= 2
+
+
 def test_a_key_without_the_scope_administers_nothing(tmp_path: Path) -> None:
     """At a service an API key without ``admin`` is refused with status 4."""
     with qpher_core.open(f"sqlite:///{tmp_path}/qpher.db") as kms:
@@ -109,3 +129,10 @@ def test_a_key_without_the_scope_administers_nothing(tmp_path: Path) -> None:
             for words in (("tenant", "list"), ("api-key", "list", "acme"), ("policy", "show")):
                 assert run(*words).exit_code == 4, words
             assert run("tenant", "create", "other").exit_code == 4
+            assert run("protector", "show").exit_code == 4
+            assert run("protector", "rewrap").exit_code == 4
+            assert run("maintain", "--dry-run").exit_code == 4
+            assert run("policy", "explain", "kem.encrypt", "--tenant", "acme").exit_code == 4
+            for whose in ((), ("--tenant", "acme")):
+                assert run("audit", "export", str(tmp_path / "log"), *whose).exit_code == 4
+            assert not (tmp_path / "log").exists()

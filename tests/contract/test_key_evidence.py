@@ -99,6 +99,8 @@ def test_destroying(session: Session) -> None:
             with pytest.raises(KeyStillNeeded, match="1 signatures"):
                 session.keys.destroy(SIGNATURE, 1)
             assert session.keys.get(SIGNATURE, 1).state is KeyState.ARCHIVED
+            last = [*session.audit.entries()][-1].fields
+            assert (last["action"], last["outcome"]) == ("keys.archive", "success")
         session.keys.destroy(SIGNATURE, 1, force=True)
     assert session.keys.get(SIGNATURE, 1).state is KeyState.DESTROYED
     assert session.keys.evidence(SIGNATURE, 1).against_destroying == ()

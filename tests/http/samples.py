@@ -118,6 +118,8 @@ class Samples:
             "/tenants/{tenant_id}/api-keys/rotate": {"name": "first"},
             "/admin/tenants/{tenant_id}/api-keys/rotate": {"name": "second"},
             "/admin/tenants/{tenant_id}/api-keys/{key_id}/rotate": {"overlap_seconds": 60},
+            "/admin/tenants/{tenant_id}/policy/explain": {"action": "kem.encrypt"},
+            "/admin/maintenance": {"dry_run": False},
         }
         for path in ("/kem/wrap", "/kem/key/wrap"):
             bodies[path] = {"symmetric_key": b64(bytes(32)), **used}

@@ -160,7 +160,7 @@ CASES: Final[Mapping[str, Callable[[World, Endpoint], httpx.Response | None]]] =
 _OWN: Final = {"/tenants", "/tenants/", "/tenants/me", "/kms/keys", "/kms/keys/import/parameters"}
 
 #: Reads that anchor the log first.
-_ANCHORING: Final = {"/audit/export"}
+_ANCHORING: Final = {"/audit/export", "/admin/tenants/{tenant_id}/audit/export"}
 
 
 def _reads(endpoint: Endpoint) -> bool:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tenants, API keys and rules of a service elsewhere, for an API key that may administer them.
+"""Administers a service elsewhere, for an API key that may: tenants, API keys, and the rest.
 
 The methods are those of the service's holder; who does it is always the API key.
 """
 
-import contextlib
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -12,10 +11,14 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from qpher_backends.remote.answers import api_key_of, tenant_id_of, tenant_of
+from qpher_backends.remote.answers import api_key_of, tenant_of
 from qpher_backends.remote.link import Link
-from qpher_core.errors import NotFound, ValidationError
-from qpher_core.models import ApiKey, PolicyDocument, Tenant
+from qpher_backends.remote.logs import RemoteLogs
+from qpher_backends.remote.owners import id_of
+from qpher_backends.remote.rules import RemotePolicies
+from qpher_backends.remote.upkeep import RemoteProtector, maintain
+from qpher_core.models import ApiKey, Tenant
+from qpher_core.service_maintenance import MaintenanceReport
 
 __all__ = ["RemoteAdministration"]
 
@@ -52,7 +55,7 @@ class _RemoteTenants:
             "PATCH",
             _TENANTS + "/{tenant_id}",
             _tenant,
-            values={"tenant_id": _id_of(self._link, tenant)},
+            values={"tenant_id": id_of(self._link, tenant)},
             body=change,
         )
 
@@ -81,7 +84,7 @@ class _RemoteApiKeys:
             "GET",
             _TENANTS + "/{tenant_id}/api-keys",
             lambda answer, _: [api_key_of(key) for key in answer.api_keys],
-            values={"tenant_id": _id_of(self._link, tenant)},
+            values={"tenant_id": id_of(self._link, tenant)},
         )
 
     def rotate(
@@ -97,7 +100,7 @@ class _RemoteApiKeys:
             "POST",
             _TENANTS + "/{tenant_id}/api-keys/{key_id}/revoke",
             lambda answer, _: api_key_of(answer),
-            values={"tenant_id": _id_of(self._link, tenant), "key_id": key_id},
+            values={"tenant_id": id_of(self._link, tenant), "key_id": key_id},
         )
 
     def _call(
@@ -113,52 +116,9 @@ class _RemoteApiKeys:
             method,
             _TENANTS + "/{tenant_id}/api-keys" + path,
             lambda answer, _: (api_key_of(answer), answer.api_key),
-            values={"tenant_id": _id_of(self._link, tenant), "key_id": key_id},
+            values={"tenant_id": id_of(self._link, tenant), "key_id": key_id},
             body=body,
         )
-
-
-@frozen
-class _RemotePolicies:
-    _link: Link
-
-    def get(self, tenant: str | uuid.UUID | None = None) -> PolicyDocument | None:
-        """Return the rules that count, of a tenant or of the service; None if it has none."""
-        try:
-            return self._read(tenant, None)
-        except NotFound:
-            return None
-
-    def revision(self, number: int, tenant: str | uuid.UUID | None = None) -> PolicyDocument:
-        """Return one revision of the rules."""
-        return self._read(tenant, number)
-
-    def set(
-        self, rules: str, *, tenant: str | uuid.UUID | None = None, actor: str | None = None
-    ) -> PolicyDocument:
-        """Replace the rules, from the next operation on."""
-        if actor is not None:
-            raise ValidationError("actor must be left out: it is the API key", parameter="actor")
-        owner = self._owner(tenant)
-        return self._link.call(
-            "PUT",
-            _TENANTS + "/{tenant_id}/policy",
-            lambda answer, _: PolicyDocument(owner, answer.revision, answer.rules),
-            values={"tenant_id": owner or "service"},
-            body={"rules": rules},
-        )
-
-    def _read(self, tenant: str | uuid.UUID | None, number: int | None) -> PolicyDocument:
-        owner = self._owner(tenant)
-        return self._link.call(
-            "GET",
-            _TENANTS + "/{tenant_id}/policy",
-            lambda answer, _: PolicyDocument(owner, answer.revision, answer.rules),
-            values={"tenant_id": owner or "service", "revision": number},
-        )
-
-    def _owner(self, tenant: str | uuid.UUID | None) -> uuid.UUID | None:
-        return None if tenant is None else _id_of(self._link, tenant)
 
 
 class RemoteAdministration:
@@ -167,26 +127,24 @@ class RemoteAdministration:
     Attributes:
         tenants: create, list, set_plan, suspend, resume.
         api_keys: create, list, rotate, revoke.
-        policies: get, revision, set.
+        policies: get, revision, set, diff, explain.
+        protector: status, rewrap.
+        audit: export.
     """
 
     def __init__(self, link: Link) -> None:
         self.tenants = _RemoteTenants(link)
         self.api_keys = _RemoteApiKeys(link)
-        self.policies = _RemotePolicies(link)
+        self.policies = RemotePolicies(link)
+        self.protector = RemoteProtector(link)
+        self.audit = RemoteLogs(link)
+        self._link = link
 
-
-def _id_of(link: Link, tenant: str | uuid.UUID) -> uuid.UUID:
-    """Return the id of a tenant that is given by name or id."""
-    with contextlib.suppress(ValueError):
-        return uuid.UUID(str(tenant))
-    name, own = link.call("GET", "/tenants/me", lambda a, _: (a.tenant_name, tenant_id_of(a)))
-    if name == tenant:
-        return own
-    for found in _RemoteTenants(link).list():
-        if found.name == tenant:
-            return found.id
-    raise NotFound("no such tenant", parameter="tenant")
+    def maintain(
+        self, tenant: str | uuid.UUID | None = None, *, dry_run: bool = False
+    ) -> MaintenanceReport:
+        """Rotate every key that is due by the rotation rules."""
+        return maintain(self._link, tenant, dry_run=dry_run)
 
 
 def _tenant(answer: Any, _: uuid.UUID) -> Tenant:

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from qpher_backends.remote.link import BadAnswer, expect
 from qpher_core.algorithms import Algorithm, find
-from qpher_core.asgi import models, models_admin, models_audit
+from qpher_core.asgi import models, models_admin, models_audit, models_upkeep
 from qpher_core.calls import Common
 from qpher_core.errors import ValidationError
 from qpher_core.lifecycle import KeyState
@@ -34,9 +34,12 @@ __all__ = [
     "hash_of",
     "import_parameters",
     "key_version",
+    "record_of",
     "tenant_id_of",
     "tenant_of",
+    "time_or_none",
     "usage_report",
+    "uuid_of",
 ]
 
 _HASH: Final = re.compile("[0-9a-f]{64}")
@@ -87,6 +90,12 @@ def key_version(info: models.KeyInfo, tenant_id: uuid.UUID) -> KeyVersion:
     )
 
 
+def record_of(info: models_upkeep.RecordInfo) -> KeyRef:
+    """Return which key record an answer is about."""
+    name = algorithm_of(info.algorithm).name
+    return KeyRef(uuid_of(info.tenant_id), info.name, name, _version(info.key_version))
+
+
 def audit_entry(entry: models_audit.Entry, tenant_id: uuid.UUID) -> AuditEntry:
     """Return an audit entry whose hash is that of its bytes."""
     body = entry.body.encode("utf-8", "surrogatepass")
@@ -100,19 +109,19 @@ def import_parameters(answer: models.ImportKey) -> ImportParameters:
     row = algorithm_of(answer.algorithm)
     key = answer.encapsulation_key
     expect(len(key) == row.public_key_bytes, "an encapsulation key has another length")
-    return ImportParameters(_uuid(answer.tenant_id), row.name, _version(answer.key_version), key)
+    return ImportParameters(uuid_of(answer.tenant_id), row.name, _version(answer.key_version), key)
 
 
 def tenant_id_of(answer: models_admin.TenantStatusInfo) -> uuid.UUID:
     """Return the caller's tenant."""
-    return _uuid(answer.tenant_id)
+    return uuid_of(answer.tenant_id)
 
 
 def tenant_of(info: models_admin.TenantInfo) -> Tenant:
     """Return a tenant."""
     expect(info.status in frozenset(TenantStatus), "a tenant has an unknown status")
     return Tenant(
-        _uuid(info.id),
+        uuid_of(info.id),
         info.name,
         info.plan,
         TenantStatus(info.status),
@@ -125,14 +134,14 @@ def api_key_of(info: models_admin.ApiKeyInfo) -> ApiKey:
     """Return an API key, without its secret."""
     return ApiKey(
         info.id,
-        _uuid(info.tenant_id),
+        uuid_of(info.tenant_id),
         info.name,
         frozenset(info.scopes),
         info.version,
         _time(info.created_at),
-        _time_or_none(info.expires_at),
-        _time_or_none(info.revoked_at),
-        _time_or_none(info.last_used_at),
+        time_or_none(info.expires_at),
+        time_or_none(info.revoked_at),
+        time_or_none(info.last_used_at),
     )
 
 
@@ -186,11 +195,13 @@ def _time(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _time_or_none(text: str | None) -> datetime | None:
+def time_or_none(text: str | None) -> datetime | None:
+    """Return a moment of an answer."""
     return None if text is None else _time(text)
 
 
-def _uuid(text: str) -> uuid.UUID:
+def uuid_of(text: str) -> uuid.UUID:
+    """Return an id of an answer."""
     try:
         return uuid.UUID(text)
     except ValueError:

@@ -24,7 +24,7 @@ from qpher_core.models import AuditEntry, AuditReport, Receipt, rfc3339
 from qpher_core.protocols import AuditRecordsWriter
 from qpher_core.validation import check_count
 
-__all__ = ["RemoteAuditLog"]
+__all__ = ["RemoteAuditLog", "filter_values"]
 
 _PAGE: Final = 1000  # entries in one answer
 
@@ -151,11 +151,12 @@ class RemoteAuditLog:
             expect(answer.cursor is None or answer.cursor > places[-1], "the cursor goes back")
             return found, answer.cursor
 
-        values = {"cursor": cursor, "limit": size, **_filter(where)}
+        values = {"cursor": cursor, "limit": size, **filter_values(where)}
         return self._link.call("GET", "/audit/entries", read, values=values)
 
 
-def _filter(where: EntryFilter | None) -> dict[str, object]:
+def filter_values(where: EntryFilter | None) -> dict[str, object]:
+    """Return the query parameters of a filter."""
     if where is None:
         return {}
     moments = {

@@ -9,7 +9,7 @@ the answers. If none arrives, the caller is told that the outcome is not known.
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Generic, NoReturn, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -17,7 +17,7 @@ import msgspec
 from attrs import field, frozen
 
 from qpher_backends.remote.failures import error_of
-from qpher_backends.remote.transport import Exchanged, ExchangeFailed, Transport
+from qpher_backends.remote.transport import Exchanged, ExchangeFailed, Refused, Transport
 from qpher_core.api_keys import parse_secret
 from qpher_core.asgi.endpoint import Endpoint
 from qpher_core.asgi.envelope import ErrorEnvelope
@@ -207,6 +207,27 @@ class Link:
             raise _unknown(asked, result.error)
         raise result.error
 
+    def stream(self, path: str, values: Mapping[str, object]) -> Iterator[bytes]:
+        """Yield the pieces of an answer that is a stream. It is asked for once.
+
+        Raises:
+            QpherError: as the service raised it.
+            Unavailable: there is no answer, or it was cut: discard the pieces.
+        """
+        asked = self._asked(endpoint_of("GET", path), values, None)
+        headers = [*asked.headers, self._credential.header()]
+        try:
+            yield from self._transport.stream(
+                "GET", asked.target, headers, patience=self._settings.deadline
+            )
+        except ExchangeFailed as failed:
+            error: QpherError = _unreachable(failed)
+        except Refused as refused:
+            error = _explained(refused.answer)
+        else:
+            return
+        raise error
+
     def close(self) -> None:
         """Close the connections. Idempotent."""
         self._transport.close()
@@ -247,16 +268,14 @@ class Link:
                 longest=_LONGEST_BATCH if asked.endpoint.items > 1 else _LONGEST_ANSWER,
             )
         except ExchangeFailed as failed:
-            reason = f"the service cannot be reached or does not answer ({failed})"
-            return _Failed(Unavailable(reason), done=failed.sent, again=True)
+            return _Failed(_unreachable(failed), done=failed.sent, again=True)
         try:
             if answer.status == asked.endpoint.status:
                 envelope = self._decoded(asked, answer)
                 return read(envelope.data, uuid.UUID(envelope.request_id))
             return _refused(answer, repeat=repeat)
         except BadAnswer as bad:
-            reason = f"the service's answer is not one of this API: {bad}"
-            return _Failed(Unavailable(reason), done=True)
+            return _Failed(_incomprehensible(bad), done=True)
 
     def _decoded(self, asked: _Asked, answer: Exchanged) -> _Envelope[Any]:
         media_type = answer.headers.get(b"content-type", b"").partition(b";")[0].strip()
@@ -276,6 +295,22 @@ class Link:
             raise BadAnswer(str(error) or type(error).__name__) from None
         expect(envelope.request_id == asked.request_id, "it belongs to another request")
         return envelope
+
+
+def _unreachable(failed: ExchangeFailed) -> Unavailable:
+    return Unavailable(f"the service cannot be reached or does not answer ({failed})")
+
+
+def _incomprehensible(bad: BadAnswer) -> Unavailable:
+    return Unavailable(f"the service's answer is not one of this API: {bad}")
+
+
+def _explained(answer: Exchanged) -> QpherError:
+    """Return why an answer is no stream."""
+    try:
+        return _refused(answer, repeat=False).error
+    except BadAnswer as bad:
+        return _incomprehensible(bad)
 
 
 def _refused(answer: Exchanged, *, repeat: bool) -> _Failed:

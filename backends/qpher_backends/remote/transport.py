@@ -10,7 +10,7 @@ import ipaddress
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,9 +20,10 @@ from attrs import field, frozen
 from qpher_core.errors import ValidationError
 from qpher_core.remote import RemoteSettings
 
-__all__ = ["ExchangeFailed", "Exchanged", "Transport"]
+__all__ = ["ExchangeFailed", "Exchanged", "Refused", "Transport"]
 
 _PIECE: Final = 1 << 14  # bytes that are written before the time is looked at
+_LONGEST_REFUSAL: Final = 1 << 20  # bytes
 _KEEPALIVE: Final = 60.0  # seconds that an unused connection is kept
 
 #: Failures before anything of the request was sent.
@@ -48,6 +49,14 @@ class ExchangeFailed(Exception):  # noqa: N818 - a signal, not an error for call
     def __init__(self, reason: str, *, sent: bool) -> None:
         super().__init__(reason)
         self.sent = sent
+
+
+class Refused(Exception):  # noqa: N818 - a signal, not an error for callers
+    """What was to be a stream is another answer."""
+
+    def __init__(self, answer: Exchanged) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
 class Transport:
@@ -110,9 +119,49 @@ class Transport:
         # Raised outside of the handlers: the library's frames hold the headers, so the API key.
         raise failure.with_traceback(None)
 
+    def stream(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], *, patience: float
+    ) -> Iterator[bytes]:
+        """Send a request without a body and yield the pieces of its answer as they come.
+
+        Args:
+            method: of HTTP.
+            target: path and query, below the URL.
+            headers: of the request.
+            patience: seconds that the next piece may take.
+
+        Raises:
+            Refused: the status is not 200.
+            ExchangeFailed: there is no answer, or it was cut.
+        """
+        failure: ExchangeFailed | Refused
+        try:
+            yield from self._pieces(method, target, headers, patience)
+        except (ExchangeFailed, Refused) as failed:
+            failure = failed
+        except Exception as error:  # noqa: BLE001 - whatever the library raises
+            failure = ExchangeFailed(type(error).__name__, sent=not isinstance(error, _NOT_SENT))
+        else:
+            return
+        raise failure.with_traceback(None)  # as in exchange
+
     def close(self) -> None:
         """Close the connections. Idempotent."""
         self._pool.close()
+
+    def _pieces(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], patience: float
+    ) -> Iterator[bytes]:
+        self._exchange.ends = time.monotonic() + patience
+        timeout = dict.fromkeys(("pool", "connect", "read", "write"), patience)
+        url, extensions = self._base + target, {"timeout": timeout}
+        with self._pool.stream(method, url, headers=headers, extensions=extensions) as response:
+            if response.status != 200:
+                content = _gathered(response, _LONGEST_REFUSAL)
+                raise Refused(Exchanged(response.status, _lower(response), content))
+            for part in response.iter_stream():
+                yield part
+                self._exchange.ends = time.monotonic() + patience  # the reader took its time
 
     def _whole(
         self,
@@ -131,13 +180,8 @@ class Transport:
             content=body,
             extensions={"timeout": timeout},
         ) as response:
-            found = {name.lower(): value for name, value in response.headers}
-            content = bytearray()
-            for part in response.iter_stream():
-                content += part
-                if len(content) > longest:
-                    raise ExchangeFailed("the answer is too long", sent=True)
-        return Exchanged(response.status, found, bytes(content))
+            content = _gathered(response, longest)
+        return Exchanged(response.status, _lower(response), content)
 
     def _left(self) -> float:
         """Return the seconds that are left of this thread's exchange."""
@@ -145,6 +189,19 @@ class Transport:
         if left <= 0:
             raise httpcore.ReadTimeout
         return left
+
+
+def _gathered(response: httpcore.Response, longest: int) -> bytes:
+    content = bytearray()
+    for part in response.iter_stream():
+        content += part
+        if len(content) > longest:
+            raise ExchangeFailed("the answer is too long", sent=True)
+    return bytes(content)
+
+
+def _lower(response: httpcore.Response) -> dict[bytes, bytes]:
+    return {name.lower(): value for name, value in response.headers}
 
 
 class _Stream(httpcore.NetworkStream):
