@@ -17,7 +17,7 @@ import sys
 # Functions with divisions, by what they divide; each pattern matches whole names.
 PUBLIC = {
     r"keccak_lanes_\w+|layout|permute|add_lanes": "counts of lanes",
-    r"mlkem_sample_\w+|sample_ntt": "indices of the matrix, by k",
+    r"mlkem_queue_matrix": "indices of the matrix, by k",
     r"mldsa_expand_\w+": "indices of the matrix and of masks, by l",
     r"mldsa_sign|deal": "numbers of jobs",
     r"\w*sign_message|checked_signing|qpher_mldsa_\w+|qpher_mlkem_\w+_many\w*": "lengths",
