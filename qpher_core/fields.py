@@ -22,13 +22,14 @@ from qpher_core.field_values import FIELD_KEY_BYTES, FieldValue, Secrets, Value,
 from qpher_core.models import FieldKeysUnwrapResult, FieldKeysWrapResult
 from qpher_core.validation import check_bytes, check_context
 
-__all__ = ["Field", "FieldKeys", "FieldSettings"]
+__all__ = ["MOST_KEYS", "Field", "FieldKeys", "FieldSettings"]
 
 T = TypeVar("T")
 
 #: Values of one call at most, as of every call on several items.
 _MOST_VALUES: Final = 10_000
-_MOST_KEYS: Final = 1000  # of one call, at a service over HTTP
+#: Field keys of one call, at a service over HTTP.
+MOST_KEYS: Final = 1000
 _LONGEST: Final = 86_400  # seconds
 _KEPT: Final = 1024  # opened keys of a field
 
@@ -279,7 +280,7 @@ def _parts(value: bytes) -> FieldValue | None:
 
 
 def _parcels(keys: list[bytes]) -> Iterator[list[bytes]]:
-    return (keys[start : start + _MOST_KEYS] for start in range(0, len(keys), _MOST_KEYS))
+    return (keys[start : start + MOST_KEYS] for start in range(0, len(keys), MOST_KEYS))
 
 
 def _numbered(values: Sequence[T], parameter: str) -> "enumerate[T]":

@@ -5,6 +5,10 @@ Every method returns a list with a result or an error for each item, in order. I
 context and request id; each has an audit entry of its own. What stops the call as a whole (the
 key's state, policy, a store that cannot record) is raised, and then nothing was released.
 
+A service elsewhere takes 1,000 items or 16 MiB at once: more are several calls there, one after the
+other, each with its decision and commit. If one is refused nothing is released, but what those
+before it did is in the service's log.
+
 ``threads`` is how many threads of this process may compute at once, from 1 to 256; a provider may
 use fewer, and where a service computes, it is the service that decides.
 """

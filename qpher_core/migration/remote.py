@@ -5,13 +5,14 @@ Plaintexts come here, over the connection, and go back; each value has an entry 
 decrypting and for encrypting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from attrs import frozen
 
 from qpher_core.errors import DecryptionFailed, QpherError
+from qpher_core.fields import MOST_KEYS
 from qpher_core.messages import Kind
 from qpher_core.migration.reencrypt import Moved, Reencryptor, Value
 from qpher_core.models import EncryptResult
@@ -32,11 +33,13 @@ class RemoteReencryptor(Reencryptor):
         for (kind, *_), group in groupby(
             values, lambda v: (v.header.kind, v.context, v.deterministic)
         ):
-            part = {Kind.MESSAGE: self._messages, Kind.FIELD_KEY: self._field_keys}.get(
+            move = {Kind.MESSAGE: self._messages, Kind.FIELD_KEY: self._field_keys}.get(
                 kind, self._wrapped
-            )(list(group))
-            moved += part.values
-            version = part.version or version
+            )
+            for some in _portions(list(group)):
+                part = move(some)
+                moved += part.values
+                version = part.version or version
         return Moved(moved, version)
 
     def _messages(self, values: Sequence[Value]) -> Moved:
@@ -130,6 +133,11 @@ class RemoteReencryptor(Reencryptor):
         if header.kind is Kind.FILE_KEY:
             return kem.unwrap_file_key([value.data], **arguments).symmetric_key
         return kem.unwrap(value.data, **arguments).symmetric_key
+
+
+def _portions(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
+    """Yield as many values at once as the service takes field keys."""
+    return (values[start : start + MOST_KEYS] for start in range(0, len(values), MOST_KEYS))
 
 
 def _raised(result: EncryptResult | QpherError) -> EncryptResult:

@@ -15,6 +15,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from qpher_backends.remote.answers import algorithm_of, common_of, key_version
+from qpher_backends.remote.batch_parts import batch_parts
 from qpher_backends.remote.failures import error_of
 from qpher_backends.remote.keystore import RemoteKeyStore
 from qpher_backends.remote.link import Link, endpoint_of, expect
@@ -138,7 +139,16 @@ class RemoteRunner:
     def run_many(
         self, context: RequestContext, call: KeyCall[Sequence[Item[T]]]
     ) -> list[_Answered[T] | QpherError]:
-        """Run one call on several items at the service."""
+        """Run one call on several items at the service, in as many parts as that takes.
+
+        One that is refused raises; what the parts before it did is in the service's log.
+        """
+        parts = batch_parts(call)
+        return [done for part in parts for done in self._run_part(context, part)]
+
+    def _run_part(
+        self, context: RequestContext, call: KeyCall[Sequence[Item[T]]]
+    ) -> list[_Answered[T] | QpherError]:
         action = call.operation.action
         path, (_, value) = _BATCHES[action], _OPERATIONS[action]
         count = call.inputs.get("count") or _items(call)
