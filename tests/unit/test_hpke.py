@@ -2,7 +2,9 @@
 """HPKE against the vectors of draft-ietf-hpke-pq, and with another implementation both ways."""
 
 import hashlib
+import hmac
 import json
+import os
 import uuid
 from importlib.resources import files
 from typing import Any
@@ -60,6 +62,20 @@ def test_the_key_schedule(vector: dict[str, Any], monkeypatch: pytest.MonkeyPatc
     """From a KEM shared secret and info our schedule gives the vector's key and nonce."""
     expected = raw(vector, "key"), raw(vector, "base_nonce")
     assert schedule(vector, monkeypatch) == expected
+
+
+@pytest.mark.parametrize("length", [0, 1, 32, 63, 64])
+def test_its_hmac_is_hmac(length: int) -> None:
+    """For keys of up to a block, and texts of up to some, it is HMAC-SHA256 as Python has it."""
+    for key in (bytes(length), os.urandom(length)):
+        for text in (b"", b"text", os.urandom(55), os.urandom(200)):
+            assert hpke._hmac(hpke._pads(key), text) == hmac.digest(key, text, "sha256")
+
+
+def test_its_hmac_takes_no_longer_key() -> None:
+    """A key of more than a block, which HMAC would hash first, is refused."""
+    with pytest.raises(OverflowError):
+        hpke._pads(b"\x01" * 65)
 
 
 def test_the_vectors_cover_our_kems() -> None:
