@@ -27,6 +27,12 @@ import qpher_core
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
+
+#: Of uvicorn, what ``qpher-core serve`` sets, so that the no-op does no more for a request.
+AS_SERVE: Final = (
+    *("--no-access-log", "--no-server-header", "--no-proxy-headers"),
+    *("--log-level", "critical"),
+)
 OPERATIONS: Final = ("signature/verify", "kem/encapsulate", "signature/sign")
 
 
@@ -45,7 +51,7 @@ def main() -> int:
         folder = Path(name)
         url = f"sqlite:///{folder}/q.db" if chosen.store == "sqlite" else f"file://{folder}/store"
         key, bodies = _prepare(url, folder)
-        noop = ["-m", "uvicorn", "benchmarks.load.noop:app", "--log-level", "critical"]
+        noop = ["-m", "uvicorn", "benchmarks.load.noop:app", *AS_SERVE]
         serve = ["-c", "from qpher_core.cli.main import main; main()", "serve", "--store", url]
         with _server(noop, 8771, "/noop") as base, _server(serve, 8772, "/health/live") as api:
             rows: dict[str, list[dict[str, Any]]] = {"no-op": []}
