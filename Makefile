@@ -72,7 +72,7 @@ schemathesis: $(READY)
 	QPHER_SCHEMATHESIS_EXAMPLES=150 $(BIN)/python -m pytest -q tests/http/test_schemathesis.py
 
 soak: $(READY)
-	$(BIN)/python -m benchmarks.load.soak
+	$(BIN)/python -m benchmarks.load.soak $(SOAK)
 
 contract-matrix: $(READY) postgresql
 	$(BIN)/python -m pytest -q -p tests.contract.matrix tests/contract

@@ -4,7 +4,8 @@
 Sixteen clients use a service with two workers. Meanwhile workers and the whole server are killed,
 the server is stopped in order, the policy engine breaks or hangs, and connections are cut in the
 middle of a request; another process revokes API keys, suspends a key and denies an operation.
-With ``--together`` the rules alone decide, so that requests share threads and commits.
+With ``--together`` (``make soak SOAK=--together``) the rules alone decide, so that requests share
+threads and commits.
 
 At the end every answer that said yes is looked for in the audit log, as the entry of that very
 request; nothing was allowed once a change that forbids it had returned, nor does the log tell of
