@@ -315,6 +315,47 @@ def test_a_held_answer_costs_the_deadline(kms: Qpher, proxy: Proxy) -> None:
         assert [e["outcome"] for e in log_of(kms, "keys.generate")] == ["success"]
 
 
+# --- exports -----------------------------------------------------------------------------------
+
+
+def export(url: str, target: Path, **settings: Any) -> None:
+    """Export the log of the service at a URL."""
+    remote = RemoteSettings(**settings)
+    with qpher_core.open(url, api_key=make_secret()[1], remote=remote) as service:
+        service.administration().audit.export(target)
+
+
+def test_exports_that_do_not_begin(tmp_path: Path) -> None:
+    """Silence, refusals and what is no answer of this API are errors, and leave no file."""
+    target = tmp_path / "log"
+    with dripping(b"", b"") as url, pytest.raises(Unavailable):
+        export(url, target, deadline=0.4)
+    for status in (302, 404, 503):
+        with replying(saying(b"<html>", status)) as url, pytest.raises(Unavailable):
+            export(url, target)
+    assert not target.exists()
+
+
+def test_an_export_that_is_cut(tmp_path: Path) -> None:
+    """An answer that ends before its end is an error, however it was framed."""
+    chunked = b"transfer-encoding: chunked\r\n\r\n5\r\n12345\r\n"
+    for rest in (chunked, b"content-length: 9\r\n\r\n12345"):
+        with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
+            cut = threads.submit(_cut_after, listener, b"HTTP/1.1 200 OK\r\n" + rest)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with pytest.raises(Unavailable):
+                export(url, tmp_path / "log")
+            cut.result()
+
+
+def _cut_after(listener: socket.socket, answer: bytes) -> None:
+    """Answer one request and close the connection."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(1 << 16)
+        connection.sendall(answer)
+
+
 # --- no service at all -------------------------------------------------------------------------
 
 
@@ -539,14 +580,15 @@ def test_what_is_too_large_is_refused_by_name(kms: Qpher, size: int) -> None:
         assert session.kem.encrypt(bytes(1 << 20)).key_version == 1
 
 
-def test_a_batch_that_is_too_long_is_refused(kms: Qpher, proxy: Proxy) -> None:
-    """A service takes 1,000 items at once; beyond them nothing is done."""
+def test_a_batch_beyond_one_request_is_several(kms: Qpher, proxy: Proxy) -> None:
+    """A service takes 1,000 items at once; more go in further requests, up to 10,000."""
     with through(proxy, kms) as session:
         before = kms.audit.verify("acme").entries
-        with pytest.raises(ValidationError, match="1000"):
-            session.kem.encapsulate_many(1001)
+        with pytest.raises(ValidationError, match="10000"):
+            session.kem.encapsulate_many(10_001)
         assert kms.audit.verify("acme").entries == before
-        assert len(session.kem.encapsulate_many(1000)) == 1000
+        assert len(session.kem.encapsulate_many(1001)) == 1001
+        assert kms.audit.verify("acme").entries == before + 1001
 
 
 def test_rate_limits_are_waited_for_or_raised(kms: Qpher) -> None:
