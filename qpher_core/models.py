@@ -247,13 +247,13 @@ class ImportParameters:
         try:
             document = json.loads(text)
             parameters = cls(
-                uuid.UUID(document["tenant"]),
+                uuid.UUID(str(document["tenant"])),
                 str(document["algorithm"]),
-                int(document["key_version"]),
+                int(str(document["key_version"])),
                 base64.b64decode(document["encapsulation_key"], validate=True),
             )
             expected = parameters.to_json()
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             expected = None
         if expected is None or json.loads(expected) != document:
             raise ValidationError("text must be import parameters", parameter="text")

@@ -100,16 +100,19 @@ class FileSignature:
             )
         return cls.from_text(value)
 
+    # Through text, which is refused with ValueError; a number can be infinite.
     @classmethod
     def _of(cls, document: Mapping[str, Any]) -> Self:
         receipt = document["receipt"]
         return cls(
             str(document["algorithm"]),
             str(document["key_name"]),
-            int(document["key_version"]),
+            int(str(document["key_version"])),
             bytes.fromhex(document["public_key_sha256"]),
             Receipt(
-                uuid.UUID(receipt["tenant"]), int(receipt["seq"]), bytes.fromhex(receipt["hash"])
+                uuid.UUID(str(receipt["tenant"])),
+                int(str(receipt["seq"])),
+                bytes.fromhex(receipt["hash"]),
             ),
             base64.b64decode(document["signature"], validate=True),
         )

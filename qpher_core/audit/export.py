@@ -174,7 +174,7 @@ def parse_end(line: bytes) -> tuple[int, bytes]:
     """Return (size, head) of the line that ends an export."""
     end = _parse(line, "end", dict)["end"]
     try:
-        return int(end["size"]), bytes.fromhex(end["head"])
+        return int(str(end["size"])), bytes.fromhex(end["head"])
     except (KeyError, TypeError, ValueError):
         raise bad_export("the end of the export is malformed") from None
 

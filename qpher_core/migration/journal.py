@@ -66,7 +66,7 @@ class Tally:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Return the counts of a line. Raises ``KeyError``, ``TypeError``, ``ValueError``."""
+        """Return the counts of a line. Raises what a malformed line raises."""
         counts = [int(document[n]) for n in ("moved", "already", "changed", "ignored")]
         failed = [Failure(*failure) for failure in document["failed"]]
         sources = Counter({(str(a), int(v)): int(n) for a, v, n in document["sources"]})
@@ -174,7 +174,7 @@ class Journal:
             for line in lines[1:]:
                 self.tally.add(Tally.from_document(line))
                 self.position = line["after"]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise _refused(path) from None
         self.resumed = True
 

@@ -12,6 +12,7 @@ import pytest
 
 import qpher_core
 from qpher_core import Problem, verify_export
+from qpher_core.audit.export import parse_end
 from qpher_core.audit.note import Note
 from qpher_core.audit.verifier import ExportReport
 from tests.attack.exports import (
@@ -370,3 +371,10 @@ def test_an_untouched_log_has_nothing_to_report(tmp_path: Path, size: int) -> No
         report = verify_export(tmp_path / name, keys)
         assert (report.ok, report.entries) == (True, size), report
     assert json.dumps(report.as_dict())
+
+
+@pytest.mark.parametrize("size", [b"1e999", b"Infinity", b"{}", b"null", b"1.0", b"true"])
+def test_an_end_states_a_whole_number(size: bytes) -> None:
+    """Whatever else stands for the size of an export makes it a malformed one."""
+    with pytest.raises(qpher_core.AuditIntegrityError, match="end of the export is malformed"):
+        parse_end(b'{"end":{"head":"","size":%s}}' % size)

@@ -276,7 +276,7 @@ def test_wrapping_works_offline(session: Session, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[]", "null", "1", '{"format": "qpher-import-parameters/2"}'],
+    ["", "{}", "[]", "null", "1", '{"format": "qpher-import-parameters/2"}', '{"tenant": 1}'],
 )
 def test_other_text_is_no_parameters(text: str) -> None:
     """Anything else is refused."""

@@ -134,7 +134,9 @@ def test_nothing_else_is_taken_for_a_signature(able: Session, path: Path) -> Non
         text.replace("SHA-512", "SHA-256"),
         json.dumps({**document, "more": 1}),
         json.dumps({**document, "key_version": "1"}),
+        json.dumps({**document, "key_version": float("inf")}),
         json.dumps({**document, "receipt": None}),
+        json.dumps({**document, "receipt": {**document["receipt"], "tenant": 1}}),
         "[" * 100_000,
     ):
         with pytest.raises(ValidationError, match="signature of a file"):

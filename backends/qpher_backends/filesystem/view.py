@@ -257,7 +257,7 @@ def _parsed(path: str, data: bytes, parse: Parse[T]) -> T:
     try:
         document = json.loads(data.decode("utf-8", "surrogatepass"))
         return parse(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise IntegrityError(f"{path} is malformed: it was altered") from None
 
 
