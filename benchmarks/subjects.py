@@ -19,7 +19,7 @@ __all__ = ["BATCH", "KEMS", "MANY", "SIGNATURES", "THREADS", "native", "openssl"
 
 BATCH: Final = 64
 #: What is spread over threads is larger, as handing over a part takes a tenth of a millisecond.
-MANY: Final = 256
+MANY: Final = 1024
 THREADS: Final = 2
 KEMS: Final = ("ML-KEM-512", "ML-KEM-768", "ML-KEM-1024")
 SIGNATURES: Final = ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87")
