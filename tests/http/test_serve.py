@@ -3,6 +3,7 @@
 
 import base64
 import contextlib
+import os
 import signal
 import socket
 import ssl
@@ -61,7 +62,9 @@ def serve(url: str, *options: str) -> Served:
     port = free_port()
     main = "from qpher_core.cli.main import main; main()"
     command = [sys.executable, "-c", main, "serve", "--store", url, "--port", str(port)]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
+    # Not the settings of other tests: another protector would seal its keys.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("QPHER_")}
+    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, env=own)
     scheme = "https" if "--ssl-certfile" in options else "http"
     return Served(process, f"{scheme}://127.0.0.1:{port}")
 
