@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the measured part of docs/performance.md, and its chart: ``make bench``.
 
-All subjects take turns in one process (PQClean in one beside it), three runs. Samples are
+All subjects take turns in one process (PQClean in one beside it), three runs; what is spread over
+threads takes its turns after the others, as its batches would empty their caches. Samples are
 processor time of the calling thread (with several threads the time of day), and a run's figure is
 their median. A ratio is that of two figures of one run; the table has the median of the three runs
 and, where they differ by more than a twentieth, their range.
@@ -47,13 +48,18 @@ Run = dict[str, dict[str, float]]
 def measure(cases: Sequence[Case], *, runs: int, rounds: int) -> list[Run]:
     """Return the figures of all runs."""
     found = []
+    groups = (
+        [case for case in cases if "thread" not in case.operation],
+        [case for case in cases if "thread" in case.operation],
+    )
     with Progress(refresh_per_second=2) as bar:
         task = bar.add_task("measuring", total=runs * rounds * len(cases))
         for _ in range(runs):
             run: Run = {}
-            figures = interleave(cases, rounds=rounds, step=lambda: bar.advance(task))
-            for case, figure in figures.items():
-                run.setdefault(case.operation, {})[case.subject] = figure
+            for group in groups:
+                figures = interleave(group, rounds=rounds, step=lambda: bar.advance(task))
+                for case, figure in figures.items():
+                    run.setdefault(case.operation, {})[case.subject] = figure
             found.append(run)
     return found
 

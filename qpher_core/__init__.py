@@ -11,7 +11,9 @@
 b'a message'
 """
 
-from qpher_core.aio import AsyncField, AsyncQpher, AsyncRemoteService, AsyncSession
+import importlib
+from typing import TYPE_CHECKING
+
 from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.audit.anchors import AnchorSettings
 from qpher_core.audit.problems import AuditIntegrityError, Problem
@@ -81,6 +83,9 @@ from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() rea
 from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
 from qpher_core.session import Session
 from qpher_core.signed_files import FileSignature, verify_file
+
+if TYPE_CHECKING:
+    from qpher_core.aio import AsyncField, AsyncQpher, AsyncRemoteService, AsyncSession
 
 __all__ = [
     "ALGORITHMS",
@@ -167,3 +172,16 @@ __all__ = [
     "verify_proof",
     "wrap_private_key",
 ]
+
+#: Names that load asyncio, 6 MB, and do so when they are used.
+_OF_AIO = ("AsyncField", "AsyncQpher", "AsyncRemoteService", "AsyncSession")
+
+if not TYPE_CHECKING:  # for a checker it would be an answer to every name
+
+    def __getattr__(name: str) -> object:
+        if name not in _OF_AIO:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module("qpher_core.aio"), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_OF_AIO})

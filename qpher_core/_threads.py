@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The threads beside the event loop that ``kms.aio`` runs its calls on."""
 
-import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
@@ -30,6 +29,8 @@ class Threads:
         Cancelled while it waits for a thread, it never runs; afterwards, it ends without a
         listener.
         """
+        import asyncio  # noqa: PLC0415 - its 6 MB are for those that have an event loop
+
         inside = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(
             self._made(), partial(inside.run, call)

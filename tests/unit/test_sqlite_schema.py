@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Migrations of the SQLite backend on databases that older versions made."""
 
+import contextlib
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
+import sqlite_utils
 
 import qpher_core
 from qpher_backends.sqlite import SQLiteStore
+from qpher_backends.sqlite.schema import _migrations
+from qpher_backends.sqlite.version import VERSION
+from qpher_core.errors import StoreUnavailable
 
 
 def _as_before_the_tree(path: Path) -> None:
@@ -27,6 +36,7 @@ def _as_before_the_tree(path: Path) -> None:
         database.execute("DROP TRIGGER key_versions_compromised")
         database.execute("ALTER TABLE key_versions DROP COLUMN compromised_at")
         database.execute("DELETE FROM _sqlite_migrations WHERE name >= 'm005'")
+    database.execute("PRAGMA user_version = 0")  # those versions wrote none
     database.close()
 
 
@@ -47,3 +57,36 @@ def test_an_existing_log_gets_its_tree(tmp_path: Path) -> None:
     with qpher_core.open(f"sqlite:///{path}") as kms:
         kms.session("acme", actor="test").kem.encapsulate()
         assert kms.audit.verify("acme").ok
+
+
+def test_the_version_counts_the_migrations() -> None:
+    """A start that finds this version in the database looks at no migration."""
+    assert len(_migrations.pending(sqlite_utils.Database(memory=True))) == VERSION
+
+
+def test_a_start_on_a_current_database_loads_no_migrations(tmp_path: Path) -> None:
+    """What they cost, 80 ms and megabytes, is for databases that they change."""
+    url = f"sqlite:///{tmp_path}/q.db"
+    qpher_core.open(url).close()
+    look = (
+        "import sys, qpher_core; qpher_core.open(sys.argv[1]).close();"
+        "print(*{'sqlite_utils', 'asyncio'} & set(sys.modules))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", look, url], check=True, capture_output=True, text=True
+    )
+    assert found.stdout.split() == []
+
+
+def test_a_database_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    """Its version differs, so its migrations are looked at, and one is not known here."""
+    path = tmp_path / "q.db"
+    SQLiteStore(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at)"
+            " VALUES ('qpher-core', 'm999_later', '2030-01-01')"
+        )
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(StoreUnavailable, match="m999_later"):
+        SQLiteStore(path)

@@ -10,6 +10,7 @@ import sqlite3
 import sqlite_utils
 from sqlite_utils.migrations import Migrations
 
+from qpher_backends.sqlite.version import record
 from qpher_core.audit.tree import grow, leaf_hash
 from qpher_core.errors import StoreUnavailable
 
@@ -36,6 +37,7 @@ def migrate(connection: sqlite3.Connection) -> None:
                 f"the database has migrations that this version lacks: {', '.join(sorted(newer))}"
             )
         _migrations.apply(database)
+        record(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -23,7 +23,7 @@ from qpher_backends.sqlite.recent import (
     RecentPolicies,
     RecentTenants,
 )
-from qpher_backends.sqlite.schema import migrate
+from qpher_backends.sqlite.version import is_current
 from qpher_core.errors import StoreUnavailable, ValidationError
 
 __all__ = ["SQLiteStore", "open_store"]
@@ -210,7 +210,10 @@ class SQLiteStore:
         try:
             with _TRANSLATED:
                 connection.execute("PRAGMA journal_mode = WAL")
-                migrate(connection)
+                if not is_current(connection):
+                    from qpher_backends.sqlite.schema import migrate  # noqa: PLC0415 - see version
+
+                    migrate(connection)
         except BaseException:
             connection.close()
             raise
