@@ -291,7 +291,9 @@ class Pipeline:
                 )
             else:
                 decision = self._policy.decide(request)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of foreign code is no Exception
             raise PolicyUnavailable(
                 f"the policy engine cannot answer ({type(error).__name__}); nothing was done"
             ) from error
