@@ -6,18 +6,10 @@
 #include <string.h>
 #include <valgrind/callgrind.h>
 
+#include "must.h"
 #include "qpher_native.h"
 
 enum { BATCH = 64 };
-
-#define MUST(call)                                                                               \
-    do {                                                                                         \
-        const int result_ = (call);                                                              \
-        if (result_ != 0) {                                                                      \
-            fprintf(stderr, "%s:%d: %s: %d\n", __FILE__, __LINE__, #call, result_);              \
-            exit(1);                                                                             \
-        }                                                                                        \
-    } while (0)
 
 /* The dump's name, "set, operation, n", tells how many operations the call made. */
 #define COUNT(set, operation, n, call)                                                           \

@@ -6,16 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "must.h"
 #include "qpher_native.h"
-
-#define MUST(call)                                                                               \
-    do {                                                                                         \
-        const int result_ = (call);                                                              \
-        if (result_ != 0) {                                                                      \
-            fprintf(stderr, "%s:%d: %s: %d\n", __FILE__, __LINE__, #call, result_);              \
-            exit(1);                                                                             \
-        }                                                                                        \
-    } while (0)
 
 static void *fresh(size_t n)
 {
