@@ -7,6 +7,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 FILES  ?=
 
+# The files of the suite spread over processes, in their order: the longest are not the last.
+SPREAD ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 .PHONY: openapi transcripts sdk-transcripts demo test lint types unit crash differential accumulated audit-long crash-files fuzz-files bench-files bench clean help postgresql redis chromium
 .DEFAULT_GOAL := help
 
@@ -46,7 +49,7 @@ types: $(READY)
 	$(BIN)/mypy tests/typed
 
 unit: $(READY) postgresql redis chromium
-	$(BIN)/python -m pytest -q -m "not long" tests
+	$(BIN)/python -m pytest -q -m "not long" $(SPREAD) tests
 
 crash: $(READY) postgresql
 	QPHER_CRASH_KILLS=200 $(BIN)/python -m pytest -q tests/crash

@@ -291,9 +291,7 @@ class Pipeline:
                 )
             else:
                 decision = self._policy.decide(request)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a panic of foreign code is no Exception
+        except Exception as error:
             raise PolicyUnavailable(
                 f"the policy engine cannot answer ({type(error).__name__}); nothing was done"
             ) from error

@@ -26,18 +26,6 @@ def _raise() -> object:
     raise ConnectionError("no route to the engine")
 
 
-class _Panic(BaseException):
-    """What foreign code raises when it cannot go on, as Rust's panics do in Python."""
-
-
-def _panic() -> object:
-    raise _Panic
-
-
-def _interrupt() -> object:
-    raise KeyboardInterrupt
-
-
 def _deny() -> object:
     return Decision(allow=False, rule="no", reason="because")
 
@@ -95,19 +83,3 @@ def test_a_caller_whom_policy_denies_does_not_learn_which_keys_exist(url: str) -
         with pytest.raises(PermissionDenied) as missing:
             session.kem.encrypt(b"m", key_version=77)
     assert str(existing.value) == str(missing.value)
-
-
-def test_a_panic_of_an_engine_that_does_not_block_is_recorded(url: str) -> None:
-    """It runs in the caller's thread, which goes on; Ctrl-C is the caller's and goes through."""
-    engine = Engine(_panic)
-    engine.may_block = False  # type: ignore[attr-defined]
-    with _open(url, engine) as kms:
-        tenant_id = kms.tenants.get("acme").id
-        session = kms.session("acme", actor="test")
-        with pytest.raises(PolicyUnavailable, match="_Panic"):
-            session.kem.encrypt(b"m")
-        *_, last = kms._store.audit.read(tenant_id)
-        assert (last.fields["action"], last.fields["outcome"]) == ("kem.encrypt", "denied")
-        engine.answer = _interrupt
-        with pytest.raises(KeyboardInterrupt):
-            session.kem.encrypt(b"m")

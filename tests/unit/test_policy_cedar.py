@@ -3,7 +3,9 @@
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
+import cedarpy
 import pytest
 from attrs import evolve
 
@@ -174,3 +176,26 @@ def test_through_the_service(tmp_path: Path) -> None:
         with pytest.raises(PolicyUnavailable):
             clerk.kem.encrypt(b"x")
         assert kms.audit.verify("acme").ok
+
+
+class PanicException(BaseException):
+    """What Rust's panics are in Python; the real one cannot be made here."""
+
+
+def test_a_panic_is_a_refusal_that_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no ``Exception`` would pass by all who record refusals; Ctrl-C is the caller's."""
+    with qpher_core.open("memory:", policy=engine(tmp_path, ALLOW)) as kms:
+        tenant = kms.tenants.create("acme")
+        session = kms.session("acme", actor="test")
+        for error, expected in (
+            (PanicException(), PolicyUnavailable),
+            (KeyboardInterrupt(), KeyboardInterrupt),
+        ):
+            monkeypatch.setattr(cedarpy, "is_authorized", Mock(side_effect=error))
+            with pytest.raises(expected):
+                session.kem.encrypt(b"m")
+        (entry,) = (e for e in kms._store.audit.read(tenant.id) if "kem" in e.fields["action"])
+        assert entry.fields["outcome"] == "denied"
+        assert "policy" in entry.fields["reason"]

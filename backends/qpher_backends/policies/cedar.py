@@ -6,8 +6,9 @@ says Allow and its diagnostics have no error. Files that change are read again a
 decision; while they are broken the engine cannot answer, so everything is refused.
 """
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,9 +77,10 @@ class CedarEngine:
         Raises:
             PolicyUnavailable: Cedar's diagnostics have errors, or the policies cannot be read.
         """
-        result = cedarpy.is_authorized(
-            _request(request), self._policies(), _entities(request), self._schema
-        )
+        with _no_panic():
+            result = cedarpy.is_authorized(
+                _request(request), self._policies(), _entities(request), self._schema
+            )
         if result.diagnostics.errors or result.decision is cedarpy.Decision.NoDecision:
             raise PolicyUnavailable("Cedar could not evaluate the policies on this request")
         determining = ", ".join(sorted(map(str, result.diagnostics.reasons)))
@@ -122,6 +124,17 @@ def check_policies(text: str) -> None:
     if not checked.validation_passed:
         reasons = "; ".join(dict.fromkeys(error.error for error in checked.errors))
         raise ValidationError(f"Cedar policies are refused: {reasons}", parameter="policy")
+
+
+@contextlib.contextmanager
+def _no_panic() -> Iterator[None]:
+    """Let a panic of Cedar be an error: it is raised as something that is no ``Exception``."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise PolicyUnavailable("Cedar panicked on this request") from error
 
 
 def _uid(kind: str, name: str) -> _Json:
