@@ -13,12 +13,11 @@ import functools
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, Generic, TypeVar
-
-from attrs import frozen
+from typing import Final, TypeVar
 
 from qpher_core._deadline import call_with_deadline
-from qpher_core.audit.entry import EntryDraft, KeyAddress, Result, digest
+from qpher_core.admission import check_scope, denial, policy_question, usable_key
+from qpher_core.audit.entry import EntryDraft, digest
 from qpher_core.calls import (
     Call,
     Change,
@@ -37,7 +36,6 @@ from qpher_core.errors import (
     AuditUnavailable,
     AuthenticationError,
     IntegrityError,
-    NotFound,
     OutcomeUnknown,
     PermissionDenied,
     PolicyUnavailable,
@@ -46,10 +44,8 @@ from qpher_core.errors import (
     StateConflict,
     StoreUnavailable,
 )
-from qpher_core.lifecycle import KeyState
 from qpher_core.mixed import record
 from qpher_core.models import (
-    AuditEntry,
     Decision,
     KeyRef,
     KeyVersion,
@@ -57,10 +53,10 @@ from qpher_core.models import (
     RequestContext,
     Tenant,
     TenantStatus,
-    canonical_json,
 )
 from qpher_core.operations import OPERATIONS, Operation, Recording
 from qpher_core.protocols import AuditLog, KeyStore, Mark, PolicyEngine, Store, StoreWriter
+from qpher_core.recorded import ItemsOf, Recorded, draft_of, items_of_value, itself, recorded
 from qpher_core.request_ids import new_request_id
 from qpher_core.together import Commit
 from qpher_core.validation import check_name
@@ -70,40 +66,13 @@ __all__ = ["Pipeline"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_ADMIN: Final = "admin"
-
 _UNKNOWN: Final = Decision(allow=False, rule="unknown", reason="there is no such operation")
 
 #: For stores that always read what is there now.
 _FRESH: Final = contextlib.nullcontext()
 
-#: Reason that is recorded when a compromised key was used knowingly.
-_ACCEPTED: Final = "accept_compromised"
-
 #: A key whose record changes between the check and the commit is looked at again, so often.
 _ATTEMPTS: Final = 32
-
-
-#: What of an effect gets an entry each: itself, or the items of its value.
-_ItemsOf = Callable[[Effect[T]], Sequence[Item[R]]]
-
-
-@frozen
-class _Recorded(Generic[R]):
-    """What is recorded of one call: an entry for each item."""
-
-    key: KeyVersion
-    draft: EntryDraft
-    items: Sequence[Item[R]]
-    results: Sequence[Result]
-
-    def done(self, entries: Sequence[AuditEntry]) -> list[Done[R] | QpherError]:
-        """Return what the caller gets, once the entries are durable."""
-        key, request_id = self.key, self.draft.request_id
-        return [
-            Done(item.value, key, request_id, entry.receipt) if isinstance(item, Effect) else item
-            for item, entry in zip(self.items, entries, strict=True)
-        ]
 
 
 class Pipeline:
@@ -135,7 +104,7 @@ class Pipeline:
 
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
         """Run one call for one tenant and record it."""
-        (done,) = self._run(context, call, _itself)
+        (done,) = self._run(context, call, itself)
         if isinstance(done, QpherError):
             raise done
         return done
@@ -148,10 +117,10 @@ class Pipeline:
         What stops the call as a whole is raised, as by :meth:`run`, and leaves one entry. An
         item that fails alone has its error in the place of its result, and an entry that says so.
         """
-        return self._run(context, call, _value_of)
+        return self._run(context, call, items_of_value)
 
     def _run(
-        self, context: RequestContext, call: Call[T] | KeyCall[T], items: _ItemsOf[T, R]
+        self, context: RequestContext, call: Call[T] | KeyCall[T], items: ItemsOf[T, R]
     ) -> list[Done[R] | QpherError]:
         request_id = _request_id(context)
         for attempt in range(_ATTEMPTS):
@@ -254,7 +223,7 @@ class Pipeline:
             return None, call.execute()
         found = self._look_up(context, call.selector)
         self._decide(context, tenant, call, found)
-        key = _usable(call, found)
+        key = usable_key(call, found)
         return key, call.execute(key)
 
     def _authenticate(self, context: RequestContext) -> Tenant:
@@ -272,10 +241,10 @@ class Pipeline:
         *,
         foreign: bool = False,
     ) -> None:
-        _check_scope(context, call.operation, foreign=foreign)
-        decision = self.ask(_policy_request(context, tenant, call, key, self._clock()))
+        check_scope(context, call.operation, foreign=foreign)
+        decision = self.ask(policy_question(context, tenant, call, key, self._clock()))
         if decision.allow is not True:
-            raise _denial(call.operation, decision)
+            raise denial(call.operation, decision)
 
     def ask(self, request: PolicyRequest) -> Decision:
         """Return what the policy engine says. Raises ``PolicyUnavailable`` if it cannot answer.
@@ -334,16 +303,16 @@ class Pipeline:
         request_id: str,
         key: KeyVersion | None,
         outcome: Outcome[T],
-        items: _ItemsOf[T, R],
+        items: ItemsOf[T, R],
         mark: Mark | None,
     ) -> list[Done[R] | QpherError]:
         # In quotes, here and wherever a call goes through: Python evaluates the annotations of a
         # function inside of another each time.
-        def recorded(effect: "Effect[T]") -> "_Recorded[R]":
-            return _recorded(context, call, request_id, key, effect, items)
+        def prepared(effect: "Effect[T]") -> "Recorded[R]":
+            return recorded(context, call, request_id, key, effect, items)
 
         def work(
-            writer: StoreWriter, prepare: "Callable[[], _Recorded[R]]"
+            writer: StoreWriter, prepare: "Callable[[], Recorded[R]]"
         ) -> "list[Done[R] | QpherError]":
             if not self._unchanged(writer, key, mark):
                 raise KeyChanged
@@ -355,9 +324,9 @@ class Pipeline:
 
         try:
             if isinstance(outcome, Effect):
-                what = recorded(outcome)  # out here it keeps nobody waiting
+                what = prepared(outcome)  # out here it keeps nobody waiting
                 return self._append(context.tenant_id, lambda w: work(w, lambda: what))
-            return self._commit(context.tenant_id, lambda w: work(w, lambda: recorded(outcome(w))))
+            return self._commit(context.tenant_id, lambda w: work(w, lambda: prepared(outcome(w))))
         except (KeyChanged, AuditUnavailable):
             raise
         except Exception as error:
@@ -389,7 +358,7 @@ class Pipeline:
             error = QpherError(f"unexpected {type(error).__name__}")
         denied = isinstance(error, PermissionDenied | PolicyUnavailable | RateLimited)
         outcome, reason = "denied" if denied else "failed", f"{error.code}: {error}"
-        draft = _draft(context, call, request_id, None, outcome, reason)
+        draft = draft_of(context, call, request_id, None, outcome, reason)
 
         def work(writer: StoreWriter) -> None:
             if mark is not None and not (mark.fresh or mark.holds()):
@@ -425,137 +394,3 @@ def _durable(commit: Commit, tenant_id: uuid.UUID, work: Callable[[StoreWriter],
 
 def _request_id(context: RequestContext) -> str:
     return new_request_id() if context.request_id is None else str(context.request_id)
-
-
-def _itself(effect: Effect[T]) -> Sequence[Item[T]]:
-    return (effect,)
-
-
-def _value_of(effect: Effect[Sequence[Item[T]]]) -> Sequence[Item[T]]:
-    return effect.value
-
-
-def _recorded(
-    context: RequestContext,
-    call: Request,
-    request_id: str,
-    key: KeyVersion | None,
-    effect: Effect[T],
-    items: _ItemsOf[T, R],
-) -> _Recorded[R]:
-    """Return what is recorded of an effect."""
-    used = effect.key or key
-    if used is None:
-        raise TypeError(f"{call.operation.action} neither used nor made a key")
-    reason = effect.reason or call.reason
-    if call.accept_compromised and _compromised(key):
-        reason = f"{reason}; {_ACCEPTED}" if reason else _ACCEPTED
-    each = items(effect)
-    results: list[Result] = [
-        ("success", reason, digest(item.content))
-        if isinstance(item, Effect)
-        else ("failed", f"{item.code}: {item}", None)
-        for item in each
-    ]
-    draft = _draft(context, call, request_id, used, "success", reason)
-    return _Recorded(used, draft, each, results)
-
-
-def _check_scope(context: RequestContext, operation: Operation, *, foreign: bool) -> None:
-    """Refuse a caller without the scope; what is another tenant's needs ``admin``."""
-    scope = _ADMIN if foreign else operation.scope
-    if context.scopes is None or scope in context.scopes:
-        return
-    if operation.administrative and _ADMIN in context.scopes:
-        return
-    raise PermissionDenied(
-        f"the caller lacks the scope {scope!r}", rule="scope", code="ERR_FORBIDDEN_001"
-    )
-
-
-def _denial(operation: Operation, decision: Decision) -> QpherError:
-    """Return the error of a denial; a quota that is used up is the caller's to wait for."""
-    if decision.rule == "quota":
-        return RateLimited(f"quota: {decision.reason}", code="ERR_QUOTA_001")
-    return PermissionDenied(
-        f"policy denies {operation.action}: {decision.reason}",
-        rule=decision.rule,
-        code="ERR_FORBIDDEN_001" if decision.rule == "plan" else None,
-    )
-
-
-def _compromised(key: KeyVersion | None) -> bool:
-    return key is not None and key.state is KeyState.COMPROMISED
-
-
-def _usable(call: KeyCall[T], key: KeyVersion | None) -> KeyVersion:
-    """Return the key if it exists in a state that allows the operation."""
-    selector, operation = call.selector, call.operation
-    algorithm = selector.algorithm.name
-    if key is None:
-        which = "active" if selector.version is None else f"version {selector.version} of the"
-        raise NotFound(f"no {which} {algorithm} key {selector.name!r}", code="ERR_KMS_002")
-    if not operation.states or key.state in operation.states:
-        return key
-    if key.state is KeyState.COMPROMISED and operation.accepts_compromised:
-        if call.accept_compromised:
-            return key
-        raise StateConflict(
-            f"{key.ref} is compromised; {operation.action} needs accept_compromised=True"
-        )
-    raise StateConflict(
-        f"{key.ref} is {key.state}; {operation.action} needs "
-        f"{' or '.join(sorted(operation.states))}"
-    )
-
-
-def _policy_request(
-    context: RequestContext, tenant: Tenant, call: Request, key: KeyVersion | None, now: datetime
-) -> PolicyRequest:
-    selector = call.selector
-    hybrid = selector is not None and selector.algorithm.hybrid
-    features = call.operation.features | call.features()
-    return PolicyRequest(
-        tenant_id=tenant.id,
-        plan=tenant.plan,
-        actor=context.actor,
-        scopes=context.scopes,
-        action=call.operation.action,
-        features=features | {"hybrid"} if hybrid else features,
-        key_name=selector.name if selector else None,
-        algorithm=selector.algorithm.name if selector else None,
-        key_version=key.version if key else selector.version if selector else None,
-        key_state=str(key.state) if key else None,
-        context_keys=frozenset(call.context),
-        payload_bytes=call.payload_bytes,
-        time=now,
-        source=context.source,
-    )
-
-
-def _draft(
-    context: RequestContext,
-    call: Request,
-    request_id: str,
-    key: KeyVersion | None,
-    outcome: str,
-    reason: str,
-) -> EntryDraft:
-    """Return what the entries of a call share; their content is their own."""
-    selector = call.selector
-    address: KeyAddress | None = None
-    if key is not None:
-        ref = key.ref
-        address = KeyAddress(ref.name, ref.algorithm, ref.version)
-    elif selector is not None:
-        address = KeyAddress(selector.name, selector.algorithm.name, selector.version)
-    return EntryDraft(
-        actor=context.actor,
-        action=call.operation.action,
-        key=address,
-        outcome=outcome,
-        reason=reason,
-        request_id=request_id,
-        context=digest(canonical_json(call.context)) if call.context else None,
-        content=None,
-    )
