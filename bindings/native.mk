@@ -50,7 +50,7 @@ native-asan:
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 QPHER_NATIVE_CPU=$$path \
 	  QPHER_NATIVE_PATH=$(CURDIR)/$(NATIVE_OUT)/asan \
 	  QPHER_INTERNAL_CFLAGS="$(ASAN_FLAGS)" QPHER_INTERNAL_BUILD=$(NATIVE_OUT)/asan-internal \
-	  CC=$(GCC) $(PYTHON) -m pytest -q -p no:cacheprovider $(ASAN_TESTS) || exit 1; \
+	  CC=$(GCC) $(PYTHON) -m pytest -q -p no:cacheprovider --timeout 1800 $(ASAN_TESTS) || exit 1; \
 	done
 
 # ---- Fuzzing: every entry point that takes bytes from outside, one process at a time -----------
