@@ -4,6 +4,7 @@
 import base64
 import binascii
 import hashlib
+import re
 from typing import Final, Self
 
 from attrs import evolve, field, frozen
@@ -17,6 +18,7 @@ KEY_ID_BYTES: Final = 4
 _DASH: Final = "\u2014 "
 _LONGEST: Final = 1 << 20  # characters of a whole note
 _MOST_SIGNATURES: Final = 64
+_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")  # all but the newline
 
 
 def key_id(name: str, identifier: bytes, public_key: bytes) -> bytes:
@@ -106,7 +108,7 @@ class Note:
         Raises:
             AuditIntegrityError: it is not one.
         """
-        if len(data) > _LONGEST or any(c < " " and c != "\n" for c in data):
+        if len(data) > _LONGEST or _CONTROL.search(data):
             raise _malformed("a note is too long or has control characters")
         text, gap, lines = data.rpartition("\n\n")
         if not gap or not text or not lines.endswith("\n"):
