@@ -74,7 +74,9 @@ def test_a_log_goes_on_from_its_base(store: Store) -> None:
     assert {size: root_at(size, fetch) for size in roots} == roots
     with pytest.raises(IntegrityError):
         fetch([(0, 5)])
+    assert tenant.id not in store.anchors.logs()
     assert store.commit(lambda writer: append(writer, tenant.id)).seq == 30
+    assert tenant.id in store.anchors.logs()
     assert len(list(store.audit.read(other.id))) == 3
 
 

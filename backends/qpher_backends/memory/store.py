@@ -225,6 +225,9 @@ class _Anchors:
             anchors = self._state.anchors.get(tenant_id)
             return anchors[-1] if anchors else None
 
+    def _begin(self, tenant_id: uuid.UUID) -> int:
+        return self._state.bases.get(tenant_id, EMPTY_LOG).size
+
     def covering(self, tenant_id: uuid.UUID, size: int) -> StoredAnchor | None:
         return next(self.read(tenant_id, start=size), None)
 
@@ -235,7 +238,10 @@ class _Anchors:
 
     def logs(self) -> Sequence[uuid.UUID]:
         with self._state.opened():
-            sizes = {tenant: len(entries) for tenant, entries in self._state.entries.items()}
+            sizes = {
+                tenant: self._begin(tenant) + len(entries)
+                for tenant, entries in self._state.entries.items()
+            }
         anchored = {tenant: self.latest(tenant) for tenant in sizes}
         return [
             tenant
