@@ -7,9 +7,10 @@ about to call say so, and then a commit waits for them a little. A leader that i
 whose work it did, and one of those who wait to lead next.
 """
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
@@ -141,6 +142,14 @@ class GroupCommit(Generic[W]):
         """Tell that the calling thread is not going to call after all."""
         self._coming.discard(threading.get_ident())
         self._wake_next()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait for the commit under way and let no other begin: what it uses is to be closed."""
+        if self._leader == threading.get_ident():
+            raise RuntimeError("work must not close the store that it is committed to")
+        with self._leading:
+            yield
 
     def __call__(self, work: Callable[[W], T]) -> T:
         """Run ``work`` and return its result once it is durable."""

@@ -3,12 +3,16 @@
 
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from qpher_backends.group_commit import GroupCommit
 from qpher_core import StoreUnavailable
+from qpher_core.discovery import open_store
 from tests.contract.table import BACKENDS, backends
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +30,32 @@ def test_others_work_on_after_interrupts(tmp_path: Path, backend: str) -> None:
     interrupts, *rest = done.stdout.split()
     assert int(interrupts) > 20
     assert rest == ["True", "True", "1"]
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/store.db", "file://{}/store"])
+def test_closing_waits_for_the_commit_under_way(tmp_path: Path, url: str) -> None:
+    """Closing lets the commit under way end, and refuses those that wait behind it."""
+    store = open_store(url.format(tmp_path), parameter="url")
+    started, go = threading.Event(), threading.Event()
+
+    def slow(_: object) -> str:
+        started.set()
+        go.wait(10)
+        return "done"
+
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(store.commit, slow)
+        started.wait(10)
+        second = threads.submit(store.commit, lambda _: "too late")
+        time.sleep(0.05)
+        closing = threads.submit(store.close)
+        time.sleep(0.05)
+        assert not closing.done()
+        go.set()
+        assert first.result(10) == "done"
+        closing.result(10)
+        if second.exception(10) is not None:
+            assert isinstance(second.exception(), StoreUnavailable)
 
 
 class _Transaction:

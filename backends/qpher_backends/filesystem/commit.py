@@ -126,8 +126,9 @@ class Writer:
 class FileTransaction:
     """Implements ``group_commit.Transaction``."""
 
-    def __init__(self, files: Files, documents: Documents) -> None:
+    def __init__(self, files: Files, documents: Documents, check: Callable[[], None]) -> None:
         self._files = files
+        self._check = check
         self._documents = documents
         self._left = -1  # sequence that our last commit left: nobody wrote since, if it stands
         self._counters = Counters(0, 0, 0)
@@ -137,6 +138,7 @@ class FileTransaction:
 
     def begin(self) -> Writer:
         """Take the lock, repair what a dead process left, and return a writer."""
+        self._check()
         self._files.gate.acquire()
         with TRANSLATED:
             self._files.check_place()

@@ -54,7 +54,7 @@ class FileStore:
             raise
         _opened.add(self)
         self._documents = Documents(self._root)
-        transaction = FileTransaction(self._files, self._documents)
+        transaction = FileTransaction(self._files, self._documents, self._check_usable)
         self._group_commit = GroupCommit[Writer](transaction)
         self.keys = KeyTable(self._look)
         self.service_keys = KeyTable(self._look, SERVICE_KEYS)
@@ -96,7 +96,7 @@ class FileStore:
             self._closed = True
         if os.getpid() != self._pid:
             return  # the parent's; its files were closed in here by the fork
-        with TRANSLATED:
+        with TRANSLATED, self._group_commit.alone():
             try:
                 with self._files.gate.exclusive():
                     self._files.check_place()
@@ -132,6 +132,7 @@ class FileStore:
     def _look_alone(self, function: Callable[[View], T]) -> T:
         """Look while holding the lock: a writer has died, or commits follow each other closely."""
         with self._files.gate.exclusive():
+            self._check_usable()  # the handles may belong to other files by now
             counters = self._files.settled()
             return function(self._documents.at(counters.documents))
 

@@ -137,9 +137,9 @@ class _Transaction:
     def rollback(self) -> None:
         self._recent.drop()
         self._writer.audit.begin()
-        if self._connection.in_transaction:
-            # A failing rollback leaves the transaction uncommitted, which is what is wanted.
-            with contextlib.suppress(sqlite3.Error):
+        # A failing rollback leaves the transaction uncommitted, which is what is wanted.
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
 
@@ -158,7 +158,7 @@ class SQLiteStore:
         self._write_connection = self._open_database()
         self._file = os.stat(self._path)  # noqa: PTH116 - compared with later ones
         self._recent = Recent()
-        transaction = _Transaction(self._write_connection, self._check_file, self._recent)
+        transaction = _Transaction(self._write_connection, self._check_writable, self._recent)
         self._group_commit = GroupCommit[_Writer](transaction)
         self.keys = RecentKeys(self._read, self._recent)
         self.audit = AuditTable(self._read)
@@ -193,12 +193,16 @@ class SQLiteStore:
         return Mark(self._group_commit, self._recent)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, once the commit under way is done."""
         with self._lock:
             self._closed = True
-            connections, self._idle = [self._write_connection, *self._idle], []
+            connections, self._idle = self._idle, []
         for connection in connections:
             connection.close()
+        # In a process that was forked nobody commits, and the lock may never be given back.
+        forked = os.getpid() != self._pid
+        with contextlib.nullcontext() if forked else self._group_commit.alone():
+            self._write_connection.close()
 
     def _open_database(self) -> sqlite3.Connection:
         try:
@@ -271,6 +275,11 @@ class SQLiteStore:
             raise StoreUnavailable("the store is closed")
         if os.getpid() != self._pid:
             raise StoreUnavailable("the store was opened before a fork; open it again in here")
+
+    def _check_writable(self) -> None:
+        """Refuse a commit that waited while the store was closed."""
+        self._check_usable()
+        self._check_file()
 
     def _check_file(self) -> None:
         """Refuse a database whose file was replaced or unlinked meanwhile."""
