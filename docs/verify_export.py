@@ -29,9 +29,10 @@ def root_of(forest):
 def verify(lines):
     """Return what is wrong, or None."""
     anchors, forest, size, head = {}, [], 0, bytes(32)
-    for line in lines:
+    for number, line in enumerate(lines):
         fields, body = json.loads(line), line[:-1]
-        if base := fields.get("base"):  # the export goes on after entries that were moved out
+        if number == 0 and "base" in fields:  # goes on after entries that were moved out
+            base = fields["base"]
             size, head, peaks = base["size"], bytes.fromhex(base["head"]), base["peaks"]
             forest = [bytes.fromhex(peaks[i : i + 64]) for i in range(0, len(peaks), 64)]
         elif "anchor" in fields:
@@ -39,8 +40,9 @@ def verify(lines):
             states = root, extension.removeprefix("head ")
             anchors[int(covered)] = tuple(map(base64.b64decode, states))
         elif "end" in fields:
-            sound = fields["end"] == {"head": head.hex(), "size": size} and not anchors
-            return None if sound else f"the entries from {size} on are gone"
+            stated = {"head": head.hex(), "size": size}
+            sound = (fields["end"], max(anchors, default=0)) == (stated, size)
+            return None if sound and not next(lines, None) else f"it does not end at {size}"
         elif "prev_hash" in fields:
             if (fields["seq"], fields["prev_hash"]) != (size, head.hex()):
                 return f"entry {size} is missing, or does not follow the one before it"
@@ -49,7 +51,7 @@ def verify(lines):
                 node, bits = sha256(b"\1" + forest.pop() + node), bits >> 1
             forest.append(node)
             head, size = sha256(body), size + 1
-        if size in anchors and anchors.pop(size) != (root_of(forest), head):
+        if size in anchors and anchors[size] != (root_of(forest), head):
             return f"the entries before {size} are not those that were anchored"
     return "the export has no end"
 

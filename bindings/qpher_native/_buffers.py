@@ -30,6 +30,12 @@ def sized(value: Buffer, name: str, size: int) -> bytes | CData:
     return data
 
 
+def copied(value: Buffer, name: str, size: int) -> bytes:
+    """``value`` as bytes that nobody changes, if it has exactly ``size`` bytes."""
+    data = sized(value, name, size)
+    return data if isinstance(data, bytes) else bytes(ffi.buffer(data))
+
+
 def at_most(value: Buffer, name: str, size: int) -> bytes | CData:
     """``value`` as C reads it, without a copy, if it has no more than ``size`` bytes."""
     data = value if type(value) is bytes else _export(value, name)

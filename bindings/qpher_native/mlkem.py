@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from ._buffers import output, pieces, sized
+from ._buffers import copied, output, pieces, sized
 from ._memory import Pool
 from ._native import ffi, lib
 from ._threads import split
@@ -209,11 +209,13 @@ class DecapsulationKey:
     def decapsulate_many(self, ciphertexts: Sequence[Buffer], *, threads: int = 1) -> list[bytes]:
         """Decapsulate several ciphertexts."""
         size = self._scheme.ciphertext_bytes
-        for number, ciphertext in enumerate(ciphertexts):
-            sized(ciphertext, f"ciphertexts[{number}]", size)
-        return split(self._decapsulate, ciphertexts, threads)
+        checked = [
+            copied(ciphertext, f"ciphertexts[{number}]", size)
+            for number, ciphertext in enumerate(ciphertexts)
+        ]
+        return split(self._decapsulate, checked, threads)
 
-    def _decapsulate(self, ciphertexts: Sequence[Buffer]) -> list[bytes]:
+    def _decapsulate(self, ciphertexts: Sequence[bytes]) -> list[bytes]:
         joined, count = b"".join(ciphertexts), len(ciphertexts)
         secrets = output(max(2, count * SECRET_BYTES))
         result = lib.qpher_mlkem_decapsulate_many(self._key, count, secrets, joined, len(joined))

@@ -173,21 +173,30 @@ class AnchorKeys:
 
 
 def follow_statements(
-    trusted: Sequence[VerifierKey], statements: Sequence[str], *, primitives: Primitives | None
+    trusted: Sequence[VerifierKey],
+    statements: Sequence[str],
+    *,
+    revoked: Sequence[VerifierKey],
+    primitives: Primitives | None,
 ) -> list[VerifierKey]:
     """Return the trusted keys and those that follow from them, in the order of rotation.
 
-    A statement is believed if a key that is trusted by then signed it, and only as the
-    replacement of that very key.
+    A statement is believed if a key that is trusted by then, and not revoked, signed it, and only
+    as the one replacement of that very key.
 
     Raises:
-        AuditIntegrityError: ``bad-statement``, ``bad-signature`` or ``unknown-key``.
+        AuditIntegrityError: ``bad-statement``, ``bad-signature``, ``unknown-key`` or
+            ``revoked-key``.
     """
-    keys = list(trusted)
+    keys, replaced = list(trusted), dict[VerifierKey, VerifierKey]()
     for statement in statements:
         old, new = _parse_statement(note := Note.parse(statement))
+        if replaced.setdefault(old, new) != new:
+            raise AuditIntegrityError(Problem.BAD_STATEMENT, "a key is replaced by two others")
         if new in keys:
             continue  # the caller trusts the newer key by itself
+        if old in revoked:
+            raise AuditIntegrityError(Problem.REVOKED_KEY, "a revoked key names its replacement")
         if old not in keys:
             raise AuditIntegrityError(Problem.UNKNOWN_KEY, "a rotation replaces an unknown key")
         verify_note(note, [old], primitives=primitives)

@@ -9,11 +9,13 @@ signature of that anchor is the signature of the export.
 
 import contextlib
 import gzip
+import io
 import json
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, TypeGuard, cast
 
 from attrs import frozen
 
@@ -34,6 +36,7 @@ __all__ = [
     "ExportHeader",
     "bad_export",
     "export_lines",
+    "is_tenant",
     "lines_between",
     "parse_end",
     "write_export",
@@ -130,7 +133,7 @@ class ExportFile:
     def open(self) -> BinaryIO:
         """Open its content."""
         if self.compressed:
-            return cast("BinaryIO", gzip.open(self.path, "rb"))
+            return cast("BinaryIO", _Packed(self.path, "rb"))
         return self.path.open("rb")
 
     def header(self) -> tuple[ExportHeader, Iterator[str]]:
@@ -142,7 +145,7 @@ class ExportFile:
         with self.open() as file:
             first = _parse(file.readline(LONGEST_LINE), "export", str)
             tenant, size = first.get("tenant"), first.get("size")
-            if first["export"] != FORMAT or not isinstance(tenant, str) or type(size) is not int:
+            if first["export"] != FORMAT or not is_tenant(tenant) or type(size) is not int:
                 raise bad_export("this is not an export of a format that is known")
             base = _base(first.get("base"))
             statements, offset = [], file.tell()
@@ -168,6 +171,36 @@ class ExportFile:
                     yield str(_parse(line, "anchor", str)["anchor"])
                 elif not line.startswith(b'{"statement":'):
                     return
+
+
+class _Packed(gzip.GzipFile):
+    """A compressed export; one that is cut or damaged is a ``bad-export``."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Return the next line."""
+        with _unpacking():
+            return super().readline(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place, reading what comes before."""
+        with _unpacking():
+            return super().seek(offset, whence)
+
+
+@contextlib.contextmanager
+def _unpacking() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise bad_export(f"the compressed file is cut or damaged: {error}") from error
+
+
+def is_tenant(value: object) -> TypeGuard[str]:
+    """Return whether a header's tenant is an id as this library writes it."""
+    try:
+        return isinstance(value, str) and str(uuid.UUID(value)) == value
+    except ValueError:
+        return False
 
 
 def parse_end(line: bytes) -> tuple[int, bytes]:

@@ -17,7 +17,7 @@ from attrs import asdict
 from qpher_core.audit.anchor_keys import follow_statements
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.checkpoint import Checkpoint
-from qpher_core.audit.export import LONGEST_LINE, ExportFile, bad_export
+from qpher_core.audit.export import LONGEST_LINE, ExportFile, bad_export, is_tenant
 from qpher_core.audit.grammar import ENTRY, is_entry
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
@@ -85,8 +85,11 @@ def _line(document: dict[str, Any]) -> bytes:
 
 def is_selection(path: Path) -> bool:
     """Return whether a file says that it is an export of chosen entries."""
-    with ExportFile(path).open() as file:
-        return FORMAT.encode() in file.readline(LONGEST_LINE)
+    try:
+        with ExportFile(path).open() as file:
+            return FORMAT.encode() in file.readline(LONGEST_LINE)
+    except AuditIntegrityError:
+        return False  # verifying names what is wrong with it
 
 
 def verify_selection(
@@ -155,7 +158,9 @@ class _Selection:
         while "statement" in document:
             statements.append(str(document["statement"]))
             document = _document(next(lines, b""))
-        self._keys = follow_statements(self._keys, statements, primitives=self._primitives)
+        self._keys = follow_statements(
+            self._keys, statements, revoked=self._revoked, primitives=self._primitives
+        )
         checkpoint = self._checkpoint(str(document.get("anchor")))
         last = -1
         for line in lines:
@@ -168,7 +173,7 @@ class _Selection:
 
     def _header(self, header: dict[str, Any]) -> None:
         tenant, size, where = header.get("tenant"), header.get("size"), header.get("where")
-        if header.get("export") != FORMAT or not isinstance(tenant, str) or type(size) is not int:
+        if header.get("export") != FORMAT or not is_tenant(tenant) or type(size) is not int:
             raise bad_export("this is not an export of a format that is known")
         self._tenant, self._size = tenant, size
         try:

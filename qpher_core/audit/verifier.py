@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import takewhile
+from itertools import chain, dropwhile, islice, pairwise, takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -151,7 +151,10 @@ class _Verification:
     ) -> ExportReport:
         self._header, notes = self._file.header()
         self._keys = follow_statements(
-            self._keys, self._header.statements, primitives=self._primitives
+            self._keys,
+            self._header.statements,
+            revoked=self._revoked,
+            primitives=self._primitives,
         )
         self._head = self._header.base.head
         checkpoints = list(self._check_anchors(notes))
@@ -288,7 +291,7 @@ class _Verification:
         """Yield the runs of the export in order, each with its length in bytes."""
         offset, end = self._header.offset, self._file.bytes
         if self._file.compressed:
-            lines = takewhile(lambda li: not li.startswith(_END), self._file.entries(offset))
+            lines = _without_end(self._file.entries(offset))
             yield scan(lines, self._header.tenant, sizes), end - offset
             return
         pieces = [(p, min(p + _PIECE_BYTES, end)) for p in range(offset, end, _PIECE_BYTES)]
@@ -306,14 +309,14 @@ class _Verification:
         if not self._file.compressed:
             with self._file.open() as file:
                 file.seek(max(self._header.offset, self._file.bytes - 256))
-                return parse_end(file.readlines()[-1] if self._file.bytes else b"")
+                return parse_end((file.readlines() or [b""])[-1])
         last = deque(self._file.entries(self._header.offset), maxlen=1)
         return parse_end(last[0] if last else b"")
 
     def _diagnose(self) -> Finding:
         try:
             size, head = self._end()
-        except (AuditIntegrityError, IndexError):
+        except AuditIntegrityError:
             size, head = self._header.size, b""
 
         def lines() -> Iterator[bytes]:
@@ -326,6 +329,9 @@ class _Verification:
             return found
         if size != self._header.size:
             raise bad_export("beginning and end of the export state different sizes")
+        after = dropwhile(lambda line: not line.startswith(_END), self._file.entries(header.offset))
+        if next(islice(after, 1, None), None) is not None:
+            raise bad_export("something follows the end of the export")
         raise bad_export("the entries are not followed by the end of the export")
 
 
@@ -338,17 +344,25 @@ def _scan_piece(
         file.seek(start)
         if start > first:
             file.seek(start - 1)
-            file.readline()  # the line that began before belongs to the piece before
+            file.readline(LONGEST_LINE)  # what began before belongs to the piece before
         return scan(_until(file, end), tenant, sizes)
 
 
 def _until(file: io.BufferedReader, end: int) -> Iterator[bytes]:
-    place = file.tell()
+    """Yield the lines that begin before a place, without the end of the export."""
+    place, size = file.tell(), os.fstat(file.fileno()).st_size
     for line in iter(partial(file.readline, LONGEST_LINE), b""):
-        if place >= end or line.startswith(_END):
+        if place >= end or (line.startswith(_END) and place + len(line) == size):
             return
         yield line
         place += len(line)
+
+
+def _without_end(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield all lines but the last one, if that is the end: nothing may follow it."""
+    for line, following in pairwise(chain(lines, [b""])):
+        if following or not line.startswith(_END):
+            yield line
 
 
 def _no_base(size: int) -> AuditIntegrityError:

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 import qpher_core
-from qpher_core import Problem, verify_export
+from qpher_core import AuditIntegrityError, Problem, verify_export, verify_exports
+from qpher_core.audit.anchor_keys import follow_statements
 from qpher_core.audit.export import parse_end
 from qpher_core.audit.note import Note
 from qpher_core.audit.verifier import ExportReport
+from qpher_core.audit.vkey import NoteSigner
 from tests.attack.exports import (
     Export,
     edited,
@@ -220,6 +222,10 @@ FORGERIES: dict[str, tuple[Forgery, Problem, int | None]] = {
         lambda e, _: e.header.update(export="other"), Problem.BAD_EXPORT, None),
     "a size that is no number": (
         lambda e, _: e.header.update(size="24"), Problem.BAD_EXPORT, None),
+    "a tenant that is no id": (
+        lambda e, _: e.header.update(tenant="acme"), Problem.BAD_EXPORT, None),
+    "a tenant that is no text": (
+        lambda e, _: e.header.update(tenant=5), Problem.BAD_EXPORT, None),
     "an end of another size": (lambda e, _: e.end.update(size=23), Problem.BAD_EXPORT, None),
     "an end that is none": (lambda e, _: e.end.clear(), Problem.BAD_EXPORT, None),
 }  # fmt: skip
@@ -270,6 +276,77 @@ def test_every_cut_of_the_file_is_noticed(sound: Export, tmp_path: Path) -> None
         cut = tmp_path / "cut"
         cut.write_bytes(whole[:length])
         assert not verify_export(cut, sound.keys).ok, length
+
+
+def test_nothing_follows_the_end(
+    sound: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands behind the end is not overlooked, however the file is read."""
+    whole = sound.write(tmp_path / "whole").read_bytes()
+    end = whole.splitlines(keepends=True)[-1]
+    for tail in (b"x\n" + end, end, whole, sound.entries[3] + b"\n" + end):
+        for name, data in (("plain", whole + tail), ("packed", gzip.compress(whole + tail))):
+            path = tmp_path / name
+            path.write_bytes(data)
+            for size in (200, 1 << 24):
+                monkeypatch.setattr("qpher_core.audit.verifier._PIECE_BYTES", size)
+                report = verify_export(path, sound.keys, processes=1)
+                assert report.problem is Problem.BAD_EXPORT, (tail, name, size)
+
+
+def test_a_header_alone_is_no_export(sound: Export, tmp_path: Path) -> None:
+    """A file that ends before its entries is refused by name."""
+    path = tmp_path / "export"
+    path.write_bytes(sound.write(tmp_path / "whole").read_bytes().splitlines(keepends=True)[0])
+    assert verify_export(path, []).problem is Problem.BAD_EXPORT
+
+
+def test_a_cut_or_damaged_archive_is_named(sound: Export, tmp_path: Path) -> None:
+    """A compressed export that does not unpack whole is refused by name, wherever it breaks."""
+    packed = gzip.compress(sound.write(tmp_path / "whole").read_bytes())
+    path = tmp_path / "cut.gz"
+    for length in (3, 12, 200, len(packed) // 2, len(packed) - 9, len(packed) - 1):
+        path.write_bytes(packed[:length])
+        assert verify_exports([path], sound.keys).problem is Problem.BAD_EXPORT, length
+    path.write_bytes(packed + b"junk")
+    assert verify_exports([path], sound.keys).problem is Problem.BAD_EXPORT
+
+
+def _statement(old: NoteSigner, new: NoteSigner) -> str:
+    """Return what ``old`` signs when ``new`` takes its place."""
+    text = (
+        f"qpher-core anchor key rotation 1\nold {old.key}\nnew {new.key}\n"
+        "time 2026-01-01T00:00:00.000000Z\n"
+    )
+    return str(Note(text).signed(old.sign(text)))
+
+
+def test_a_key_has_one_successor_and_a_revoked_one_names_none() -> None:
+    """Who holds an old key cannot bring in a key beside the one that replaced it."""
+    first, second, evil = (forged_key("kms") for _ in range(3))
+    genuine, forged = _statement(first, second), _statement(first, evil)
+
+    def follow(trusted: list[NoteSigner], *statements: str, revoked: bool = False) -> list[str]:
+        found = follow_statements(
+            [signer.key for signer in trusted],
+            statements,
+            revoked=[first.key] if revoked else [],
+            primitives=None,
+        )
+        return list(map(str, found))
+
+    both = [str(first.key), str(second.key)]
+    assert follow([first], genuine) == follow([first], genuine, genuine) == both
+    assert follow([first, second], genuine, revoked=True) == both
+    for trusted, statements, revoked, problem in (
+        ([first], (genuine, forged), False, Problem.BAD_STATEMENT),
+        ([first, second], (genuine, forged), False, Problem.BAD_STATEMENT),
+        ([first], (forged,), True, Problem.REVOKED_KEY),
+        ([first, second], (forged,), True, Problem.REVOKED_KEY),
+    ):
+        with pytest.raises(AuditIntegrityError) as caught:
+            follow(trusted, *statements, revoked=revoked)
+        assert caught.value.problem is problem
 
 
 def test_a_revoked_key_is_named(sound: Export, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 """Exports of chosen entries: what was asked for is there, and each forgery is named."""
 
 import json
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -107,7 +108,8 @@ FORGERIES: dict[str, tuple[Callable[[Lines], object], Problem]] = {
     "a path that is none": (_path(lambda path: path.append("xyz")), Problem.BAD_PROOF),
     "another filter stated": (_header(where={"actor": "bob"}), Problem.INSERTED),
     "a filter that is none": (_header(where={"colour": "red"}), Problem.BAD_EXPORT),
-    "another tenant stated": (_header(tenant="0" * 8), Problem.BAD_ANCHOR),
+    "another tenant stated": (_header(tenant=str(uuid.UUID(int=8))), Problem.BAD_ANCHOR),
+    "a tenant that is no id": (_header(tenant="acme"), Problem.BAD_EXPORT),
     "another size stated": (_header(size=9), Problem.BAD_ANCHOR),
     "another format stated": (_header(export="x/1"), Problem.BAD_EXPORT),
     "the rotation dropped": (lambda lines: lines.pop(1), Problem.UNKNOWN_KEY),
