@@ -61,7 +61,7 @@ def test_an_existing_log_gets_its_tree(tmp_path: Path) -> None:
 
 def test_the_version_counts_the_migrations() -> None:
     """A start that finds this version in the database looks at no migration."""
-    assert len(_migrations.pending(sqlite_utils.Database(memory=True))) == VERSION
+    assert len(_migrations.pending(sqlite_utils.Database(memory=True))) == VERSION & 0xFFFF
 
 
 def test_a_start_on_a_current_database_loads_no_migrations(tmp_path: Path) -> None:

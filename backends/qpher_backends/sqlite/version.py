@@ -10,8 +10,8 @@ from typing import Final
 
 __all__ = ["VERSION", "is_current", "record"]
 
-#: How many migrations schema.py has.
-VERSION: Final = 10
+#: "QP", so that no number of somebody else's is taken for ours, and how many migrations there are.
+VERSION: Final = 0x5150_0000 | 10
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
