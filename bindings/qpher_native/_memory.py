@@ -9,9 +9,9 @@ So closing never frees memory under a computation, and neither side needs a lock
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Final, TypedDict
 
+from ._fork import lock_across_fork
 from ._native import ffi, lib
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SLAB_BYTES = 256 * 1024
 _gc = ffi.gc
+_growing: Final = lock_across_fork()
 
 
 class KeyMemory(TypedDict):
@@ -53,7 +54,7 @@ class Pool:
     pop and append in one step, and only the mapping of new pages takes a lock.
     """
 
-    __slots__ = ("_free", "_growing", "_pointer", "_release", "_size", "secret")
+    __slots__ = ("_free", "_pointer", "_release", "_size", "secret")
 
     def __init__(
         self, pointer: str, size: int, *, secret: bool = True, wiped: int | None = None
@@ -64,7 +65,6 @@ class Pool:
         self._pointer = ffi.typeof(pointer)
         self._size = -(-size // lib.QPHER_ALIGNMENT) * lib.QPHER_ALIGNMENT
         self._free: list[CData] = []
-        self._growing = threading.Lock()
         self._release = _releaser(self._size if wiped is None else wiped, self._free)
 
     def take(self) -> CData:
@@ -79,7 +79,7 @@ class Pool:
                 self._grow()
 
     def _grow(self) -> None:
-        with self._growing:
+        with _growing:
             if self._free:
                 return
             count = max(1, _SLAB_BYTES // self._size)

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ._buffers import any_size, at_most, output, sized
+from ._fork import lock_across_fork
 from ._mldsa import (
     MAX_BATCH,
     MAX_CONTEXT_BYTES,
@@ -38,7 +38,7 @@ __all__ = ["MLDSA", "PREHASHES", "SETS", "MuHasher", "SigningKey", "Verification
 
 _sign: Final = lib.qpher_mldsa_sign
 _sign_mu: Final = lib.qpher_mldsa_sign_mu
-_preparing: Final = threading.Lock()
+_preparing: Final = lock_across_fork()
 
 
 class MLDSA:
