@@ -149,7 +149,24 @@ def rotate_api_key(ask: Ask) -> models.NewApiKey:
         raise StateConflict(
             "name is needed: the tenant has API keys of several names", code="ERR_CONFLICT_001"
         )
-    return _rotate(ask, max(named, key=lambda key: key.version).id, body.overlap_seconds)
+    newest = max(named, key=lambda key: key.version)
+    _check_rotation(ask, newest, moment)
+    return _rotate(ask, newest.id, body.overlap_seconds)
+
+
+def _check_rotation(ask: Ask, old: ApiKey, now: datetime) -> None:
+    """Refuse who is no administrator the successor of a key that may do more, or lives longer.
+
+    Their own key may be replaced, and then lives as long again.
+    """
+    mine = ask.key
+    if "admin" in mine.scopes or old.id == mine.id:
+        return
+    if not old.scopes <= mine.scopes:
+        _refuse_more(ask, "scopes")
+    ends = None if old.expires_at is None else now + (old.expires_at - old.created_at)
+    if mine.expires_at is not None and (ends is None or ends > mine.expires_at):
+        _refuse_more(ask, "expires_at")
 
 
 def rotate_one(ask: Ask) -> models.NewApiKey:

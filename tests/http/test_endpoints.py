@@ -372,6 +372,27 @@ def test_a_key_that_ends_makes_none_that_lasts(kms: Qpher, base: str) -> None:
             assert made["expires_at"][:16] <= mine.expires_at.isoformat()[:16]  # type: ignore[union-attr]
 
 
+def test_nobody_rotates_a_key_that_may_do_more_or_lives_longer(kms: Qpher, base: str) -> None:
+    """With the scope ``api_keys`` nobody gets the successor of an administrator's or lasting key.
+
+    The key is not revoked either; one's own can be replaced.
+    """
+    url = f"/tenants/{kms.tenants.get('acme').id}/api-keys/rotate"
+    root = kms.api_keys.create("acme", name="root", scopes=("admin",))[1]
+    kms.api_keys.create("acme", name="lasting", scopes=("kem",))
+    secret = kms.api_keys.create(
+        "acme", name="clerk", scopes=("kem", "api_keys"), expires_in=timedelta(days=1)
+    )[1]
+    with client(base, secret) as http:
+        for name in ("root", "lasting"):
+            answer = http.post(url, json={"name": name})
+            assert (answer.status_code, answer.json()["error"]["rule"]) == (403, "scope")
+        assert post(http, url, name="clerk")["scopes"] == ["api_keys", "kem"]
+    assert len(kms.api_keys.list("acme")) == 4
+    with client(base, root) as admin:
+        assert post(admin, url, name="lasting")["expires_at"] is None
+
+
 def test_the_same_ciphertext_error_for_every_cause(keys: httpx.Client) -> None:
     """Altered, truncated, of another kind: one answer but for its id and time."""
     box = raw(post(keys, "/kem/encrypt", plaintext=b64(b"x"))["ciphertext"])
