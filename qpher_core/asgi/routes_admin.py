@@ -103,6 +103,7 @@ ENDPOINTS: Final = (
         summary="Replace the rules of a tenant, or of the service",
         tag=_TAG,
         operations=("policies.set",),
+        changes=True,
     ),
     Endpoint(
         method="GET",

@@ -317,6 +317,7 @@ ENDPOINTS: Final = (
         summary="Change a tenant's plan or status",
         tag="Administration",
         operations=("tenants.update", "tenants.read"),
+        changes=True,
     ),
     Endpoint(
         method="GET",

@@ -135,6 +135,26 @@ def test_a_change_whose_answers_are_all_lost(kms: Qpher, proxy: Proxy) -> None:
         assert [key.version for key in session.keys.list(name="new")] == [1]
 
 
+@pytest.mark.parametrize("action", ["policies.set", "tenants.update"])
+def test_a_change_by_an_administrator_is_made_once(kms: Qpher, proxy: Proxy, action: str) -> None:
+    """Rules and plans that are set are set once; nobody claims to know if no answer comes."""
+    api_key = kms.api_keys.create("acme", scopes=["admin"])[1]
+    remote = RemoteSettings(attempts=2)
+    with qpher_core.open(proxy.url, api_key=api_key, remote=remote) as service:
+        administration, tenant = service.administration(), kms.tenants.get("acme").id
+        changes: dict[str, Callable[[], object]] = {
+            "policies.set": lambda: administration.policies.set("[]", tenant=tenant),
+            "tenants.update": lambda: administration.tenants.set_plan(tenant, "pro"),
+        }
+        proxy.plan = ["lose"]
+        changes[action]()
+        assert len(log_of(kms, action)) == 1
+        proxy.plan = ["lose"] * 2
+        with pytest.raises(OutcomeUnknown):
+            changes[action]()
+        assert len(log_of(kms, action)) == 2
+
+
 def test_a_refusal_before_the_call_says_nothing_of_the_lost_attempt(
     kms: Qpher, proxy: Proxy
 ) -> None:
