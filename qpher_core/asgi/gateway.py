@@ -133,24 +133,20 @@ class Gateway:
 
     async def _read(self, receive: Any, most: int) -> bytes:
         """Return the whole body. Raises ``ValidationError`` beyond ``most`` bytes."""
-        message = await self._receive(receive)
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            if len(body) > most:
-                raise self._too_large()
-            return body
-        pieces, size = [body], len(body)
+        pieces, size, more = [], 0, True
         try:
+            # Before the first piece too: a client may announce a body and send nothing of it.
             async with asyncio.timeout(self._parts.settings.body_deadline):
-                while message.get("more_body"):
+                while more:
                     message = await self._receive(receive)
                     pieces.append(message.get("body", b""))
                     size += len(pieces[-1])
                     if size > most:
                         raise self._too_large()
+                    more = message.get("more_body", False)
         except TimeoutError:
             raise QpherError("the body did not arrive in time", code="ERR_TIMEOUT_001") from None
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def _receive(self, receive: Any) -> Any:
         message = await receive()

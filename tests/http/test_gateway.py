@@ -231,13 +231,14 @@ def test_large_bodies_of_strangers_are_not_read(base: str) -> None:
     assert received.startswith(b"HTTP/1.1 401")
 
 
-def test_a_body_that_does_not_come_is_given_up(kms: Qpher, api_key: str) -> None:
-    """Whoever announces a body and sends half of it is answered after the deadline."""
+@pytest.mark.parametrize("begun", ['{"plaintext":', ""], ids=["half", "nothing"])
+def test_a_body_that_does_not_come_is_given_up(kms: Qpher, api_key: str, begun: str) -> None:
+    """Whoever announces a body and sends half of it, or nothing, is answered after the deadline."""
     with serving(create_app(kms, Settings(body_deadline=0.3))) as base:
         received = _raw(
             base,
             f"POST /api/v1/kem/encrypt HTTP/1.1\r\nhost: x\r\nx-api-key: {api_key}\r\n"
-            'content-type: application/json\r\ncontent-length: 100\r\n\r\n{"plaintext":',
+            f"content-type: application/json\r\ncontent-length: 100\r\n\r\n{begun}",
             wait=2,
         )
     assert received.startswith(b"HTTP/1.1 504")
