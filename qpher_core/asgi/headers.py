@@ -56,7 +56,12 @@ def read_head(scope: Any) -> Head:
     """Read a request's head. It never fails: what is wrong is told by :attr:`Head.problem`."""
     headers = scope["headers"]
     found: dict[bytes, bytes] = dict(headers)
-    problem = None if len(found) == len(headers) else _repeated(headers)
+    problem = None
+    if len(found) < len(headers):
+        problem = _repeated(headers)
+        # Each proxy may add a line of its own, which is the same as one list (RFC 9110, 5.3).
+        forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
+        found[b"x-forwarded-for"] = b",".join(forwarded)
     length, chunked = found.get(b"content-length"), b"transfer-encoding" in found
     if length is not None and not (length.isdigit() and len(length) < 19):
         problem = "content-length is not a number"
@@ -133,4 +138,5 @@ class Proxies:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
-        return any(parsed in network for network in self._networks)
+        mapped = getattr(parsed, "ipv4_mapped", None)  # of a socket for both versions
+        return any(one in net for one in (parsed, mapped or parsed) for net in self._networks)

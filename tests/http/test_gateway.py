@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from qpher_core.asgi import Settings, create_app
+from qpher_core.asgi.headers import Proxies, read_head
 from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.models import Decision, PolicyRequest
 from qpher_core.service import Qpher
@@ -525,6 +526,16 @@ def test_the_source_is_the_peer_unless_a_proxy_is_trusted(kms: Qpher, api_key: s
         with serving(app) as base, client(base, api_key) as http:
             assert http.get("/kms/keys", headers=headers).status_code == 200
     assert seen == ["127.0.0.1", "203.0.113.7", "1.1.1.1"]
+
+
+def test_lines_of_several_proxies_are_one_list() -> None:
+    """The source is found behind proxies that add a line each, and behind IPv4-mapped ones."""
+    proxies = Proxies(("10.0.0.0/8", "::ffff:192.0.2.0/120"))
+    lines = [(b"x-forwarded-for", value) for value in (b"203.0.113.7", b"10.0.0.5, 10.0.0.6")]
+    forwarded = read_head({"headers": [*lines, (b"accept", b"*/*")]}).forwarded
+    for peer in ("10.0.0.7", "::ffff:10.0.0.7", "::ffff:192.0.2.7"):
+        assert proxies.source(peer, forwarded) == "203.0.113.7"
+    assert proxies.source("::ffff:198.51.100.1", forwarded) == "::ffff:198.51.100.1"
 
 
 def test_the_application_can_be_mounted(kms: Qpher, api_key: str) -> None:
