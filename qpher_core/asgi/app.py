@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -116,9 +117,24 @@ class _ByMethod:
         await self.gateways[method](scope, receive, send)
 
 
+class _Digits(Convertor[str]):
+    """Matches numbers and leaves them text: ``int`` fails for those of thousands of digits."""
+
+    regex = "[0-9]+"
+
+    def convert(self, value: str) -> str:
+        return value.lstrip("0") or "0"
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("qpher_digits", _Digits())
+
+
 def _typed(path: str) -> str:
     """Return a path that matches numbers alone where it has one: other paths lie beside them."""
-    return path.replace("{key_version}", "{key_version:int}")
+    return path.replace("{key_version}", "{key_version:qpher_digits}")
 
 
 def _cors(settings: Settings) -> list[Middleware]:

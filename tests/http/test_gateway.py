@@ -252,6 +252,9 @@ def test_query_parameters_are_strict(http: httpx.Client) -> None:
         assert http.get("/kms/keys" + query).status_code == 400, query
     assert http.get("/kms/keys/active").status_code == 400
     assert http.get("/kms/keys/nan?algorithm=Kyber768").status_code == 404
+    for version in ("0", "4294967296", "9" * 5000):
+        assert http.get(f"/kms/keys/{version}?algorithm=Kyber768").status_code == 400, version
+    assert httpx.get(f"{http.base_url}kms/keys/{'9' * 5000}").status_code == 401
     for query in ("?limit=null", "?until=0.5", "?until=2026-01-01"):
         assert http.get("/audit/entries" + query).status_code == 422, query
     assert http.get("/audit/entries?name=null").json()["data"]["entries"] == []
