@@ -47,6 +47,8 @@ class StoreUsage:
             return 0
         month = month_of(now)
         start = self._starts.get((tenant_id, month), lambda _: self._first(tenant_id, month, size))
+        if start >= size:  # nothing of it yet: entries of earlier months may still come
+            self._starts.discard((tenant_id, month))
         return max(0, size - start)
 
     def key_versions(self, tenant_id: uuid.UUID) -> int:

@@ -561,6 +561,22 @@ def test_calls_are_those_of_the_month(kms: Qpher, acme: Session) -> None:
         expected = sum(moment.month >= month for moment in year)
         assert usage.calls(TENANT, datetime(2026, month, 28, tzinfo=UTC)) == expected
     assert StoreUsage(store.keys, store.audit, store.api_keys).calls(uuid.uuid4(), NOW) == 0
+
+
+def test_asking_about_a_month_to_come_counts_nothing_towards_it() -> None:
+    """What is recorded after the question and before the month is not the month's."""
+    store = open_store("memory:", parameter="url")
+    moments = [datetime(2026, month, 15, tzinfo=UTC) for month in (1, 1, 2)]
+    clock = iter(moments)
+    log = StoredAuditLog(store.audit, lambda: next(clock))
+    usage = StoreUsage(store.keys, store.audit, store.api_keys)
+    for expected in (0, 0, 1):
+        store.commit(lambda writer: log.append(writer.audit, TENANT, draft()))
+        assert usage.calls(TENANT, moments[-1]) == expected
+
+
+def test_quotas_renew_with_the_month() -> None:
+    """After December comes January."""
     assert next_month(datetime(2026, 12, 31, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
 
 
