@@ -60,8 +60,8 @@ def read_head(scope: Any) -> Head:
     if len(found) < len(headers):
         problem = _repeated(headers)
         # Each proxy may add a line of its own, which is the same as one list (RFC 9110, 5.3).
-        forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
-        found[b"x-forwarded-for"] = b",".join(forwarded)
+        if forwarded := [value for name, value in headers if name == b"x-forwarded-for"]:
+            found[b"x-forwarded-for"] = b",".join(forwarded)
     length, chunked = found.get(b"content-length"), b"transfer-encoding" in found
     if length is not None and not (length.isdigit() and len(length) < 19):
         problem = "content-length is not a number"
