@@ -266,6 +266,8 @@ class Pipeline:
             ) from error
         if not isinstance(decision, Decision) or not isinstance(decision.allow, bool):
             raise PolicyUnavailable("the policy engine did not answer with a decision")
+        if not (_is_text(decision.rule) and _is_text(decision.reason)):
+            raise PolicyUnavailable("the policy engine's rule or reason cannot be recorded")
         return decision
 
     def _reading(
@@ -390,6 +392,13 @@ def _durable(commit: Commit, tenant_id: uuid.UUID, work: Callable[[StoreWriter],
         raise AuditUnavailable(
             f"the audit log cannot record, so nothing was released or changed: {error}"
         ) from error
+
+
+def _is_text(value: object) -> bool:
+    """Return whether this is text that can be recorded: UTF-8 has no lone surrogates."""
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _request_id(context: RequestContext) -> str:

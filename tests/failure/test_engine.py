@@ -86,6 +86,9 @@ NONSENSE = {
     "allow is text": lambda _: Decision(allow="true", rule="r", reason="r"),
     "allow is None": lambda _: Decision(allow=None, rule="r", reason="r"),
     "allow is a list": lambda _: Decision(allow=[True], rule="r", reason="r"),
+    "the rule is no text": lambda _: Decision(allow=True, rule=None, reason="r"),
+    "the rule is not UTF-8": lambda _: Decision(allow=False, rule="\ud800", reason="r"),
+    "the reason is not UTF-8": lambda _: Decision(allow=False, rule="r", reason="no \udfff"),
 }
 
 
