@@ -159,16 +159,18 @@ async def _no_route(request: Request, error: Exception) -> Response:
     else:
         refusal = NotFound("no such path")
     headers = error.headers if isinstance(error, HTTPException) else None
-    return _response(request, refusal, headers)
+    return _response(request, refusal, read_head(request.scope).request_id, headers)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    log_unexpected(error, str(read_head(request.scope).request_id))
-    return _response(request, error, None)
+    request_id = read_head(request.scope).request_id
+    log_unexpected(error, str(request_id))
+    return _response(request, error, request_id, None)
 
 
-def _response(request: Request, error: Exception, more: Mapping[str, str] | None) -> Response:
-    request_id: uuid.UUID = read_head(request.scope).request_id
+def _response(
+    request: Request, error: Exception, request_id: uuid.UUID, more: Mapping[str, str] | None
+) -> Response:
     answer = error_answer(error, str(request_id))
     headers: dict[str, Any] = {
         name.decode(): value.decode() for name, value in secured(request.url.scheme)

@@ -52,7 +52,7 @@ def _answering(make: Callable[[Request], Any]) -> Callable[[Request], Any]:
         response: Response = await make(request)
         for name, value in secured(request.url.scheme):
             response.headers.setdefault(name.decode(), value.decode())
-        response.headers["x-request-id"] = str(read_head(request.scope).request_id)
+        response.headers.setdefault("x-request-id", str(read_head(request.scope).request_id))
         return response
 
     return endpoint
@@ -90,7 +90,8 @@ def _anchor_keys(parts: Parts) -> Callable[[Request], Any]:
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets an answer
             log_unexpected(error, request_id)
             answer = error_answer(error, request_id)
-        return Response(answer.body, answer.status, media_type="application/json")
+        headers = {"x-request-id": request_id}  # the same as in the body
+        return Response(answer.body, answer.status, headers, media_type="application/json")
 
     return endpoint
 

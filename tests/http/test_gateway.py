@@ -45,6 +45,8 @@ def test_the_request_id_is_the_callers(kms: Qpher, http: httpx.Client) -> None:
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == mine
     entries = [*kms._store.audit.read(kms.tenants.get("acme").id)]
     assert entries[-1].fields["request_id"] == mine
+    public = http.get("/anchors/key")
+    assert public.headers["x-request-id"] == public.json()["request_id"]
     for bad in ("x", mine + "0", "é" * 36, "{" + mine[1:-1] + "}"):
         given = http.get("/kms/keys", headers={"x-request-id": bad.encode()})
         assert uuid.UUID(given.headers["x-request-id"]) != uuid.UUID(mine)
