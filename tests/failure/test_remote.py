@@ -37,10 +37,13 @@ from qpher_core import (
 )
 from qpher_core.api_keys import make_secret
 from qpher_core.asgi import Settings, create_app
+from qpher_core.lifecycle import KeyState
+from qpher_core.models import KeyRef, KeyVersion
 from qpher_core.service import Qpher
 from tests.contract.served import quiet_key
 from tests.failure.wire import Answer, Proxy, dripping, proxied, replying
 from tests.http.server import serving
+from tests.records import NOW
 
 KEM = "ML-KEM-768"
 TENANT = uuid.uuid4()
@@ -514,6 +517,35 @@ def test_a_batch_with_another_number_of_items() -> None:
             pytest.raises(Unavailable),
         ):
             session.kem.encapsulate_many(2, 1)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"key_version": 2}, {"algorithm": "X-Wing"}, {"shared_secret": "AAAA"}, None],
+    ids=["version", "algorithm", "length", "nothing"],
+)
+def test_a_private_key_elsewhere_takes_no_answer_about_another(
+    result: dict[str, Any] | None,
+) -> None:
+    """Key, version and lengths are checked, of an answer alone and of each in a batch."""
+    ref = KeyRef(TENANT, "default", KEM, 1)
+    key = KeyVersion(ref, KeyState.ACTIVE, bytes(1184), NOW, NOW, "", 1)
+    data = {} if result is None else changed(**result)
+    batch = {"items": [{"result": GOOD}, {} if result is None else {"result": data}]}
+
+    def answer(method: str, target: str, headers: Mapping[str, str]) -> Answer:
+        return telling(batch if "batch" in target else data)(method, target, headers)
+
+    with replying(answer) as url:
+        remote = RemoteSettings(tenant_id=TENANT)
+        with qpher_core.open(url, api_key=make_secret()[1], remote=remote) as service:
+            opened = service.key_store().open_decapsulation(key)
+            for attempt in (
+                lambda: opened.decapsulate(bytes(1088)),
+                lambda: opened.decapsulate_many([bytes(1088)] * 2),
+            ):
+                with pytest.raises(Unavailable):
+                    attempt()
 
 
 def test_entries_that_are_not_what_they_claim() -> None:

@@ -2,7 +2,7 @@
 """Private keys that stay with a service elsewhere, which does and records each use of them."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
@@ -10,11 +10,14 @@ from qpher_backends.remote.answers import algorithm_of
 from qpher_backends.remote.failures import error_of
 from qpher_backends.remote.link import Link, expect
 from qpher_core.algorithms import ALGORITHMS
+from qpher_core.errors import QpherError
 from qpher_core.models import KeyVersion
 
 __all__ = ["RemoteDecapsulationKey", "RemoteSigningKey"]
 
 T = TypeVar("T")
+
+_SECRET_BYTES: Final = 32
 
 
 @frozen
@@ -32,33 +35,41 @@ class _RemoteKey:
         """Return one member of the answer about one item."""
 
         def read(answer: Any, _: object) -> Any:
-            self._expect_mine(answer)
-            return getattr(answer, member)
+            return self._value(answer, member)
 
         return self._link.call("POST", path, read, body={**self._address(), **inputs})
 
     def _call_many(self, path: str, member: str, count: int, **inputs: object) -> list[Any]:
         """Return one member of the answer about each item; the first error is raised."""
 
+        def item_of(item: Any) -> Any:
+            expect((item.result is None) != (item.error is None), "an item is not one of two")
+            return error_of(item.error) if item.error else self._value(item.result, member)
+
         def read(answer: Any, _: object) -> list[Any]:
             expect(len(answer.items) == count, "the number of items differs")
-            return list(answer.items)
+            return [item_of(item) for item in answer.items]
 
-        items = self._link.call("POST", path, read, body={**self._address(), **inputs})
-        values = []
-        for item in items:
-            if item.error is not None or item.result is None:
-                raise error_of(item.error)
-            values.append(getattr(item.result, member))
+        values = self._link.call("POST", path, read, body={**self._address(), **inputs})
+        for value in values:
+            if isinstance(value, QpherError):
+                raise value
         return values
 
     def _address(self) -> dict[str, object]:
         ref = self._key.ref
         return {"name": ref.name, "algorithm": ref.algorithm, "key_version": ref.version}
 
-    def _expect_mine(self, answer: Any) -> None:
+    def _value(self, answer: Any, member: str) -> Any:
+        """Return a member of an answer about this key, if it has the length of the algorithm."""
         given = (algorithm_of(answer.algorithm).name, answer.key_version)
         expect(given == (self._key.algorithm, self._key.version), "it is about another key")
+        value = getattr(answer, member)
+        expect(self._fits(len(value)), f"its {member} has another length")
+        return value
+
+    def _fits(self, size: int) -> bool:
+        raise NotImplementedError
 
 
 class RemoteDecapsulationKey(_RemoteKey):
@@ -83,6 +94,9 @@ class RemoteDecapsulationKey(_RemoteKey):
         return self._call_many(
             "/batch/decapsulate", "shared_secret", len(given), kem_ciphertexts=given
         )
+
+    def _fits(self, size: int) -> bool:
+        return size == _SECRET_BYTES
 
     def _check(self, ciphertext: bytes) -> None:
         size = ALGORITHMS[self._key.algorithm].output_bytes
@@ -128,3 +142,6 @@ class RemoteSigningKey(_RemoteKey):
         return self._call_many(
             "/batch/sign", "signature", len(given), messages=given, context_string=context
         )
+
+    def _fits(self, size: int) -> bool:
+        return 0 < size <= ALGORITHMS[self._key.algorithm].output_bytes

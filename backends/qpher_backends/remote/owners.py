@@ -4,7 +4,7 @@
 import contextlib
 import uuid
 
-from qpher_backends.remote.answers import tenant_id_of
+from qpher_backends.remote.answers import tenant_id_of, uuid_of
 from qpher_backends.remote.link import Link
 from qpher_core.errors import NotFound
 
@@ -28,7 +28,9 @@ def id_of(link: Link, tenant: str | uuid.UUID) -> uuid.UUID:
     name, own_id = own(link)
     if name == tenant:
         return own_id
-    found = link.call("GET", "/admin/tenants", lambda a, _: {t.name: t.id for t in a.tenants})
+    found = link.call(
+        "GET", "/admin/tenants", lambda a, _: {t.name: uuid_of(t.id) for t in a.tenants}
+    )
     if tenant not in found:
         raise NotFound("no such tenant", parameter="tenant")
-    return uuid.UUID(found[tenant])
+    return found[tenant]
