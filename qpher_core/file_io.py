@@ -2,13 +2,14 @@
 """Reading and writing files, pipes and file objects; what is written to a path appears whole."""
 
 import contextlib
+import errno
 import io
 import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
 from qpher_core.errors import ValidationError
 
@@ -18,6 +19,7 @@ __all__ = [
     "open_target",
     "read_into",
     "read_up_to",
+    "ready",
     "rewrite",
     "sync_folder",
     "write_all",
@@ -25,6 +27,8 @@ __all__ = [
 
 #: A path, or a binary file object.
 FileSource = str | os.PathLike[str] | BinaryIO
+
+T = TypeVar("T")
 
 #: Objects whose ``readinto`` is known to work; others have ``read`` alone for sure.
 _READS_INTO: Final = (io.FileIO, io.BufferedReader)
@@ -167,14 +171,25 @@ def _keep_attributes(status: os.stat_result, target: int) -> None:
         os.fchown(target, status.st_uid, status.st_gid)
 
 
+def ready(got: T | None) -> T:
+    """Return what a file gave; None is not the end, nor is all written.
+
+    Raises:
+        BlockingIOError: it does not block, and has nothing or takes nothing now.
+    """
+    if got is None:
+        raise BlockingIOError(errno.EAGAIN, "files and pipes must be blocking")
+    return got
+
+
 def read_into(source: BinaryIO, buffer: memoryview) -> int:
     """Fill a buffer and return how much of it; less only at the end (pipes give pieces)."""
     count = 0
     while count < len(buffer):
         if isinstance(source, _READS_INTO):
-            got = source.readinto(buffer[count:])
+            got = ready(source.readinto(buffer[count:]))
         else:
-            piece = source.read(len(buffer) - count)
+            piece = ready(source.read(len(buffer) - count))
             got = len(piece)
             buffer[count : count + got] = piece
         if not got:
@@ -191,7 +206,13 @@ def read_up_to(source: BinaryIO, size: int) -> bytes:
 
 def write_all(target: BinaryIO, data: bytes | memoryview) -> None:
     """Write all of it: a raw file may take it in pieces."""
-    written = target.write(data)
+    written = _write(target, data)
     while isinstance(written, int) and written < len(data):
         data = data[written:]
-        written = target.write(data)
+        written = _write(target, data)
+
+
+def _write(target: BinaryIO, data: bytes | memoryview) -> object:
+    written: object = target.write(data)
+    # Of a raw file None says that nothing was written; others may have nothing to say.
+    return ready(written) if isinstance(target, io.RawIOBase) else written

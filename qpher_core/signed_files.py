@@ -19,7 +19,7 @@ from qpher_core.chunked import Progress
 from qpher_core.context_string import Context, context_string
 from qpher_core.discovery import open_primitives
 from qpher_core.errors import AlgorithmUnavailable, ValidationError
-from qpher_core.file_io import FileSource, open_source
+from qpher_core.file_io import FileSource, open_source, ready
 from qpher_core.models import KeyVersion, Receipt, canonical_json
 from qpher_core.validation import check_bytes
 
@@ -122,7 +122,7 @@ def file_digest(source: FileSource, progress: Progress = lambda _: None) -> byte
     """Return the SHA-512 of a file, 64 bytes, in constant memory."""
     digest = hashlib.sha512()
     with open_source(source) as reading:
-        while piece := reading.read(_PIECE_BYTES):
+        while piece := ready(reading.read(_PIECE_BYTES)):
             digest.update(piece)
             progress(len(piece))
     return digest.digest()

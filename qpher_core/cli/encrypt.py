@@ -17,7 +17,7 @@ from qpher_core.cli._recipients import RECIPIENTS, own_key, recipients_of
 from qpher_core.cli._target import Target, on_tenant, on_tenant_if_any
 from qpher_core.errors import ValidationError
 from qpher_core.file_header import FileHeader
-from qpher_core.file_io import open_source
+from qpher_core.file_io import open_source, ready
 from qpher_core.models import KeyVersion
 from qpher_core.public_files import encrypt_file
 from qpher_core.recipients import PublicKeyRecipient
@@ -237,7 +237,7 @@ class _Twice(io.RawIOBase):
         """Return up to so many bytes; none at the end."""
         if not self._keeping:
             return self._start.read(size) or self._source.read(size)
-        data = self._source.read(size)
+        data = ready(self._source.read(size))
         self._start.write(data)
         return data
 

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing files and pipes: nothing is cut short without an error."""
+
+import io
+import os
+
+import pytest
+
+from qpher_core.file_io import read_up_to, write_all
+from qpher_core.signed_files import file_digest
+
+MORE_THAN_A_PIPE_HOLDS = bytes(1 << 21)
+
+
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_a_pipe_that_does_not_block_is_not_taken_for_its_end(buffering: int) -> None:
+    """What is still to come is missed by nobody: reading and hashing refuse such a pipe."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.write(writing, b"the first part")
+    with os.fdopen(writing, "wb"), os.fdopen(reading, "rb", buffering=buffering) as source:
+        with pytest.raises(BlockingIOError):
+            read_up_to(source, 100)  # type: ignore[arg-type]
+        with pytest.raises(BlockingIOError):
+            file_digest(source)  # type: ignore[arg-type]
+
+
+def test_what_a_pipe_does_not_take_is_not_dropped() -> None:
+    """Writing to a full raw pipe that does not block is an error."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with (
+        os.fdopen(reading, "rb"),
+        os.fdopen(writing, "wb", buffering=0) as target,
+        pytest.raises(BlockingIOError),
+    ):
+        write_all(target, MORE_THAN_A_PIPE_HOLDS)  # type: ignore[arg-type]
+
+
+def test_an_object_that_says_nothing_has_written_all() -> None:
+    """File objects of others may return None from write."""
+
+    class Silent(io.BytesIO):
+        def write(self, data: bytes, /) -> None:  # type: ignore[override]
+            super().write(data)
+
+    target = Silent()
+    write_all(target, b"all of it")
+    assert target.getvalue() == b"all of it"
