@@ -90,10 +90,16 @@ class FolderSource:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(root):
+    for folder, _, names in os.walk(root, onerror=_unread):
         for name in names:
             path = Path(folder, name)
             if name.endswith(_PARTIAL):
                 continue  # left by a writer that was killed
             if path.is_file() and not path.is_symlink():
                 yield str(path.relative_to(root))
+
+
+def _unread(error: OSError) -> None:
+    """Stop at a folder that cannot be read: what is in it would be left without a word."""
+    if not isinstance(error, FileNotFoundError):  # removed since its name was read
+        raise error
