@@ -200,11 +200,11 @@ def _row(change: Change) -> tuple[bytes | str, ItemId, bytes | str]:
 
 
 def _stored(value: object) -> bytes | None:
-    """Return what a row holds; text that is not base64, as it would be written, is not ours."""
-    if value is None:
-        return None
+    """Return what a row holds; numbers, and text that is not base64 as written, are not ours."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
     if not isinstance(value, str):
-        return bytes(value)  # type: ignore[call-overload,no-any-return]
+        return None
     try:
         found = base64.b64decode(value, validate=True)
     except ValueError:

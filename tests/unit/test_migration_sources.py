@@ -2,11 +2,13 @@
 """Sources of migrations: what they give of folders and tables that are not as expected."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from qpher_core.migration.folders import FolderSource
+from qpher_core.migration.sql import SqlColumn, SqlSource
 
 
 def test_a_folder_that_cannot_be_read_stops_a_migration(
@@ -19,3 +21,14 @@ def test_a_folder_that_cannot_be_read_stops_a_migration(
         os.chdir("d" * 200)
     with pytest.raises(OSError, match="too long"):
         FolderSource(tmp_path)
+
+
+@pytest.mark.parametrize("value", [2**50, -1, 1.5])
+def test_numbers_in_a_column_are_not_ours(value: float) -> None:
+    """SQLite keeps any type in any column; a number is ignored, and no memory is taken for it."""
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE cards (id INTEGER PRIMARY KEY, number)")
+    database.execute("INSERT INTO cards VALUES (1, ?)", (value,))
+    database.commit()
+    source = SqlSource(SqlColumn(database, "cards", "id", "number"))
+    assert [item.value for batch in source.batches(None, 10) for item in batch] == [None]
