@@ -18,7 +18,7 @@ from qpher_core.migration.sources import Change, Item
 
 __all__ = ["FolderSource"]
 
-#: Bytes of the largest file that is read whole, to see whether it is a message.
+#: Bytes of the largest message that is moved; of a longer one so much is read, which does not open.
 _LARGEST_MESSAGE: Final = 64 << 20
 
 _MESSAGE_MAGIC: Final = b"QPH\x01"
@@ -67,8 +67,8 @@ class FolderSource:
                 file.seek(0)
                 if magic == MAGIC:
                     return FileHeader.read(file).encode()
-                if magic == _MESSAGE_MAGIC and os.fstat(file.fileno()).st_size <= _LARGEST_MESSAGE:
-                    return file.read()
+                if magic == _MESSAGE_MAGIC:
+                    return file.read(_LARGEST_MESSAGE)
         except FileNotFoundError:
             return None  # removed since the names were read
         return None

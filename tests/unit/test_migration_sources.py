@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import qpher_core
+from qpher_core.migration import folders
 from qpher_core.migration.folders import FolderSource
 from qpher_core.migration.sql import SqlColumn, SqlSource
 
@@ -32,3 +34,20 @@ def test_numbers_in_a_column_are_not_ours(value: float) -> None:
     database.commit()
     source = SqlSource(SqlColumn(database, "cards", "id", "number"))
     assert [item.value for batch in source.batches(None, 10) for item in batch] == [None]
+
+
+def test_a_message_that_is_too_long_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays as it is, is not taken for a file of others, and the migration is not complete."""
+    monkeypatch.setattr(folders, "_LARGEST_MESSAGE", 2000)
+    with qpher_core.open("memory:") as kms:
+        kms.tenants.create("acme")
+        session = kms.session("acme", actor="test")
+        session.keys.generate("ML-KEM-768")
+        message = session.kem.encrypt(bytes(1000)).ciphertext
+        (tmp_path / "message").write_bytes(message)
+        session.keys.rotate("ML-KEM-768")
+        report = session.migrate(tmp_path, to_algorithm="ML-KEM-768")
+    assert (report.ignored, len(report.failed), report.complete) == (0, 1, False)
+    assert (tmp_path / "message").read_bytes() == message
