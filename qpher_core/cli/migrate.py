@@ -154,8 +154,13 @@ def _opened(source: str, column: str | None) -> Iterator[Any]:
     if len(parts) != 3:
         raise ValidationError("--column must be TABLE.ID.VALUE", parameter="column")
     connection = _connect(source)
+    error_of = sys.modules[type(connection).__module__.partition(".")[0]].Error
     try:
         yield SqlColumn(connection, *parts)
+    except error_of as error:
+        # Further lines may show the row.
+        told = str(error).partition("\n")[0]
+        raise ValidationError(f"the database refuses: {told}", parameter="source") from None
     finally:
         connection.close()
 

@@ -94,3 +94,16 @@ def test_what_is_no_source_is_refused(run: Any, tmp_path: Path) -> None:
         [f"sqlite:///{tmp_path}/qpher.db", "--column", "a.b;c.d"],
     ):
         assert run("migrate", *arguments).exit_code == 2
+
+
+def test_what_a_database_says_is_one_line(run: Any, tmp_path: Path) -> None:
+    """A table that is not there and a file that is no database end with status 2, not with 1."""
+    (tmp_path / "text.db").write_bytes(b"no database at all\n" * 100)
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        database.execute("CREATE TABLE patients (id INTEGER PRIMARY KEY, diagnosis BLOB)")
+    database.close()
+    for name in ("text.db", "shop.db"):
+        done = run("migrate", f"sqlite:///{tmp_path}/{name}", "--column", "nurses.id.diagnosis")
+        assert done.exit_code == 2
+        assert done.stderr.startswith("qpher-core: the database refuses: ")
+        assert done.stderr.count("\n") == 1
