@@ -90,7 +90,7 @@ class Target:
     @property
     def who(self) -> str:
         """Whom policy and audit log of a local store know."""
-        return self.actor or f"cli:{getpass.getuser()}"
+        return self.actor or f"cli:{_user()}"
 
     @property
     def place(self) -> Path | None:
@@ -203,6 +203,14 @@ def _on_tenant(function: _Function) -> _Function:
         return function(Target(store, protectors, tenant, actor) if store else None, **options)
 
     return command
+
+
+def _user() -> str:
+    """Return who runs the command: the number of the user where the system has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _only_tenant(kms: Qpher) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every command has: help with an example, one line for an error, an exit status."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from qpher_core import errors
 from qpher_core.cli._frame import EXIT_STATUSES, exit_status
+from qpher_core.cli._target import Target
 from qpher_core.cli.main import main
 
 COMMAND = str(Path(sys.executable).parent / "qpher-core")
@@ -70,6 +72,14 @@ def test_an_unknown_scheme_and_a_missing_store_are_usage(tmp_path: Path) -> None
             [COMMAND, "keys", "list", *arguments], capture_output=True, text=True, check=False
         )
         assert (done.returncode, told in done.stderr) == (2, True)
+
+
+def test_a_user_without_a_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers run as users that the system has no name for."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 3_000_000_001)
+    assert Target("memory:").who == "cli:3000000001"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
