@@ -147,14 +147,14 @@ def rewrite(path: Path, change: Callable[[BinaryIO, BinaryIO], bool]) -> bool:
     """Replace a file by what ``change`` writes of it; mode and, as root, owner stay.
 
     Returns:
-        Whether it was replaced: not if ``change`` says no, or somebody else replaced it meanwhile.
+        Whether it was replaced: not if ``change`` says no, or somebody else changed it meanwhile.
     """
     try:
         with path.open("rb") as reading, open_target(path) as writing:
+            before = os.fstat(reading.fileno())
             wanted = change(reading, writing)
-            status = os.fstat(reading.fileno())
-            _keep_attributes(status, writing.fileno())
-            if not wanted or not os.path.samestat(status, path.stat()):
+            _keep_attributes(os.fstat(reading.fileno()), writing.fileno())
+            if not wanted or _state(before) != _state(path.stat()):
                 raise _NotReplaced
     except _NotReplaced:
         return False
@@ -163,6 +163,11 @@ def rewrite(path: Path, change: Callable[[BinaryIO, BinaryIO], bool]) -> bool:
 
 class _NotReplaced(Exception):  # noqa: N818 - a signal, not an error
     """The new file is not to appear."""
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    """Return what differs once a file was replaced or written to."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _keep_attributes(status: os.stat_result, target: int) -> None:

@@ -3,10 +3,12 @@
 
 import io
 import os
+from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
-from qpher_core.file_io import read_up_to, write_all
+from qpher_core.file_io import read_up_to, rewrite, write_all
 from qpher_core.signed_files import file_digest
 
 MORE_THAN_A_PIPE_HOLDS = bytes(1 << 21)
@@ -47,3 +49,19 @@ def test_an_object_that_says_nothing_has_written_all() -> None:
     target = Silent()
     write_all(target, b"all of it")
     assert target.getvalue() == b"all of it"
+
+
+def test_what_is_written_into_a_file_meanwhile_stays(tmp_path: Path) -> None:
+    """Rewriting a file replaces no content that it has not read."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def change(reading: BinaryIO, writing: BinaryIO) -> bool:
+        writing.write(b"new" + reading.read())
+        path.write_bytes(b"of somebody else")
+        return True
+
+    assert not rewrite(path, change)
+    assert path.read_bytes() == b"of somebody else"
+    assert rewrite(path, lambda reading, writing: bool(writing.write(reading.read() + b"!")))
+    assert path.read_bytes() == b"of somebody else!"
