@@ -12,6 +12,7 @@ description, so neither belongs to another file. The description is canonical JS
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -158,15 +159,14 @@ def _content_context(sealed_description: bytes) -> bytes:
 
 def _check_names(names: Sequence[object]) -> None:
     """Refuse names that would leave the folder, or that cannot all be files of it."""
-    seen: set[str] = set()
-    folders: set[str] = set()
+    split = []
     for name in names:
         parts = check_text(name, "files", longest=_LONGEST_NAME).split("/")
         if any(part in {"", ".", ".."} or "\\" in part for part in parts):
             raise ValidationError(
                 "files must have relative names, without '..' and backslashes", parameter="files"
             )
-        seen.add("/".join(parts))
-        folders.update("/".join(parts[:n]) for n in range(1, len(parts)))
-    if len(seen) != len(names) or seen & folders:
+        split.append(parts)
+    # In order, a name is followed at once by itself or by what would be in it as a folder.
+    if any(after[: len(name)] == name for name, after in itertools.pairwise(sorted(split))):
         raise ValidationError("files must have different names", parameter="files")
