@@ -78,7 +78,7 @@ class Migrator:
             self._keys,
             self._context,
             target,
-            opened.name[:_LONGEST_NOTE],
+            _printable(opened.name)[:_LONGEST_NOTE],
             accept_compromised,
             None if salt is None else Secrets.of(check_salt(salt)).keys,
         )
@@ -124,6 +124,11 @@ def _open_source(
     if isinstance(source, str | os.PathLike):
         return FolderSource(Path(source), journal)
     return IterableSource(source, sink or (lambda _: None), "values")
+
+
+def _printable(name: str) -> str:
+    """Return a name for the audit log: a path may hold bytes that are no text."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _check_range(value: object, parameter: str, most: int) -> None:

@@ -51,3 +51,16 @@ def test_a_message_that_is_too_long_is_a_failure(
         report = session.migrate(tmp_path, to_algorithm="ML-KEM-768")
     assert (report.ignored, len(report.failed), report.complete) == (0, 1, False)
     assert (tmp_path / "message").read_bytes() == message
+
+
+def test_a_folder_whose_name_is_no_text_moves(tmp_path: Path) -> None:
+    """The audit log has its name in a form that can be written."""
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    with qpher_core.open("memory:") as kms:
+        kms.tenants.create("acme")
+        session = kms.session("acme", actor="test")
+        session.keys.generate("ML-KEM-768")
+        (folder / "message").write_bytes(session.kem.encrypt(b"x").ciphertext)
+        session.keys.rotate("ML-KEM-768")
+        assert session.migrate(folder, to_algorithm="ML-KEM-768").moved == 1
