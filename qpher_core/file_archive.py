@@ -4,6 +4,7 @@
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,11 @@ def listed(sources: Paths, metadata: Mapping[str, str] | None) -> tuple[list[Pat
     ):
         raise ValidationError("sources must be a mapping of names to paths", parameter="sources")
     paths = [Path(path) for path in sources.values()]
-    sizes = [path.stat().st_size for path in paths]
+    found = [path.stat() for path in paths]
+    for path, status in zip(paths, found, strict=True):
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and has no size
+            raise ValidationError(f"{path} must be a regular file", parameter="sources")
+    sizes = [status.st_size for status in found]
     return paths, Description.of(metadata, list(zip(sources, sizes, strict=True)))
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``qpher-core encrypt``, ``decrypt`` and ``rewrap``: recipients, metadata, folders and pipes."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,12 @@ def test_pipes(run: Any) -> None:
     assert run("decrypt", "-", given=box.stdout_bytes).exit_code == 6
     assert run("encrypt", "plain", "-o", "x", "--to", "ML-KEM-768:one").exit_code == 2
     assert run("encrypt", "plain", "-o", "x", "--metadata", "a").exit_code == 2
+
+
+def test_a_pipe_among_several_files_is_refused(run: Any) -> None:
+    """It is not waited for."""
+    Path("in").mkdir()
+    os.mkfifo("in/pipe")
+    done = run("encrypt", "in", "-o", "box")
+    assert (done.exit_code, "regular file" in done.stderr) == (2, True)
+    assert not Path("box").exists()
