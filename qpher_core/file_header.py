@@ -24,7 +24,7 @@ from attrs import evolve, field, frozen
 
 from qpher_core.file_io import read_up_to, rewrite, write_all
 
-__all__ = ["MAGIC", "FileHeader", "read_header", "replace_header"]
+__all__ = ["MAGIC", "FileHeader", "read_header", "replace_header", "unchanging"]
 
 #: What every encrypted file begins with.
 MAGIC: Final = b"QPHF"
@@ -71,7 +71,7 @@ class FileHeader:
     @classmethod
     def read(cls, source: BinaryIO) -> "FileHeader":
         """Read a header to its end, not while another process changes it."""
-        with _unchanging(source):
+        with unchanging(source):
             return cls._read(source)
 
     @classmethod
@@ -122,7 +122,8 @@ _MALFORMED: Final = FileHeader((), 0)
 
 
 @contextlib.contextmanager
-def _unchanging(source: BinaryIO) -> Iterator[None]:
+def unchanging(source: BinaryIO) -> Iterator[None]:
+    """Keep other processes from changing the header of a file, as far as it can be locked."""
     if not isinstance(source, io.FileIO | io.BufferedReader):
         yield
         return

@@ -16,7 +16,7 @@ from qpher_core.cli._output import BytesBar, bytes_bar
 from qpher_core.cli._recipients import RECIPIENTS, own_key, recipients_of
 from qpher_core.cli._target import Target, on_tenant, on_tenant_if_any
 from qpher_core.errors import ValidationError
-from qpher_core.file_header import FileHeader
+from qpher_core.file_header import FileHeader, unchanging
 from qpher_core.file_io import open_source, ready
 from qpher_core.models import KeyVersion
 from qpher_core.public_files import encrypt_file
@@ -245,6 +245,8 @@ class _Twice(io.RawIOBase):
 def _addressed(session: Session, source: BinaryIO, name: str) -> tuple[Any, KeyVersion]:
     """Return the source, from its start, and the key that can open it."""
     twice: Any = _Twice(source)
-    key = own_key(session, FileHeader.read(twice).recipients, name)
+    with unchanging(source):
+        header = FileHeader.read(twice)
+    key = own_key(session, header.recipients, name)
     twice.again()
     return twice, key

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``qpher-core encrypt``, ``decrypt`` and ``rewrap``: recipients, metadata, folders and pipes."""
 
+import fcntl
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from qpher_core.cli.main import main
 from qpher_core.discovery import open_primitives
 from qpher_core.public_keys import to_pem
 
+#: A byte of the first copy of a header that is zero.
+PADDING_AT = 4000
 CONTENT = b"name,diagnosis\n" * 5000
 
 
@@ -81,6 +85,27 @@ def test_pipes(run: Any) -> None:
     assert run("decrypt", "-", given=box.stdout_bytes).exit_code == 6
     assert run("encrypt", "plain", "-o", "x", "--to", "ML-KEM-768:one").exit_code == 2
     assert run("encrypt", "plain", "-o", "x", "--metadata", "a").exit_code == 2
+
+
+def test_decrypt_waits_for_a_header_that_is_being_changed(run: Any) -> None:
+    """A header that another process writes at the moment is read when it is whole."""
+    assert run("encrypt", "plain").exit_code == 0
+    with Path("plain.qph").open("r+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(PADDING_AT)
+        file.write(b"\x01")
+
+        def whole() -> None:
+            file.seek(PADDING_AT)
+            file.write(b"\x00")
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+        later = threading.Timer(1.0, whole)
+        later.start()
+        done = run("decrypt", "plain.qph", "-o", "again")
+        later.join()
+    assert done.exit_code == 0, done.output
+    assert Path("again").read_bytes() == CONTENT
 
 
 def test_a_pipe_among_several_files_is_refused(run: Any) -> None:
