@@ -31,8 +31,7 @@ def verify(lines):
     anchors, forest, size, head = {}, [], 0, bytes(32)
     for number, line in enumerate(lines):
         fields, body = json.loads(line), line[:-1]
-        if number == 0 and "base" in fields:  # goes on after entries that were moved out
-            base = fields["base"]
+        if number == 0 and (base := fields.get("base")):  # entries before it were moved out
             size, head, peaks = base["size"], bytes.fromhex(base["head"]), base["peaks"]
             forest = [bytes.fromhex(peaks[i : i + 64]) for i in range(0, len(peaks), 64)]
         elif "anchor" in fields:
