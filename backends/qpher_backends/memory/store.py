@@ -53,6 +53,10 @@ class _State:
         self.idempotency: dict[tuple[uuid.UUID, bytes], IdempotencyRecord] = {}
         self.intents: dict[uuid.UUID, Intent] = {}
 
+    def base(self, tenant_id: uuid.UUID) -> LogBase:
+        """Return where a tenant's log begins."""
+        return self.bases.get(tenant_id, EMPTY_LOG)
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Hold the lock of a store that is not closed."""
@@ -158,14 +162,14 @@ class _Audit:
 
     def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
         with self._state.opened():
-            entries, base = self._state.entries.get(tenant_id, []), self._begin(tenant_id)
+            entries, base = self._state.entries.get(tenant_id, []), self._state.base(tenant_id)
             return base.size + len(entries), entries[-1].hash if entries else base.head
 
     def read(
         self, tenant_id: uuid.UUID, *, start: int = 0, limit: int | None = None
     ) -> Iterator[AuditEntry]:
         with self._state.opened():
-            first = max(start - self._begin(tenant_id).size, 0)
+            first = max(start - self._state.base(tenant_id).size, 0)
             end = None if limit is None else first + limit
             entries = self._state.entries.get(tenant_id, [])[first:end]
         return iter(entries)
@@ -174,12 +178,9 @@ class _Audit:
         with self._state.opened():
             return self._state.bases.get(tenant_id)
 
-    def _begin(self, tenant_id: uuid.UUID) -> LogBase:
-        return self._state.bases.get(tenant_id, EMPTY_LOG)
-
     def move_out(self, base: LogBase, tenant_id: uuid.UUID, *, after: int) -> None:
         anchors = self._state.anchors.get(tenant_id, [])
-        if self._begin(tenant_id).size != after or base.size not in {a.size for a in anchors}:
+        if self._state.base(tenant_id).size != after or base.size not in {a.size for a in anchors}:
             raise StateConflict("the log begins elsewhere by now, or there is no such anchor")
         state, moved = self._state, base.size - after
         state.put(state.entries, tenant_id, state.entries[tenant_id][moved:])
@@ -188,7 +189,7 @@ class _Audit:
 
     def append(self, entry: AuditEntry) -> None:
         entries = self._state.entries.setdefault(entry.tenant_id, [])
-        if entry.seq != self._begin(entry.tenant_id).size + len(entries):
+        if entry.seq != self._state.base(entry.tenant_id).size + len(entries):
             raise StoreUnavailable("an audit entry takes the next place")
         nodes = self._state.nodes.setdefault(entry.tenant_id, [])
         peaks = self._state.peaks.get(entry.tenant_id, b"")
@@ -203,7 +204,7 @@ class _Audit:
 
     def subtrees(self, tenant_id: uuid.UUID, wanted: Sequence[Subtree]) -> list[bytes]:
         with self._state.opened():
-            nodes, base = self._state.nodes.get(tenant_id, []), self._begin(tenant_id)
+            nodes, base = self._state.nodes.get(tenant_id, []), self._state.base(tenant_id)
             kept = base.kept
             if any(
                 last_leaf(s) >= base.size + len(nodes)
@@ -225,9 +226,6 @@ class _Anchors:
             anchors = self._state.anchors.get(tenant_id)
             return anchors[-1] if anchors else None
 
-    def _begin(self, tenant_id: uuid.UUID) -> int:
-        return self._state.bases.get(tenant_id, EMPTY_LOG).size
-
     def covering(self, tenant_id: uuid.UUID, size: int) -> StoredAnchor | None:
         return next(self.read(tenant_id, start=size), None)
 
@@ -239,7 +237,7 @@ class _Anchors:
     def logs(self) -> Sequence[uuid.UUID]:
         with self._state.opened():
             sizes = {
-                tenant: self._begin(tenant) + len(entries)
+                tenant: self._state.base(tenant).size + len(entries)
                 for tenant, entries in self._state.entries.items()
             }
         anchored = {tenant: self.latest(tenant) for tenant in sizes}
