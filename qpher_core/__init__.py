@@ -67,19 +67,13 @@ from qpher_core.models import (
     Tenant,
     TenantStatus,
 )
-from qpher_core.protocols import (
-    AuditLog,
-    KeyProtector,
-    KeyStore,
-    PolicyEngine,
-    Primitives,
-    Store,
-)
+from qpher_core.opening import open  # noqa: A004 - qpher_core.open() reads right
+from qpher_core.protocols import AuditLog, KeyProtector, KeyStore, PolicyEngine, Primitives, Store
 from qpher_core.public_files import decrypt_file, encrypt_file
 from qpher_core.recipients import KeyRecipient, PublicKeyRecipient
 from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.resigning import ResignResult
-from qpher_core.service import Qpher, open  # noqa: A004 - qpher_core.open() reads right
+from qpher_core.service import Qpher
 from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
 from qpher_core.session import Session
 from qpher_core.signed_files import FileSignature, verify_file

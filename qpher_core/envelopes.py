@@ -16,7 +16,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from qpher_core.errors import DecryptionFailed, ValidationError
-from qpher_core.models import EncapsulateResult, Receipt
+from qpher_core.models import Receipt
+from qpher_core.results import EncapsulateResult
 from qpher_core.validation import check_bytes
 
 __all__ = ["EncryptedEnvelope", "open_envelope", "seal_envelope"]

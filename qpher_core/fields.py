@@ -12,14 +12,9 @@ from typing import Final, NoReturn, Protocol, TypeVar
 from attrs import Attribute, field, frozen
 
 from qpher_core.calls import KeySelector
-from qpher_core.errors import (
-    AlgorithmUnavailable,
-    DecryptionFailed,
-    NotFound,
-    ValidationError,
-)
+from qpher_core.errors import AlgorithmUnavailable, DecryptionFailed, NotFound, ValidationError
 from qpher_core.field_values import FIELD_KEY_BYTES, FieldValue, Secrets, Value, seal
-from qpher_core.models import FieldKeysUnwrapResult, FieldKeysWrapResult
+from qpher_core.results import FieldKeysUnwrapResult, FieldKeysWrapResult
 from qpher_core.validation import check_bytes, check_context
 
 __all__ = ["MOST_KEYS", "Field", "FieldKeys", "FieldSettings"]

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import field, frozen
 
 from qpher_core.errors import ValidationError
-from qpher_core.models import SignResult
+from qpher_core.results import SignResult
 from qpher_core.session_signatures import Signatures
 from qpher_core.validation import check_context
 

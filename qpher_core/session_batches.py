@@ -20,16 +20,16 @@ from qpher_core import messages
 from qpher_core.calls import Effect, Item, KeyCall, KeySelector, Result
 from qpher_core.context_string import context_string
 from qpher_core.errors import QpherError, ValidationError
-from qpher_core.models import (
+from qpher_core.models import KeyVersion
+from qpher_core.operations import OPERATIONS
+from qpher_core.results import (
     DecapsulateResult,
     DecryptResult,
     EncapsulateResult,
     EncryptResult,
-    KeyVersion,
     SignResult,
     VerifyResult,
 )
-from qpher_core.operations import OPERATIONS
 from qpher_core.session_files import FileKem
 from qpher_core.session_kem import kem_selector
 from qpher_core.session_signatures import (

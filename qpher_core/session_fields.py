@@ -13,8 +13,9 @@ from qpher_core.calls import Effect, KeyCall
 from qpher_core.errors import DecryptionFailed, ValidationError
 from qpher_core.field_values import FIELD_KEY_BYTES
 from qpher_core.fields import Field, FieldSettings
-from qpher_core.models import FieldKeysUnwrapResult, FieldKeysWrapResult, KeyVersion
+from qpher_core.models import KeyVersion
 from qpher_core.operations import OPERATIONS
+from qpher_core.results import FieldKeysUnwrapResult, FieldKeysWrapResult
 from qpher_core.session_batches import MOST_ITEMS, BatchKem, all_bytes
 from qpher_core.session_kem import check_mode, kem_selector
 from qpher_core.validation import check_context, check_version

@@ -12,16 +12,11 @@ from qpher_core.calls import Effect, KeyCall, KeySelector, Result
 from qpher_core.chunked import KEY_BYTES
 from qpher_core.errors import DecryptionFailed, StateConflict
 from qpher_core.file_header import FileHeader, replace_header
-from qpher_core.models import (
-    FileRewrapResult,
-    KeyRef,
-    KeyUnwrapResult,
-    KeyVersion,
-    KeyWrapResult,
-)
+from qpher_core.models import KeyRef, KeyVersion
 from qpher_core.operations import OPERATIONS
 from qpher_core.public_files import seal_to_public_key
 from qpher_core.recipients import MOST_RECIPIENTS, KeyRecipient, Recipient, check_recipients
+from qpher_core.results import FileRewrapResult, KeyUnwrapResult, KeyWrapResult
 from qpher_core.session_kem import WRAPPING_METHOD, Context, Kem, kem_selector
 from qpher_core.validation import check_bytes, check_context, check_version
 

@@ -17,8 +17,8 @@ from qpher_core.file_archive import Joined, Separated, listed, new_folder
 from qpher_core.file_body import Description
 from qpher_core.file_header import FileHeader
 from qpher_core.file_io import FileSource, open_source, open_target, write_all
-from qpher_core.models import FileResult
 from qpher_core.recipients import MOST_RECIPIENTS, KeyRecipient, Recipient, check_recipients
+from qpher_core.results import FileResult
 from qpher_core.session_file_keys import FileKeyKem
 from qpher_core.session_kem import Context, kem_selector
 from qpher_core.validation import check_context, check_version

@@ -10,18 +10,17 @@ from qpher_core import algorithms, messages
 from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
 from qpher_core.envelopes import EncryptedEnvelope, open_envelope, seal_envelope
 from qpher_core.errors import ValidationError
-from qpher_core.models import (
+from qpher_core.models import KeyVersion, RequestContext
+from qpher_core.operations import OPERATIONS
+from qpher_core.protocols import KeyStore
+from qpher_core.results import (
     DecapsulateResult,
     DecryptResult,
     EncapsulateResult,
     EncryptResult,
     KeyUnwrapResult,
-    KeyVersion,
     KeyWrapResult,
-    RequestContext,
 )
-from qpher_core.operations import OPERATIONS
-from qpher_core.protocols import KeyStore
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
 __all__ = ["WRAPPING_METHOD", "Context", "Kem", "check_mode", "check_salt", "kem_selector"]

@@ -24,9 +24,10 @@ from qpher_core.errors import StateConflict, ValidationError
 from qpher_core.key_evidence import KeyEvidence, KeyStillNeeded
 from qpher_core.key_usage import LogUsage
 from qpher_core.lifecycle import KeyState, restored
-from qpher_core.models import ImportParameters, KeyVersion, RequestContext, RotateResult
+from qpher_core.models import ImportParameters, KeyVersion, RequestContext
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import KeyStore, PreparedKey, StoreWriter
+from qpher_core.results import RotateResult
 from qpher_core.validation import check_bytes, check_count, check_name, check_text, check_version
 
 __all__ = ["Keys", "rotation"]

@@ -11,27 +11,14 @@ from qpher_core.chunked import Progress
 from qpher_core.context_string import Context, context_string
 from qpher_core.errors import NotFound, ValidationError
 from qpher_core.file_io import FileSource
-from qpher_core.models import (
-    KeyRef,
-    KeyVersion,
-    RequestContext,
-    SignHashResult,
-    SignResult,
-    VerifyHashResult,
-    VerifyResult,
-)
+from qpher_core.models import KeyRef, KeyVersion, RequestContext
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import KeyStore
+from qpher_core.results import SignHashResult, SignResult, VerifyHashResult, VerifyResult
 from qpher_core.signed_files import FILE_HASH, FileSignature, file_digest, fingerprint
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
-__all__ = [
-    "HASHES",
-    "Signatures",
-    "bound_input",
-    "recorded_context",
-    "signature_selector",
-]
+__all__ = ["HASHES", "Signatures", "bound_input", "recorded_context", "signature_selector"]
 
 _DEFAULT: Final = "ML-DSA-65"
 _SIGNATURE_TYPE: Final = "detached"

@@ -21,11 +21,13 @@ from qpher_core.algorithms import Algorithm
 from qpher_core.api_keys import ApiKeys
 from qpher_core.idempotency import Idempotency
 from qpher_core.remote import RemoteService
-from qpher_core.service import Qpher, ServiceAudit, Tenants
+from qpher_core.service import Qpher
 from qpher_core.service_anchors import Anchors
+from qpher_core.service_audit import ServiceAudit
 from qpher_core.service_imports import Imports
 from qpher_core.service_policies import Policies
 from qpher_core.service_protector import Protector
+from qpher_core.service_tenants import Tenants
 
 __all__ = ["AsyncQpher", "AsyncRemoteService"]
 

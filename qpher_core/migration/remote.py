@@ -15,7 +15,7 @@ from qpher_core.errors import DecryptionFailed, QpherError
 from qpher_core.fields import MOST_KEYS
 from qpher_core.messages import Kind
 from qpher_core.migration.reencrypt import Moved, Reencryptor, Value
-from qpher_core.models import EncryptResult
+from qpher_core.results import EncryptResult
 from qpher_core.session_batches import BatchKem
 from qpher_core.session_fields import FieldKem
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 import qpher_core
-from qpher_core.models import EncryptResult
+from qpher_core.results import EncryptResult
 from qpher_core.service import Qpher
 from qpher_core.session import Session
 from tests.contract.served import served

@@ -22,7 +22,7 @@ from attrs import frozen
 import qpher_core
 from qpher_core.discovery import open_store
 from qpher_core.models import AuditEntry
-from qpher_core.service import _document
+from qpher_core.service_tenants import _document
 from tests.contract.table import BACKENDS, backends
 from tests.crash.worker import KEM, SIGNATURE, TENANT
 

@@ -8,14 +8,8 @@ import pytest
 from attrs.exceptions import FrozenInstanceError
 
 from qpher_core.audit.entry import EMPTY_HEAD
-from qpher_core.models import (
-    AuditReport,
-    DecryptResult,
-    EncryptResult,
-    KeyRef,
-    Receipt,
-    rfc3339,
-)
+from qpher_core.models import AuditReport, KeyRef, Receipt, rfc3339
+from qpher_core.results import DecryptResult, EncryptResult
 from tests.records import new_record
 
 TENANT = uuid.uuid4()
