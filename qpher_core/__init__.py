@@ -74,7 +74,7 @@ from qpher_core.recipients import KeyRecipient, PublicKeyRecipient
 from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.resigning import ResignResult
 from qpher_core.service import Qpher
-from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
+from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey, UnreadTenant
 from qpher_core.session import Session
 from qpher_core.signed_files import FileSignature, verify_file
 
@@ -152,6 +152,7 @@ __all__ = [
     "Tenant",
     "TenantStatus",
     "Unavailable",
+    "UnreadTenant",
     "ValidationError",
     "VerifiedEntry",
     "VerifierKey",

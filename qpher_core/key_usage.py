@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from attrs import astuple, define, evolve, field, frozen
 
 from qpher_core.audit.records import LogBase
+from qpher_core.errors import IntegrityError
 from qpher_core.lifecycle import PROTECT
 from qpher_core.models import AuditEntry, KeyRef, canonical_json, rfc3339
 from qpher_core.operations import OPERATIONS
@@ -109,7 +110,7 @@ class LogUsage:
         if start is not None:
             tally.read, tally.uses = start.size, parse_uses(start.uses)
         for entry in islice(self._entries(tenant_id, start=tally.read), end - tally.read):
-            _count(tally.uses, entry.fields)
+            _count(tally.uses, entry)
         items = [
             {"key": list(address), "use": [_text(value) for value in astuple(use)]}
             for address, use in sorted(tally.uses.items())
@@ -129,7 +130,7 @@ class LogUsage:
         for entry in self._entries(tenant_id, start=tally.read):
             if entry.seq > tally.read and self._begin(tally, tenant_id):
                 return False
-            _count(tally.uses, entry.fields)
+            _count(tally.uses, entry)
             tally.read = entry.seq + 1
         return True
 
@@ -157,8 +158,20 @@ def _text(value: object) -> object:
     return rfc3339(value) if isinstance(value, datetime) else value
 
 
-def _count(uses: dict[tuple[str, str, int], KeyUse], fields: Mapping[str, Any]) -> None:
-    """Count one entry."""
+def _count(uses: dict[tuple[str, str, int], KeyUse], entry: AuditEntry) -> None:
+    """Count one entry.
+
+    Raises:
+        IntegrityError: it is none; what is counted stays as it was.
+    """
+    try:
+        _count_fields(uses, entry.fields)
+    except (KeyError, TypeError, ValueError):
+        message = f"entry {entry.seq} of the audit log is malformed: it was altered"
+        raise IntegrityError(message) from None
+
+
+def _count_fields(uses: dict[tuple[str, str, int], KeyUse], fields: Mapping[str, Any]) -> None:
     key, row = fields["key"], OPERATIONS.get(fields["action"])
     if key is None or row is None or row.kind is None or fields["outcome"] != "success":
         return

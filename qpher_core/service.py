@@ -230,8 +230,8 @@ class Qpher:
         Raises:
             NotFound: there is no such tenant.
             AuditUnavailable: it cannot be recorded; keys may have been rotated all the same.
-            StoreUnavailable: the store cannot be read. A key that cannot be rotated raises
-                nothing; it is in the report.
+            StoreUnavailable: the store cannot be read. A key that cannot be rotated, and a tenant
+                whose rules, keys or log cannot be read, raise nothing; they are in the report.
         """
         return self._maintainer.run(tenant, actor, dry_run=dry_run)
 

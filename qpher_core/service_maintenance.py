@@ -3,7 +3,8 @@
 
 A key is due when its active version has reached the age or the number of uses of any rule that
 matches it, of the service or of its tenant. Several nodes may do it at once: a version is
-replaced once, whoever comes first.
+replaced once, whoever comes first. Each tenant is maintained on its own: one whose rules, keys or
+log cannot be read is reported and keeps none of the others from its rotations.
 """
 
 import enum
@@ -30,7 +31,7 @@ from qpher_core.protocols import KeyStore, PolicyRecords
 from qpher_core.session_keys import rotation
 from qpher_core.validation import check_name
 
-__all__ = ["Due", "Maintainer", "MaintenanceReport", "ScheduledKey"]
+__all__ = ["Due", "Maintainer", "MaintenanceReport", "ScheduledKey", "UnreadTenant"]
 
 _PAGE: Final = 1000
 _SOON: Final = 0.9  # share of the uses from which on a key is due soon
@@ -72,14 +73,29 @@ class ScheduledKey:
 
 
 @frozen
+class UnreadTenant:
+    """A tenant whose schedule is unknown; none of its keys was rotated.
+
+    Attributes:
+        tenant: its name.
+        problem: why its rules, keys or log could not be read.
+    """
+
+    tenant: str
+    problem: str
+
+
+@frozen
 class MaintenanceReport:
     """What a maintenance found and did.
 
     Attributes:
         keys: all keys with a schedule, by tenant and name.
+        unread: the tenants that it could not look at.
     """
 
     keys: tuple[ScheduledKey, ...]
+    unread: tuple[UnreadTenant, ...] = ()
 
     def standing(self, due: Due | str) -> tuple[ScheduledKey, ...]:
         """Return the keys that stand at one point."""
@@ -87,8 +103,8 @@ class MaintenanceReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no key is overdue and none could not be rotated."""
-        return not self.standing(Due.OVERDUE) and not self.standing(Due.FAILED)
+        """Whether all tenants were looked at, no key is overdue and none could not be rotated."""
+        return not (self.unread or self.standing(Due.OVERDUE) or self.standing(Due.FAILED))
 
 
 class _Tenants(Protocol):
@@ -114,24 +130,39 @@ class Maintainer:
         name = actor.actor if isinstance(actor, RequestContext) else check_name(actor, "actor")
         wanted = self._tenants.list() if tenant is None else [self._tenants.get(tenant)]
         active = [found for found in wanted if found.status is TenantStatus.ACTIVE]
-        keys = [key for found in active for key in self._scheduled(found)]
-        if dry_run:
-            return MaintenanceReport(tuple(keys))
-        done = [self._rotate(k, name) if k.due is Due.OVERDUE else k for k in keys]
-        return self._recorded(MaintenanceReport(tuple(done)), actor)
+        report = self._maintain(active, None if dry_run else name)
+        return report if dry_run else self._recorded(report, actor)
+
+    def _maintain(self, tenants: Sequence[Tenant], actor: str | None) -> MaintenanceReport:
+        """Maintain one tenant after the other; without an actor nothing is rotated."""
+        shared, keys, unread = self._rules(None), list[ScheduledKey](), list[UnreadTenant]()
+        for tenant in tenants:
+            try:
+                scheduled = list(self._scheduled(tenant, shared))
+            except QpherError as error:
+                unread.append(UnreadTenant(tenant.name, _told(error)))
+            else:
+                keys += scheduled if actor is None else self._rotated(scheduled, actor)
+        return MaintenanceReport(tuple(keys), tuple(unread))
+
+    def _rotated(self, scheduled: Sequence[ScheduledKey], actor: str) -> Iterator[ScheduledKey]:
+        """Rotate what is overdue."""
+        for key in scheduled:
+            yield self._rotate(key, actor) if key.due is Due.OVERDUE else key
 
     def _recorded(
         self, report: MaintenanceReport, actor: str | RequestContext
     ) -> MaintenanceReport:
         """Record that there was a maintenance; each rotation has its own entry."""
         counts = {str(due): len(report.standing(due)) for due in (Due.ROTATED, Due.FAILED)}
+        counts["unread"] = len(report.unread)
         effect = Effect(report, canonical_json(counts))
         return self._pipeline.administer(
             OPERATIONS["maintenance.run"], SERVICE, actor, lambda _: effect
         )
 
-    def _scheduled(self, tenant: Tenant) -> Iterator[ScheduledKey]:
-        rules = [*self._rules(None), *self._rules(tenant.id)]
+    def _scheduled(self, tenant: Tenant, shared: Sequence[RotationRule]) -> Iterator[ScheduledKey]:
+        rules = [*shared, *self._rules(tenant.id)]
         if not rules:
             return
         for key in self._active(tenant.id):
@@ -166,6 +197,14 @@ class Maintainer:
         return ScheduledKey(tenant.name, key, due, due_at, uses, min(limits, default=None))
 
     def _rotate(self, scheduled: ScheduledKey, actor: str) -> ScheduledKey:
+        try:
+            version = self._replace(scheduled, actor)
+        except QpherError as error:
+            return evolve(scheduled, due=Due.FAILED, problem=_told(error))
+        return evolve(scheduled, due=Due.ROTATED, replaced_by=version)
+
+    def _replace(self, scheduled: ScheduledKey, actor: str) -> int | None:
+        """Rotate a key, unless someone else does, and return the version that is active then."""
         key = scheduled.key
         context = RequestContext(key.ref.tenant_id, actor)
         selector = KeySelector(key.name, ALGORITHMS[key.algorithm])
@@ -176,11 +215,12 @@ class Maintainer:
             new, _ = self._pipeline.run(context, call).value
         except Overtaken:
             now = self._keys.active(key.ref.tenant_id, key.name, key.algorithm)
-            version = None if now is None else now.version
-            return evolve(scheduled, due=Due.ROTATED, replaced_by=version)
-        except QpherError as error:
-            return evolve(scheduled, due=Due.FAILED, problem=f"{error.code}: {error}")
-        return evolve(scheduled, due=Due.ROTATED, replaced_by=new.version)
+            return None if now is None else now.version
+        return new.version
+
+
+def _told(error: QpherError) -> str:
+    return f"{error.code}: {error}"
 
 
 def _matches(rule: RotationRule, key: KeyVersion) -> bool:

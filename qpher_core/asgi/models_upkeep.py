@@ -58,7 +58,15 @@ class ScheduledInfo(msgspec.Struct):
     problem: str
 
 
+class UnreadInfo(msgspec.Struct):
+    """A tenant whose rules, keys or log could not be read, and why."""
+
+    tenant: str
+    problem: str
+
+
 class Maintained(msgspec.Struct):
-    """All keys with a schedule, by tenant and name."""
+    """All keys with a schedule, by tenant and name, and the tenants whose schedule is unknown."""
 
     keys: list[ScheduledInfo]
+    unread: list[UnreadInfo]

@@ -31,7 +31,8 @@ def maintain(ask: Ask) -> models.Maintained:
     """Rotate the keys that are due."""
     body: models.Maintain = ask.body
     report = ask.kms.maintain(body.tenant, dry_run=body.dry_run, actor=ask.context)
-    return models.Maintained([_scheduled(key) for key in report.keys])
+    unread = [models.UnreadInfo(found.tenant, found.problem) for found in report.unread]
+    return models.Maintained([_scheduled(key) for key in report.keys], unread)
 
 
 def _record(ref: KeyRef) -> models.RecordInfo:

@@ -251,6 +251,14 @@ def _records(kms: Qpher, tenant: Tenant, actor: str) -> Finding:
 
 def _rotation(kms: Qpher) -> Finding:
     report = kms.maintain(dry_run=True)
+    if report.unread:
+        found = report.unread[0]
+        return problem(
+            "rotation",
+            f"the schedule of {len(report.unread)} tenants is unknown, such as that of "
+            f"{found.tenant}: {found.problem}",
+            "restore their rules, keys and log from a backup of the store",
+        )
     late = [key for key in report.keys if key.due == "overdue"]
     if late:
         return warning("rotation", f"{len(late)} keys are overdue", "run qpher-core maintain")

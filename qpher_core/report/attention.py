@@ -69,6 +69,9 @@ def _keys(facts: Facts) -> Iterator[Point]:
 
 
 def _rotation(facts: Facts) -> Iterator[Point]:
+    for found in facts.unread:
+        text = f"The rotation schedule of {found.tenant} is unknown: {found.problem}."
+        yield Point(Level.BAD, text, "Restore its rules, keys and log from a backup of the store.")
     due = [key.due for key in facts.schedule or ()]
     overdue, soon = due.count(Due.OVERDUE) + due.count(Due.FAILED), due.count(Due.SOON)
     if overdue:
@@ -78,7 +81,7 @@ def _rotation(facts: Facts) -> Iterator[Point]:
         yield Point(
             Level.WARN, f"{_keys_are(soon)} due soon.", "`qpher-core maintain` will see to it."
         )
-    if facts.schedule is not None and not due and facts.in_use():
+    if facts.schedule is not None and not (due or facts.unread) and facts.in_use():
         text = "No rotation rule matches any key."
         yield Point(Level.WARN, text, "docs/policy.md says how to set one.")
 

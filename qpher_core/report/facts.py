@@ -14,7 +14,7 @@ from qpher_core.models import AuditReport, KeyVersion, ProtectorStatus, Tenant
 from qpher_core.policy.profiles import PROFILES
 from qpher_core.report.dates import MILESTONES
 from qpher_core.service import Qpher
-from qpher_core.service_maintenance import ScheduledKey
+from qpher_core.service_maintenance import ScheduledKey, UnreadTenant
 from qpher_core.session import Session
 
 __all__ = ["AGES", "Facts", "TenantFacts", "collect", "collect_session"]
@@ -63,6 +63,7 @@ class Facts:
         store: scheme of the store; never its URL, which can hold a password.
         schedule: the keys that a rotation rule matches; None where the service keeps that.
         protector: records under each key encryption key; None where the service keeps that.
+        unread: the tenants whose schedule is unknown.
     """
 
     time: datetime
@@ -72,6 +73,7 @@ class Facts:
     tenants: tuple[TenantFacts, ...]
     schedule: tuple[ScheduledKey, ...] | None
     protector: ProtectorStatus | None
+    unread: tuple[UnreadTenant, ...] = ()
 
     @property
     def keys(self) -> Iterator[tuple[Tenant, KeyVersion]]:
@@ -129,15 +131,16 @@ def collect(
         anchor = kms.anchors.latest(tenant)
         found.append(TenantFacts(tenant, _keys(session), kms.audit.verify(tenant.id), anchor))
     wanted = {tenant.name for tenant in tenants}
-    schedule = [key for key in kms.maintain(dry_run=True, actor=actor).keys if key.tenant in wanted]
+    due = kms.maintain(dry_run=True, actor=actor)
     return Facts(
         datetime.now(UTC),
         version("qpher-core"),
         store.partition(":")[0],
         provider,
         tuple(found),
-        tuple(schedule),
+        tuple(key for key in due.keys if key.tenant in wanted),
         kms.protector.status(),
+        tuple(unread for unread in due.unread if unread.tenant in wanted),
     )
 
 

@@ -162,3 +162,21 @@ def test_a_deleted_tenant_can_do_nothing(acme: Session, prompt: Prompt) -> None:
     prompt("DELETE FROM tenants WHERE name = 'acme'", ())
     with pytest.raises(qpher_core.AuthenticationError):
         acme.signatures.sign(b"m")
+
+
+def test_a_damaged_log_keeps_no_other_tenant_from_its_rotation(
+    kms: Qpher, acme: Session, rival: Session, prompt: Prompt
+) -> None:
+    """Uses that cannot be counted are a problem of their tenant alone."""
+    kms.policies.set('[{"rule": "rotation", "max_uses": 1, "algorithms": ["ML-KEM-*"]}]')
+    for session in (acme, rival):
+        session.kem.encrypt(b"m")
+    damaged = str(kms.tenants.get("acme").id)
+    for body in (b"not JSON", b"{}", b'{"key": {}, "action": "kem.encrypt", "outcome": "success"}'):
+        prompt("UPDATE audit_entries SET body = ? WHERE tenant_id = ? AND seq = 3", (body, damaged))
+        report = kms.maintain(dry_run=True)
+        assert [key.tenant for key in report.keys] == ["rival"]
+        (unread,) = report.unread
+        assert (unread.tenant, "ERR_INTEGRITY_001: entry 3" in unread.problem) == ("acme", True)
+    assert [key.due for key in kms.maintain().keys] == [qpher_core.Due.ROTATED]
+    assert rival.keys.active("ML-KEM-768").version == 2

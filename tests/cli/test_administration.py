@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner, Result
 
 import qpher_core
@@ -117,6 +118,26 @@ def test_maintenance_is_recorded(run: Run, tmp_path: Path) -> None:
     chosen = ("--action", "maintenance.run", "--outcome", "success")
     assert run("audit", "export", str(tmp_path / "log"), *chosen).exit_code == 0
     assert (tmp_path / "log").read_text().count("maintenance.run") >= 2
+
+
+def test_a_tenant_that_cannot_be_maintained_is_told(run: Run, tmp_path: Path) -> None:
+    """Its row says why, the others are rotated, and the exit status is 1."""
+    with qpher_core.open(f"sqlite:///{tmp_path}/qpher.db") as kms:
+        for name in ("acme", "broken"):
+            kms.tenants.create(name)
+            kms.session(name, actor="x").keys.generate("ML-KEM-768")
+            kms.session(name, actor="x").kem.encrypt(b"x")
+            kms.policies.schedule("ML-KEM-768", tenant=name, max_uses=1)
+        document = kms.policies.get("broken")
+        assert document is not None
+        damaged = evolve(document, revision=document.revision + 1, rules="[7]")
+        kms._store.commit(lambda writer: writer.policies.insert(damaged))
+    done = run("maintain", "--json")
+    assert done.exit_code == 1
+    rows = {row["tenant"]: row for row in json.loads(done.stdout)}
+    assert (rows["acme"]["standing"], rows["acme"]["replaced_by"]) == ("rotated", 2)
+    assert (rows["broken"]["standing"], rows["broken"]["name"]) == ("failed", None)
+    assert "ERR_INVALID_003" in rows["broken"]["problem"]
 
 
 def test_a_key_without_the_scope_administers_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scheduled rotation, on every backend."""
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from qpher_core.service_maintenance import Due, MaintenanceReport
 from qpher_core.session import Session
 from tests.world import KEM, SIGNATURE
 
+_numbers = itertools.count()
+
 
 def maintain(
     service: Qpher, session: Session, *, days: float = 0, dry_run: bool = False
@@ -29,6 +32,14 @@ def maintain(
 def tenant_of(session: Session) -> str:
     """Return a tenant's id as text."""
     return str(session._context.tenant_id)
+
+
+def damage_rules(service: Qpher, tenant: str) -> None:
+    """Store rules that nobody can read."""
+    document = service.policies.get(tenant)
+    assert document is not None
+    damaged = evolve(document, revision=document.revision + 1, rules='[{"rule": "nosuch"}]')
+    service._store.commit(lambda writer: writer.policies.insert(damaged))
 
 
 def test_age(service: Qpher, session: Session) -> None:
@@ -126,6 +137,28 @@ def test_policy_stands_above_the_schedule(service: Qpher, session: Session) -> N
     }
     assert "ERR_POLICY_001" in report.standing(Due.FAILED)[0].problem
     assert session.keys.active(KEM).version == 1
+
+
+def test_a_tenant_whose_rules_cannot_be_read_is_reported(service: Qpher) -> None:
+    """The keys of the others rotate, before and after it, and the maintenance is not ok."""
+    number = next(_numbers)
+    names = [f"{letter}-beside-{number}" for letter in ("a", "m", "z")]
+    for name in names:
+        service.tenants.create(name)
+        other = service.session(name, actor="tester")
+        other.keys.generate(KEM)
+        service.policies.schedule(KEM, tenant=name, max_uses=1)
+        other.kem.encrypt(b"x")
+    damage_rules(service, names[1])
+    for dry_run, due in ((True, Due.OVERDUE), (False, Due.ROTATED)):
+        report = service.maintain(dry_run=dry_run)
+        found = [(k.tenant, k.due) for k in report.keys if k.tenant in names]
+        assert found == [(names[0], due), (names[2], due)]
+        (unread,) = [tenant for tenant in report.unread if tenant.tenant == names[1]]
+        assert "ERR_INVALID_003" in unread.problem
+        assert not report.ok
+    assert service.maintain(names[1]).unread == (unread,)
+    assert service.maintain(names[0]).ok
 
 
 def test_several_nodes(service: Qpher, session: Session) -> None:

@@ -10,7 +10,7 @@ from qpher_backends.remote.answers import key_version, record_of, time_or_none, 
 from qpher_backends.remote.link import Link
 from qpher_core.asgi.models_upkeep import ScheduledInfo
 from qpher_core.models import ProtectorStatus, RewrapReport
-from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey
+from qpher_core.service_maintenance import Due, MaintenanceReport, ScheduledKey, UnreadTenant
 
 __all__ = ["RemoteProtector", "maintain"]
 
@@ -45,13 +45,13 @@ class RemoteProtector:
 
 def maintain(link: Link, tenant: str | uuid.UUID | None, *, dry_run: bool) -> MaintenanceReport:
     """Rotate every key that is due by the rotation rules."""
+
+    def read(answer: Any, _: uuid.UUID) -> MaintenanceReport:
+        unread = tuple(UnreadTenant(info.tenant, info.problem) for info in answer.unread)
+        return MaintenanceReport(tuple(_scheduled(info) for info in answer.keys), unread)
+
     body = {"tenant": None if tenant is None else str(tenant), "dry_run": dry_run}
-    return link.call(
-        "POST",
-        "/admin/maintenance",
-        lambda answer, _: MaintenanceReport(tuple(_scheduled(info) for info in answer.keys)),
-        body=body,
-    )
+    return link.call("POST", "/admin/maintenance", read, body=body)
 
 
 def _scheduled(info: ScheduledInfo) -> ScheduledKey:
