@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 
 from qpher_core.errors import DecryptionFailed, ValidationError
 from qpher_core.file_body import Description
-from qpher_core.file_io import sync_folder
+from qpher_core.file_io import PARTIAL, partial_prefix, sync_folder
 
 __all__ = ["Joined", "Separated", "listed", "new_folder"]
 
@@ -160,7 +160,7 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(folder)
     if path.exists() or path.is_symlink():
         raise ValidationError(f"{path} exists: folder must be a new one", parameter="folder")
-    partial = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
+    partial = Path(tempfile.mkdtemp(prefix=partial_prefix(path), suffix=PARTIAL, dir=path.parent))
     try:
         yield partial
         for made, _, _ in os.walk(partial):

@@ -14,9 +14,11 @@ from typing import Any, BinaryIO, Final, TypeVar
 from qpher_core.errors import ValidationError
 
 __all__ = [
+    "PARTIAL",
     "FileSource",
     "open_source",
     "open_target",
+    "partial_prefix",
     "read_into",
     "read_up_to",
     "ready",
@@ -29,6 +31,10 @@ __all__ = [
 FileSource = str | os.PathLike[str] | BinaryIO
 
 T = TypeVar("T")
+
+#: How names of files and folders end that are not complete.
+PARTIAL: Final = ".partial"
+_SHOWN_BYTES: Final = 64
 
 #: Objects whose ``readinto`` is known to work; others have ``read`` alone for sure.
 _READS_INTO: Final = (io.FileIO, io.BufferedReader)
@@ -67,12 +73,21 @@ def open_target(target: FileSource) -> Iterator[BinaryIO]:
         yield target
         return
     path = Path(os.path.realpath(target))  # a link stays, and what it names is replaced
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+    if _is_special(path):
         with path.open("wb") as file:
             yield file
         return
     with _new_file(path) as file:
         yield file
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether there is a pipe or device; a name that cannot be one is an error at once."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextlib.contextmanager
@@ -115,19 +130,26 @@ class _Flowing(io.FileIO):
 def _create(path: Path) -> tuple[int, Path | None]:
     """Create a file beside ``path``: one without a name, which a crash leaves no trace of.
 
-    Where the file system has none (``O_TMPFILE``, open(2)), its name begins with the final one,
-    so that a leftover explains itself.
+    Where the file system has none (``O_TMPFILE``, open(2)), it has a name from the beginning.
     """
     if _NAMELESS and Path(_OPEN_FILES).exists():
         with contextlib.suppress(OSError):  # the file system has none
             return os.open(path.parent, _NAMELESS | os.O_WRONLY, 0o600), None
-    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=partial_prefix(path), suffix=PARTIAL, dir=path.parent)
     return handle, Path(name)
+
+
+def partial_prefix(path: Path) -> str:
+    """Return how the name of what is not complete begins, so that a leftover explains itself.
+
+    It has the beginning of the final name: what is added would make a long one too long.
+    """
+    return os.fsencode(path.name)[:_SHOWN_BYTES].decode(errors="ignore") + "."
 
 
 def _give_name(handle: int, path: Path) -> Path:
     """Link a complete file without a name, under one that ``rename`` can then replace."""
-    partial = path.with_name(f"{path.name}.{os.urandom(6).hex()}.partial")
+    partial = path.with_name(f"{partial_prefix(path)}{os.urandom(6).hex()}{PARTIAL}")
     # Follows /proc's link to the open file itself (open(2), O_TMPFILE); Python follows links only
     # where a directory is given too, which an absolute path then does not need.
     os.link(f"{_OPEN_FILES}/{handle}", partial, src_dir_fd=handle, follow_symlinks=True)

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from qpher_core.errors import ValidationError
 from qpher_core.file_header import MAGIC, FileHeader, read_header, replace_header
-from qpher_core.file_io import rewrite
+from qpher_core.file_io import PARTIAL, rewrite
 from qpher_core.migration.report import ItemId
 from qpher_core.migration.sources import Change, Item
 
@@ -22,7 +22,6 @@ __all__ = ["FolderSource"]
 _LARGEST_MESSAGE: Final = 64 << 20
 
 _MESSAGE_MAGIC: Final = b"QPH\x01"
-_PARTIAL: Final = ".partial"
 
 
 class FolderSource:
@@ -93,7 +92,7 @@ def _walk(root: Path) -> Iterator[str]:
     for folder, _, names in os.walk(root, onerror=_unread):
         for name in names:
             path = Path(folder, name)
-            if name.endswith(_PARTIAL):
+            if name.endswith(PARTIAL):
                 continue  # left by a writer that was killed
             if path.is_file() and not path.is_symlink():
                 yield str(path.relative_to(root))

@@ -8,7 +8,9 @@ from typing import BinaryIO
 
 import pytest
 
-from qpher_core.file_io import read_up_to, rewrite, write_all
+from qpher_core import file_io
+from qpher_core.file_archive import new_folder
+from qpher_core.file_io import open_target, read_up_to, rewrite, write_all
 from qpher_core.signed_files import file_digest
 
 MORE_THAN_A_PIPE_HOLDS = bytes(1 << 21)
@@ -65,3 +67,28 @@ def test_what_is_written_into_a_file_meanwhile_stays(tmp_path: Path) -> None:
     assert path.read_bytes() == b"of somebody else"
     assert rewrite(path, lambda reading, writing: bool(writing.write(reading.read() + b"!")))
     assert path.read_bytes() == b"of somebody else!"
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+@pytest.mark.parametrize("name", ["a" * 255, "ä" * 127, "." * 3 + "\udcff" * 252])
+def test_a_name_may_be_as_long_as_the_system_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, *, nameless: bool
+) -> None:
+    """What is written beside a file or folder has a shorter name, whatever the final one is."""
+    if not nameless:
+        monkeypatch.setattr(file_io, "_NAMELESS", 0)
+    with open_target(tmp_path / name) as target:
+        target.write(b"content")
+        assert all(len(os.fsencode(partial.name)) < 100 for partial in tmp_path.iterdir())
+    assert (tmp_path / name).read_bytes() == b"content"
+    (tmp_path / name).unlink()
+    with new_folder(tmp_path / name) as folder:
+        assert folder.name.endswith(".partial")
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_name_that_is_too_long_is_an_error_before_any_work(tmp_path: Path) -> None:
+    """Nothing is written for a target that can never appear."""
+    with pytest.raises(OSError, match="too long"), open_target(tmp_path / ("a" * 256)):
+        pytest.fail("there is work")
+    assert not list(tmp_path.iterdir())
