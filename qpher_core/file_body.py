@@ -37,6 +37,7 @@ __all__ = [
 _LENGTH_BYTES: Final = 4
 _LONGEST: Final = 4 << 20
 _LONGEST_NAME: Final = 4096
+_MOST_FOLDERS: Final = 255  # Python makes and removes nested folders by recursion
 
 _LEGACY_CONTENT: Final = b"qpher-file/1"
 _DESCRIPTION: Final = b"qpher-file/2 description"
@@ -70,7 +71,7 @@ class Description:
 
         Raises:
             ValidationError: metadata is no mapping of text, or names are twice there, lead out of
-                a folder, or name a file as well as its folder.
+                a folder, go more than 255 folders deep, or name a file as well as its folder.
         """
         checked = check_context(metadata, "metadata")
         if files is None:
@@ -158,13 +159,17 @@ def _content_context(sealed_description: bytes) -> bytes:
 
 
 def _check_names(names: Sequence[object]) -> None:
-    """Refuse names that would leave the folder, or that cannot all be files of it."""
+    """Refuse names that would leave the folder or lie too deep, or cannot all be files of it."""
     split = []
     for name in names:
         parts = check_text(name, "files", longest=_LONGEST_NAME).split("/")
         if any(part in {"", ".", ".."} or "\\" in part for part in parts):
             raise ValidationError(
                 "files must have relative names, without '..' and backslashes", parameter="files"
+            )
+        if len(parts) > _MOST_FOLDERS + 1:
+            raise ValidationError(
+                f"files must be in at most {_MOST_FOLDERS} nested folders", parameter="files"
             )
         split.append(parts)
     # In order, a name is followed at once by itself or by what would be in it as a folder.

@@ -255,15 +255,16 @@ def test_readers_refuse_what_was_altered(owner: Session, path: Path) -> None:
 
 
 def test_several_files_are_one(owner: Session, path: Path, tmp_path: Path) -> None:
-    """Several files, empty ones too, come back in a folder, and one by one from a reader."""
+    """Several files, empty and deep ones too, come back in a folder, and one by one by a reader."""
     (tmp_path / "empty").write_bytes(b"")
-    sources = {"a/b": path, "a/none": tmp_path / "empty", "c": path, "z": tmp_path / "empty"}
+    deep = "d/" * 255 + "e"
+    sources = {"a/b": path, "a/none": tmp_path / "empty", "c": path, deep: tmp_path / "empty"}
     box, folder = tmp_path / "box", tmp_path / "folder"
     done = owner.kem.encrypt_files(sources, box, metadata={"of": "four"})
     assert (done.plaintext_bytes, done.ciphertext_bytes) == (2 * len(CONTENT), box.stat().st_size)
     with owner.kem.open_encrypted(box, 1) as file:
         assert list(file.files) == list(sources)
-        assert (file.read_file("c"), file.read_file("z")) == (CONTENT, b"")
+        assert (file.read_file("c"), file.read_file(deep)) == (CONTENT, b"")
         with pytest.raises(NotFound):
             file.read_file("b")
     with pytest.raises(ValidationError, match="decrypt_files"):
@@ -284,7 +285,13 @@ def test_several_files_are_one(owner: Session, path: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "names", [["../a"], ["/a"], ["a", "a/b"], ["a//b"], [""], ["a\\b"], ["."], ["a\nb"]]
+    "names",
+    [
+        *([name] for name in ("../a", "/a", "a//b", "", "a\\b", ".", "a\nb")),
+        ["a", "a/b"],
+        pytest.param(["a/" * 256 + "a"], id="too deep"),
+        pytest.param(["a/" * 1500 + "a"], id="far too deep"),
+    ],
 )
 def test_names_stay_in_the_folder(owner: Session, path: Path, names: list[str]) -> None:
     """No name leads elsewhere, neither when encrypting nor in a file that someone else made."""
