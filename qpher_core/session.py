@@ -210,7 +210,7 @@ class Session:
 
         Args:
             source: a column (:class:`SqlColumn`), a file or a directory, or pairs of an id (int
-                or str) and a ciphertext, in the same order each time.
+                or str) and a ciphertext (bytes-like, or None), in the same order each time.
             to_algorithm: a KEM.
             to_version: a key version; the active one, at each moment, where none is given.
             name: key name, before and after.
@@ -228,7 +228,8 @@ class Session:
             progress: called after each batch.
 
         Raises:
-            ValidationError: a parameter is not what it must be.
+            ValidationError: a parameter is not what it must be; what a source gave before stays
+                moved.
             NotFound, StateConflict: the new key cannot be used, or another process migrates with
                 the same journal.
             PermissionDenied, RateLimited, Unavailable: policy or a store does not go along. What

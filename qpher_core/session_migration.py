@@ -24,7 +24,7 @@ from qpher_core.protocols import KeyStore
 from qpher_core.session_batches import MOST_ITEMS
 from qpher_core.session_kem import check_salt, kem_selector
 from qpher_core.session_keys import Keys
-from qpher_core.validation import check_context
+from qpher_core.validation import check_context, check_positive
 
 __all__ = ["MigrationSource", "Migrator"]
 
@@ -69,9 +69,9 @@ class Migrator:
         bound = context if callable(context) else check_context(context)
         _check_range(batch, "batch", MOST_ITEMS)
         _check_range(threads, "threads", _MOST_THREADS)
-        if rate is not None and not rate > 0:
-            raise ValidationError("rate must be above 0", parameter="rate")
-        path = None if journal is None else Path(journal)
+        if rate is not None:
+            check_positive(rate, "rate")
+        path = None if journal is None else _path(journal)
         opened = _open_source(source, sink, path, dry_run=dry_run)
         reencryptor = (Reencryptor if self._pipeline.here else RemoteReencryptor)(
             self._pipeline,
@@ -119,11 +119,19 @@ def _open_source(
         raise ValidationError(
             "sink goes with an iterable source, and with no other", parameter="sink"
         )
+    if sink is not None and not callable(sink):
+        raise ValidationError("sink must be a function", parameter="sink")
     if isinstance(source, SqlColumn):
         return SqlSource(source)
     if isinstance(source, str | os.PathLike):
         return FolderSource(Path(source), journal)
     return IterableSource(source, sink or (lambda _: None), "values")
+
+
+def _path(journal: object) -> Path:
+    if not isinstance(journal, str | os.PathLike):
+        raise ValidationError("journal must be a path", parameter="journal")
+    return Path(journal)
 
 
 def _printable(name: str) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of what callers pass in. Each raises ``ValidationError`` naming the parameter."""
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Final
@@ -12,6 +13,7 @@ __all__ = [
     "check_context",
     "check_count",
     "check_name",
+    "check_positive",
     "check_text",
     "check_version",
 ]
@@ -97,6 +99,13 @@ def check_count(value: object, parameter: str) -> int:
     """Return a count: an integer from 0."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValidationError(f"{parameter} must be an integer from 0", parameter=parameter)
+    return value
+
+
+def check_positive(value: object, parameter: str) -> float:
+    """Return a number above 0 that is finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValidationError(f"{parameter} must be a finite number above 0", parameter=parameter)
     return value
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from qpher_core.errors import ValidationError
 from qpher_core.migration.report import ItemId
 
 __all__ = ["Change", "Item", "IterableSource", "Sink", "Source"]
@@ -73,10 +74,14 @@ class IterableSource:
         self.total = len(pairs) if isinstance(pairs, Sequence) else None
 
     def batches(self, after: ItemId | None, size: int) -> Iterator[Sequence[Item]]:
-        """Yield the items behind a position, which is a number of pairs."""
+        """Yield the items behind a position, which is a number of pairs.
+
+        Raises:
+            ValidationError: it gives something else; what came before stays moved.
+        """
         start = after if isinstance(after, int) else 0
         numbered = islice(enumerate(self._pairs, 1), start, None)
-        items = (Item(item_id, value, number) for number, (item_id, value) in numbered)
+        items = (Item(*_checked(pair), number) for number, pair in numbered)
         while batch := list(islice(items, size)):
             yield batch
 
@@ -84,3 +89,18 @@ class IterableSource:
         """Hand new values to the sink."""
         self._sink([(change.item.id, change.value) for change in changes])
         return ()
+
+
+def _checked(pair: Iterable[object]) -> tuple[ItemId, bytes | None]:
+    """Return an id and a value as they must be."""
+    try:
+        item_id, value = pair
+    except (TypeError, ValueError):
+        raise ValidationError("source must give pairs", parameter="source") from None
+    if isinstance(item_id, bool) or not isinstance(item_id, int | str):
+        raise ValidationError("source must give integers or text as ids", parameter="source")
+    if value is None:
+        return item_id, None
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise ValidationError("source must give values that are bytes or None", parameter="source")
+    return item_id, bytes(value)

@@ -3,6 +3,7 @@
 
 import base64
 import hashlib
+import math
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -235,21 +236,55 @@ def test_journals(session: Session, tmp_path: Path) -> None:
 def test_parameters(session: Session) -> None:
     """Wrong parameters are refused before anything is read."""
     session.keys.generate(KEM)
-    for wrong in (
-        {"to_algorithm": "ML-DSA-65", "sink": print},
-        {"batch": 0, "sink": print},
-        {"threads": True, "sink": print},
-        {"rate": 0, "sink": print},
-        {},
+    for parameter, wrong in (
+        ("algorithm", "ML-DSA-65"),
+        ("batch", 0),
+        ("threads", True),
+        *(("rate", rate) for rate in (0, -1, "1", b"1", True, math.inf, math.nan)),
+        ("journal", 7),
+        ("sink", "print"),
+        ("sink", None),
     ):
-        with pytest.raises(ValidationError):
-            session.migrate([], **wrong)
+        name = {"algorithm": "to_algorithm"}.get(parameter, parameter)
+        with pytest.raises(ValidationError) as caught:
+            session.migrate([], **{"sink": print, name: wrong})
+        assert caught.value.parameter == parameter
     with pytest.raises(ValidationError, match="sink"):
         session.migrate("somewhere", sink=print)
     with pytest.raises(ValidationError, match="source"):
         session.migrate(b"bytes")  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         session.migrate([(1, b"x")], to_algorithm=NEXT, sink=print)
+
+
+def test_values_may_be_any_bytes(session: Session) -> None:
+    """Bytearrays and memoryviews are moved like bytes, and what is given stays as it is."""
+    session.keys.generate(KEM)
+    old = boxes(session, 3)
+    session.keys.rotate(KEM)
+    stored: dict[ItemId, bytes] = {}
+    wide = bytes(byte for value in old[2][1] for byte in (value, 0))
+    given = [(0, bytearray(old[0][1])), (1, memoryview(old[1][1])), (2, memoryview(wide)[::2])]
+    report = session.migrate(given, context=CONTEXT, sink=stored.update)
+    assert (report.moved, report.complete) == (3, True)
+    assert [bytes(value) for _, value in given] == [value for _, value in old]
+    check(session, stored, KEM, 2)
+
+
+@pytest.mark.parametrize("pair", [(2, "text"), (2, 7), (True, b"x"), (b"id", b"x"), 2, (1, b"", 3)])
+def test_what_is_no_pair_stops_with_its_batch(session: Session, pair: object) -> None:
+    """The error names the source; batches before stay moved, and of this one nothing is."""
+    session.keys.generate(KEM)
+    old = boxes(session, 2)
+    session.keys.rotate(KEM)
+    stored: dict[ItemId, bytes] = {}
+    given: Any = [old[0], old[1], pair]
+    with pytest.raises(ValidationError) as caught:
+        session.migrate(given, context=CONTEXT, sink=stored.update, batch=3)
+    assert (caught.value.parameter, stored) == ("source", {})
+    with pytest.raises(ValidationError):
+        session.migrate(given, context=CONTEXT, sink=stored.update, batch=1)
+    assert 0 in stored
 
 
 @pytest.fixture
