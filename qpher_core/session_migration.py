@@ -95,7 +95,7 @@ class Migrator:
         )
         subject = {
             "tenant": str(self._context.tenant_id),
-            "source": opened.name,
+            "source": opened.place,
             "name": target.name,
             "to_algorithm": target.algorithm.name,
             "to_version": target.version,

@@ -34,7 +34,7 @@ class FolderSource:
         left = None if leave_out is None else leave_out.absolute()
         found = _walk(path) if path.is_dir() else [path.name]
         self._names = sorted(n for n in found if (self._root / n).absolute() != left)
-        self.name = str(path.absolute())
+        self.name = self.place = str(path.absolute())
         self.total: int | None = len(self._names)
 
     def batches(self, after: ItemId | None, size: int) -> Iterator[Sequence[Item]]:

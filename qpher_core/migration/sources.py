@@ -43,7 +43,11 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, for the journal: equal for the same source in another process."""
+        """What it is, for the audit log."""
+
+    @property
+    def place(self) -> str:
+        """Which one it is, for the journal: equal for the same source in another process."""
 
     @property
     def total(self) -> int | None:
@@ -70,7 +74,7 @@ class IterableSource:
     def __init__(self, pairs: Iterable[tuple[ItemId, bytes | None]], sink: Sink, name: str) -> None:
         self._pairs = pairs
         self._sink = sink
-        self.name = name
+        self.name = self.place = name
         self.total = len(pairs) if isinstance(pairs, Sequence) else None
 
     def batches(self, after: ItemId | None, size: int) -> Iterator[Sequence[Item]]:

@@ -78,6 +78,10 @@ class _DbApi:
         module = sys.modules[type(connection).__module__.partition(".")[0]]
         self.style = str(getattr(module, "paramstyle", "qmark"))
 
+    def place(self) -> str:
+        """Return which database it is, as far as the connection tells, without a password."""
+        return _place(self._connection)
+
     def query(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         cursor = self._connection.cursor()
         try:
@@ -105,6 +109,16 @@ def _is_sqlite(connection: object) -> bool:
     return isinstance(connection, sqlite3.Connection)
 
 
+def _place(connection: Any) -> str:
+    """Return which database a DB-API connection is of; nothing if that is not known."""
+    if _is_sqlite(connection):
+        listed = connection.execute("PRAGMA database_list").fetchall()
+        return ", ".join(f"{name} {file}" for _, name, file in listed if file or name == "main")
+    told = getattr(connection, "info", None)  # psycopg's
+    parts = [getattr(told, part, None) for part in ("host", "port", "dbname")]
+    return "{}:{}/{}".format(*parts) if any(parts) else ""
+
+
 class _SqlAlchemy:
     """The same on a SQLAlchemy connection."""
 
@@ -113,6 +127,11 @@ class _SqlAlchemy:
         if connection.get_isolation_level() == "AUTOCOMMIT":
             raise _AUTOCOMMIT
         self.style = str(connection.dialect.paramstyle)
+
+    def place(self) -> str:
+        url = self._connection.engine.url
+        below = _place(self._connection.connection.dbapi_connection)
+        return below or f"{url.host}:{url.port}/{url.database}"
 
     def query(self, sql: str, values: Sequence[Any]) -> list[Sequence[Any]]:
         return list(self._connection.exec_driver_sql(sql, tuple(values)))
@@ -147,6 +166,7 @@ class SqlSource:
         self._count = f"SELECT count(*) FROM {table}"
         self._swap = f"UPDATE {table} SET {value} = {one} WHERE {key} = {two} AND {value} = {three}"
         self.name = f"{table}.{value} by {key}"
+        self.place = f"{self.name} in {self._database.place()}"
         self.total: int | None = int(self._database.query(self._count, ())[0][0])
 
     def batches(self, after: ItemId | None, size: int) -> Iterator[Sequence[Item]]:

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources of migrations: what they give of folders and tables that are not as expected."""
 
+import contextlib
 import os
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
+import sqlalchemy
 
 import qpher_core
+from qpher_core.errors import ValidationError
 from qpher_core.migration import folders
 from qpher_core.migration.folders import FolderSource
+from qpher_core.migration.report import MigrationReport, Progress
 from qpher_core.migration.sql import SqlColumn, SqlSource
+
+Connected: TypeAlias = Callable[[Path], AbstractContextManager[Any]]
 
 
 def test_a_folder_that_cannot_be_read_stops_a_migration(
@@ -64,3 +73,50 @@ def test_a_folder_whose_name_is_no_text_moves(tmp_path: Path) -> None:
         (folder / "message").write_bytes(session.kem.encrypt(b"x").ciphertext)
         session.keys.rotate("ML-KEM-768")
         assert session.migrate(folder, to_algorithm="ML-KEM-768").moved == 1
+
+
+@contextlib.contextmanager
+def _by_module(path: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def _by_sqlalchemy(path: Path) -> Iterator[sqlalchemy.Connection]:
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.mark.parametrize("connected", [_by_module, _by_sqlalchemy])
+def test_a_journal_is_for_one_database(tmp_path: Path, connected: Connected) -> None:
+    """An unfinished one is refused for the same column elsewhere, where it would leave out rows."""
+    with qpher_core.open("memory:") as kms:
+        kms.tenants.create("acme")
+        session = kms.session("acme", actor="test")
+        session.keys.generate("ML-KEM-768")
+        for name in ("one.db", "other.db"):
+            with _by_module(tmp_path / name) as database, database:
+                database.execute("CREATE TABLE cards (id INTEGER PRIMARY KEY, number)")
+                rows = [(n, session.kem.encrypt(b"x").ciphertext) for n in range(4)]
+                database.executemany("INSERT INTO cards VALUES (?, ?)", rows)
+        session.keys.rotate("ML-KEM-768")
+
+        def run(name: str, progress: Progress = lambda _: None) -> MigrationReport:
+            with connected(tmp_path / name) as connection:
+                column = SqlColumn(connection, "cards", "id", "number")
+                journal = tmp_path / "journal"
+                return session.migrate(column, batch=2, journal=journal, progress=progress)
+
+        with pytest.raises(ZeroDivisionError):
+            run("one.db", lambda _: 1 / 0)
+        with pytest.raises(ValidationError, match="another migration"):
+            run("other.db")
+        report = run("one.db")
+        assert (report.moved, report.resumed) == (4, True)
+        assert run("other.db").moved == 4
+        assert {entry.fields["reason"] for entry in session.audit.entries()} == {
+            "",
+            "2 values; migration of cards.number by id",
+        }
