@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from qpher_core import field_values, messages
 from qpher_core.errors import (
@@ -54,29 +54,52 @@ _STOPS: Final = (AuthenticationError, PermissionDenied, RateLimited, Unavailable
 _Encrypted = tuple[messages.Header, bytes]
 
 
-@frozen
-class _Found(Value):
-    """An item that is to be moved, and what is moved of it.
-
-    That is a message, the wrapped key of a field's value, or the recipient of a file that is ours.
+@define
+class _Part(Value):
+    """What is encrypted to one key: a message, the key of a field's value, a recipient of a file.
 
     Attributes:
         rest: what follows the wrapped key in a field's value, which stays.
+        result: the new ciphertext, or why there is none; None until it was tried.
     """
 
-    item: Item = field(kw_only=True)
     rest: bytes = field(default=b"", kw_only=True, repr=False)
+    result: bytes | QpherError | None = field(default=None, kw_only=True, repr=False)
 
-    def replaced(self, ciphertext: bytes) -> bytes:
-        """Return the value with this ciphertext instead; of a file, its new header."""
+
+@frozen
+class _Found:
+    """An item that is to be moved.
+
+    Attributes:
+        parts: what is to be moved of it.
+        there: whether a recipient of it, a file, is the target already.
+    """
+
+    item: Item
+    parts: Sequence[_Part]
+    there: bool
+
+    @property
+    def failure(self) -> QpherError | None:
+        """Why not all parts were moved; a recipient that does not open may be somebody else's."""
+        errors = [part.result for part in self.parts if isinstance(part.result, QpherError)]
+        told = [error for error in errors if not isinstance(error, DecryptionFailed)]
+        if not told and not self.there and len(errors) == len(self.parts):
+            told = errors
+        return told[0] if told else None
+
+    @property
+    def replaced(self) -> bytes | None:
+        """The new value, of a file its new header; None if nothing of it was moved."""
         value = self.item.value or b""
-        if self.rest:
-            return ciphertext + self.rest
         if not value.startswith(MAGIC):
-            return ciphertext
+            (part,) = self.parts
+            return part.result + part.rest if isinstance(part.result, bytes) else None
+        new = {part.data: part.result for part in self.parts if isinstance(part.result, bytes)}
         header = read_header(value)
-        recipients = [ciphertext if c == self.data else c for c in header.recipients]
-        return header.with_recipients(recipients).encode()
+        recipients = [new.get(old, old) for old in header.recipients]
+        return header.with_recipients(recipients).encode() if new else None
 
 
 @frozen
@@ -86,7 +109,6 @@ class _Batch:
     position: ItemId
     tally: Tally
     found: Sequence[_Found]
-    changes: Sequence[Change]
 
 
 @frozen(kw_only=True)
@@ -142,17 +164,16 @@ class Engine:
                 for future in waiting:
                     future.cancel()
 
-    def _write(self, moved: _Batch) -> None:
+    def _write(self, batch: _Batch) -> None:
         """Make a batch durable, and count it."""
-        gone: set[ItemId] = set()
-        if moved.changes and not self.dry_run:
-            gone.update(self.source.write(moved.changes))
-        for found in moved.found:
+        replaced = ((found.item, found.replaced) for found in batch.found)
+        changes = [Change(item, value) for item, value in replaced if value is not None]
+        gone = set(self.source.write(changes)) if changes and not self.dry_run else set()
+        for found in batch.found:
             if found.item.id in gone:
-                moved.tally.changed += 1
+                batch.tally.changed += 1
             else:
-                moved.tally.moved += 1
-                moved.tally.sources[found.header.algorithm, found.header.version] += 1
+                _count(batch.tally, found)
 
     def _report(self, journal: Journal) -> MigrationReport:
         tally = journal.tally
@@ -179,33 +200,30 @@ class Engine:
         return self._each_group(items, self._look_at_group)
 
     def _each_group(
-        self, items: Sequence[Item], function: Callable[[Sequence[_Found]], Moved]
+        self, items: Sequence[Item], function: Callable[[Sequence[_Part]], Moved]
     ) -> _Batch:
         tally = Tally()
-        done: list[_Found] = []
-        changes: list[Change] = []
-        for group in self._groups(items, tally):
+        all_found = self._find(items, tally)
+        for group in _groups(all_found):
+            results: Sequence[bytes | QpherError]
             try:
                 moved = function(group)
             except QpherError as error:
                 if isinstance(error, _STOPS) and not isinstance(error, AlgorithmUnavailable):
                     raise
-                tally.failed += [_failure(found.item, error) for found in group]
-                continue
-            tally.version = max(filter(None, (tally.version, moved.version)), default=None)
-            for found, value in zip(group, moved.values, strict=True):
-                if isinstance(value, DecryptionFailed):
-                    tally.failed.append(_failure(found.item, value))
-                else:
-                    done.append(found)
-                    changes.append(Change(found.item, found.replaced(value)))
-        return _Batch(items[-1].position, tally, done, changes)
+                results = [error] * len(group)
+            else:
+                tally.version = max(filter(None, (tally.version, moved.version)), default=None)
+                results = moved.values
+            for part, result in zip(group, results, strict=True):
+                part.result = result
+        return _Batch(items[-1].position, tally, all_found)
 
-    def _move_group(self, group: Sequence[_Found]) -> Moved:
+    def _move_group(self, group: Sequence[_Part]) -> Moved:
         """Move a group; what several values of a field share is moved once."""
         shared = [
-            (found.data, id(found.context)) if found.rest else number
-            for number, found in enumerate(group)
+            (part.data, id(part.context)) if part.rest else number
+            for number, part in enumerate(group)
         ]
         numbers = Counter(shared)
         if len(numbers) == len(group):
@@ -217,7 +235,7 @@ class Engine:
         values = dict(zip(numbers, moved.values, strict=True))
         return Moved([values[place] for place in shared], moved.version)
 
-    def _look_at_group(self, group: Sequence[_Found]) -> Moved:
+    def _look_at_group(self, group: Sequence[_Part]) -> Moved:
         header, name = group[0].header, self.reencryptor.target.name
         key = self.keys.get(header.algorithm, header.version, name=name)
         lax = self.reencryptor.accept_compromised and key.state is KeyState.COMPROMISED
@@ -225,49 +243,50 @@ class Engine:
             raise StateConflict(f"{key.ref} is {key.state}")
         return Moved([b""] * len(group), None)
 
-    def _groups(self, items: Sequence[Item], tally: Tally) -> list[list[_Found]]:
-        """Sort out what is to be moved, by key version."""
+    def _find(self, items: Sequence[Item], tally: Tally) -> list[_Found]:
+        """Sort out what is to be moved; count the rest."""
         target = self._target()
-        groups: defaultdict[tuple[str, int], list[_Found]] = defaultdict(list)
         contexts: dict[frozenset[tuple[str, str]], dict[str, str]] = {}
+        all_found = []
         for item in items:
             value = item.value or b""
-            found = _encrypted(value)
-            if not found and value.startswith(MAGIC) and not _ciphertexts(value):
+            encrypted = _encrypted(value)
+            wanted = self._wanted(encrypted, target)
+            if not encrypted and value.startswith(MAGIC) and not _ciphertexts(value):
                 tally.failed.append(_failure(item, DecryptionFailed()))  # a damaged header
-            elif not found:
+            elif not encrypted:
                 tally.ignored += 1
-            elif target in [(header.algorithm, header.version) for header, _ in found]:
+            elif not wanted:
                 tally.already += 1
             else:
-                header, ciphertext = found[0] if len(found) == 1 else self._ours(found)
                 try:
-                    one = self._found(item, header, ciphertext, contexts)
+                    parts = [self._part(item, *part, contexts) for part in wanted]
                 except QpherError as error:
                     tally.failed.append(_failure(item, error))
                     continue
-                groups[header.algorithm, header.version].append(one)
-        return list(groups.values())
+                there = len(encrypted) > 1 and target in [_address(h) for h, _ in encrypted]
+                all_found.append(_Found(item, parts, there))
+        return all_found
 
-    def _found(
+    def _part(
         self,
         item: Item,
         header: messages.Header,
         ciphertext: bytes,
         contexts: dict[frozenset[tuple[str, str]], dict[str, str]],
-    ) -> _Found:
-        """Return an item with its context; equal contexts of a batch are one object."""
+    ) -> _Part:
+        """Return a part with its context; equal contexts of a batch are one object."""
         bound = self.context
         if not isinstance(bound, dict):
             given = check_context(bound(item.id))
             bound = contexts.setdefault(frozenset(given.items()), given)
         if header.kind is not messages.Kind.FIELD_KEY:
-            return _Found(header, bound, ciphertext, item=item)
+            return _Part(header, bound, ciphertext)
         parts = field_values.FieldValue.from_bytes(item.value or b"")
         if parts.deterministic and self.reencryptor.salt is None:
             raise ValidationError("a deterministic value needs the field's salt", parameter="salt")
         rest = parts.salt + parts.sealed
-        return _Found(header, bound, parts.wrapped_key, parts.deterministic, item=item, rest=rest)
+        return _Part(header, bound, parts.wrapped_key, parts.deterministic, rest=rest)
 
     def _target(self) -> tuple[str, int]:
         """Return the key version that items are to be under, now."""
@@ -278,13 +297,51 @@ class Engine:
             target.algorithm.name, name=target.name
         ).version
 
-    def _ours(self, found: Sequence[_Encrypted]) -> _Encrypted:
-        """Return the recipient of a file that is this tenant's, as far as its keys tell."""
-        for header, ciphertext in found:
-            with contextlib.suppress(NotFound):
-                self.keys.get(header.algorithm, header.version, name=self.reencryptor.target.name)
-                return header, ciphertext
-        return found[0]
+    def _wanted(self, found: Sequence[_Encrypted], target: tuple[str, int]) -> list[_Encrypted]:
+        """Return what is not under the target; of a file, all recipients that may be ours.
+
+        If none is, that is told of one.
+        """
+        others = [one for one in found if _address(one[0]) != target]
+        if len(found) <= 1:  # nearly all that is moved
+            return others
+        ours = [one for one in others if self._has(one[0])]
+        return ours or others[: len(others) == len(found)]
+
+    def _has(self, header: messages.Header) -> bool:
+        """Return whether the key of a recipient may be one of ours, that is not destroyed."""
+        with contextlib.suppress(NotFound):
+            name = self.reencryptor.target.name
+            key = self.keys.get(header.algorithm, header.version, name=name)
+            return key.state is not KeyState.DESTROYED
+        return False
+
+
+def _groups(all_found: Sequence[_Found]) -> list[list[_Part]]:
+    """Return all parts, by key version."""
+    groups: defaultdict[tuple[str, int], list[_Part]] = defaultdict(list)
+    for found in all_found:
+        for part in found.parts:
+            groups[_address(part.header)].append(part)
+    return list(groups.values())
+
+
+def _count(tally: Tally, found: _Found) -> None:
+    """Count an item that is durable as it is now."""
+    moved = [part for part in found.parts if isinstance(part.result, bytes)]
+    for part in moved:
+        tally.sources[_address(part.header)] += 1
+    failure = found.failure if len(moved) < len(found.parts) else None
+    if failure is not None:
+        tally.failed.append(_failure(found.item, failure))
+    elif moved:
+        tally.moved += 1
+    else:
+        tally.already += 1
+
+
+def _address(header: messages.Header) -> tuple[str, int]:
+    return header.algorithm, header.version
 
 
 def _ciphertexts(value: bytes) -> Sequence[bytes]:

@@ -7,7 +7,7 @@ all its values, which says how many they are and binds the ciphertexts.
 
 from collections.abc import Iterable, Sequence
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from qpher_core import messages
 from qpher_core.algorithms import ALGORITHMS
@@ -21,7 +21,7 @@ from qpher_core.protocols import KeyStore
 __all__ = ["Moved", "Reencryptor", "Value"]
 
 
-@frozen
+@define
 class Value:
     """A ciphertext and what it is bound to beside its key.
 

@@ -55,8 +55,9 @@ class MigrationReport:
         already: items that were under it before.
         changed: items that somebody else replaced or removed meanwhile; theirs counts.
         ignored: what is not encrypted by this library: empty columns, other files.
-        failed: items that stay as they are, each with the reason.
-        sources: how many items were moved from each (algorithm, version).
+        failed: items that stay as they are, each with the reason; also files of which a recipient
+            stays.
+        sources: how many items, or recipients of files, were moved from each (algorithm, version).
         algorithm: the new algorithm.
         key_version: the newest version that items were moved to; None if none was.
         dry_run: whether nothing was written.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import qpher_core
-from qpher_core import chunked
+from qpher_core import chunked, messages
 from qpher_core.discovery import open_primitives
 from qpher_core.errors import DecryptionFailed, NotFound, StateConflict, ValidationError
 from qpher_core.file_body import Description, write_body
@@ -388,6 +388,58 @@ def test_migration_changes_headers_in_place(owner: Session, partner: Session, pa
     assert box.stat().st_ino == inode
     assert opened(owner, box, 1, OTHER) == opened(partner, box) == CONTENT
     assert owner.migrate(folder, to_algorithm=OTHER, context=CONTEXT).already == 1
+
+
+def test_migration_moves_every_recipient_of_ones_own(
+    owner: Session, partner: Session, path: Path
+) -> None:
+    """Of a file for several keys of the tenant none keeps an old one; those of others stay."""
+    box, theirs = path.with_suffix(".qph"), partner.keys.get(KEM, 1).public_key
+    owner.keys.generate(KEM, name="another")
+    owner.kem.encrypt_file(
+        path, box, name="another", context=CONTEXT,
+        recipients=[KeyRecipient(), KeyRecipient(OTHER), PublicKeyRecipient(KEM, theirs)],
+    )  # fmt: skip
+    owner.keys.rotate(KEM)
+    plan = owner.migrate(box, context=CONTEXT, dry_run=True)
+    assert (plan.moved, plan.already) == (1, 0)
+    report = owner.migrate(box, context=CONTEXT)
+    assert (report.moved, report.failed, report.complete) == (1, (), True)
+    assert report.sources == {(KEM, 1): 1, (OTHER, 1): 1}
+    with box.open("rb") as file:
+        headers = [messages.read_header(one) for one in FileHeader.read(file).recipients]
+    assert [h and (h.algorithm, h.version) for h in headers] == [
+        (KEM, 1),  # of the key with another name
+        (KEM, 2),
+        (KEM, 2),
+        None,
+    ]
+    assert opened(owner, box, 2) == opened(partner, box) == CONTENT
+    owner.kem.decrypt_file(box, io.BytesIO(), 1, name="another", context=CONTEXT)
+    again = owner.migrate(box, context=CONTEXT)
+    assert (again.moved, again.already, again.failed) == (0, 1, ())
+
+
+def test_a_recipient_that_cannot_be_moved_is_told(owner: Session, path: Path) -> None:
+    """The others of the file are moved, also to a key that it has already, and it is a failure."""
+    box = path.with_suffix(".qph")
+    owner.keys.rotate(KEM)
+    recipients = [KeyRecipient(OTHER), KeyRecipient(KEM, 2)]
+    owner.kem.encrypt_file(path, box, 2, context=CONTEXT, recipients=recipients)
+    owner.keys.rotate(KEM)
+    owner.keys.retire(OTHER, 1, force=True)
+    owner.keys.archive(OTHER, 1)
+    report = owner.migrate(box, context=CONTEXT)
+    assert (report.moved, report.already, report.sources) == (0, 0, {(KEM, 2): 2})
+    (failure,) = report.failed
+    assert failure.code == "ERR_KMS_003"
+    assert opened(owner, box, 3) == CONTENT
+    owner.keys.restore(OTHER, 1)
+    assert owner.migrate(box, context=CONTEXT).complete
+    owner.keys.archive(OTHER, 1)
+    owner.keys.destroy(OTHER, 1, force=True)
+    assert owner.migrate(box, context=CONTEXT).already == 1
+    assert opened(owner, box, 3) == CONTENT
 
 
 def test_pipes_and_links_are_written_as_they_are(owner: Session, path: Path) -> None:
