@@ -2,6 +2,7 @@
 """Who can open an encrypted file, as options say it and as headers tell it."""
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from qpher_core.recipients import KeyRecipient, PublicKeyRecipient, Recipient
 from qpher_core.session import Session
 
 __all__ = ["RECIPIENTS", "own_key", "recipients_of"]
+
+_VERSION: Final = re.compile("[0-9]{1,10}")
 
 _KEYS: Final = click.option(
     "--to",
@@ -63,7 +66,7 @@ def own_key(session: Session, recipients: Sequence[bytes], name: str) -> KeyVers
 def _key(text: str) -> KeyRecipient:
     algorithm, _, rest = text.partition(":")
     version, _, name = rest.partition(":")
-    if version and not version.isdecimal():
+    if version and not _VERSION.fullmatch(version):  # of thousands of digits Python makes no number
         raise ValidationError("--to must be ALGORITHM[:VERSION[:NAME]]", parameter="recipients")
     return KeyRecipient(algorithm, int(version) if version else None, name or "default").checked()
 
