@@ -193,22 +193,29 @@ class ApiKeys:
         key_id: str,
         *,
         overlap: timedelta = timedelta(0),
+        latest: datetime | None = None,
         actor: str | RequestContext = _OPERATOR,
     ) -> tuple[ApiKey, str]:
         """Replace a valid API key by one of the next version; return it with its secret.
+
+        The new one lives as long again as the old one was to live.
 
         Args:
             tenant: name or id.
             key_id: the key to replace.
             overlap: how long the old one is still accepted; it is revoked at once by default.
+            latest: when the new one expires, if it would live longer.
             actor: who does it.
 
         Raises:
+            ValidationError: a parameter is wrong.
             NotFound: the tenant has no such valid key.
             PermissionDenied: the tenant's plan has no rotation.
         """
         owner, now = self._tenants.get(tenant), self._clock()
         span = _check_span(overlap, "overlap", least=0)
+        if latest is not None and (not isinstance(latest, datetime) or latest.tzinfo is None):
+            raise ValidationError("latest must be a time with a time zone", parameter="latest")
         if owner.plan is not None and "rotation" not in PLANS[owner.plan]:
             raise PermissionDenied(
                 f"plan {owner.plan!r} does not include: rotation",
@@ -224,16 +231,9 @@ class ApiKeys:
             ended = evolve(old, expires_at=ends) if span else evolve(old, revoked_at=now)
             writer.api_keys.replace(evolve(record, key=ended))
             versions = [r.key.version for r in writer.api_keys.find(owner.id) if _same(r.key, old)]
-            lifetime = None if old.expires_at is None else old.expires_at - old.created_at
-            key = ApiKey(
-                new_id,
-                owner.id,
-                old.name,
-                old.scopes,
-                max(versions) + 1,
-                now,
-                None if lifetime is None else now + lifetime,
-            )
+            again = None if old.expires_at is None else now + (old.expires_at - old.created_at)
+            expires = min(filter(None, (again, latest)), default=None)
+            key = ApiKey(new_id, owner.id, old.name, old.scopes, max(versions) + 1, now, expires)
             writer.api_keys.insert(_record(key, secret))
             return Effect(key, _document(key))
 

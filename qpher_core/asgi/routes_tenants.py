@@ -157,7 +157,7 @@ def rotate_api_key(ask: Ask) -> models.NewApiKey:
 def _check_rotation(ask: Ask, old: ApiKey, now: datetime) -> None:
     """Refuse who is no administrator the successor of a key that may do more, or lives longer.
 
-    Their own key may be replaced, and then lives as long again.
+    Their own key may be replaced by one that ends when it does.
     """
     mine = ask.key
     if "admin" in mine.scopes or old.id == mine.id:
@@ -177,7 +177,11 @@ def rotate_one(ask: Ask) -> models.NewApiKey:
 
 def _rotate(ask: Ask, key_id: str, overlap: int) -> models.NewApiKey:
     made = ask.kms.api_keys.rotate(
-        ask.params.tenant_id, key_id, overlap=timedelta(seconds=overlap), actor=ask.context
+        ask.params.tenant_id,
+        key_id,
+        overlap=timedelta(seconds=overlap),
+        latest=None if "admin" in ask.key.scopes else ask.key.expires_at,
+        actor=ask.context,
     )
     return _new_key(*made)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -391,6 +391,23 @@ def test_nobody_rotates_a_key_that_may_do_more_or_lives_longer(kms: Qpher, base:
     assert len(kms.api_keys.list("acme")) == 4
     with client(base, root) as admin:
         assert post(admin, url, name="lasting")["expires_at"] is None
+
+
+def test_nobody_prolongs_their_own_key(kms: Qpher, base: str) -> None:
+    """Its successor ends when it ends, however often it is replaced; an administrator's renews."""
+    keys = f"/tenants/{kms.tenants.get('acme').id}/api-keys"
+    day = timedelta(days=1)
+    for scopes in (("api_keys",), ("admin",)):
+        name = scopes[0]
+        key, secret = kms.api_keys.create("acme", name=name, scopes=scopes, expires_in=day)
+        assert key.expires_at is not None
+        for overlap in (0, 60):
+            with client(base, secret) as http:
+                made = post(http, f"{keys}/rotate", name=name, overlap_seconds=overlap)
+            secret = made["api_key"]
+            ends = datetime.fromisoformat(made["expires_at"])
+            assert (ends > key.expires_at) is (name == "admin")
+            assert ends >= key.expires_at
 
 
 def test_the_same_ciphertext_error_for_every_cause(keys: httpx.Client) -> None:

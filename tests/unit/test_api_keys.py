@@ -7,6 +7,7 @@ import re
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -150,10 +151,20 @@ def test_rotation_revokes_at_once_or_later(
 
 
 def test_a_rotated_key_lives_as_long_again(kms: Qpher, acme: Session) -> None:
-    """A key that expires is followed by one that expires."""
+    """A key that expires is followed by one that does; not later than is asked for."""
     key, _ = kms.api_keys.create("acme", expires_in=timedelta(days=1))
     new, _ = kms.api_keys.rotate("acme", key.id)
     assert new.expires_at == new.created_at + timedelta(days=1)
+    newer, _ = kms.api_keys.rotate("acme", new.id, latest=key.expires_at)
+    assert newer.expires_at == key.expires_at
+    newest, _ = kms.api_keys.rotate("acme", newer.id, latest=datetime.now(UTC) + timedelta(days=9))
+    assert newest.expires_at == newest.created_at + (newer.expires_at - newer.created_at)
+    wrong: Any
+    for wrong in (datetime.now(), 5, "tomorrow"):  # noqa: DTZ005 - without a zone
+        with pytest.raises(ValidationError) as caught:
+            kms.api_keys.rotate("acme", newest.id, latest=wrong)
+        assert caught.value.parameter == "latest"
+    assert kms.api_keys.list("acme")[-1] == newest
 
 
 def test_last_use_is_noted_once_a_minute(kms: Qpher, acme: Session) -> None:
