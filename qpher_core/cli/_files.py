@@ -42,8 +42,8 @@ def read_bytes(name: str) -> bytes:
     return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
 
 
-def write_bytes(name: str, data: bytes) -> None:
-    """Write a file, complete or not at all, or standard output."""
+def write_bytes(name: str | Path, data: bytes) -> None:
+    """Write a file, complete and durable or not at all, or standard output."""
     with open_target(sys.stdout.buffer if name == STANDARD else Path(name)) as file:
         file.write(data)
         file.flush()

@@ -14,6 +14,7 @@ from qpher_core.audit.segments import prove_from_export, verify_exports
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.verifier import ExportReport
 from qpher_core.audit.vkey import VerifierKey, parse_vkeys
+from qpher_core.cli._files import write_bytes
 from qpher_core.cli._frame import NO, Group
 from qpher_core.cli._output import bytes_bar
 from qpher_core.cli._target import AS_JSON, Target, on_store
@@ -64,7 +65,7 @@ def verify(
             progress=bar.update if bar else None,
         )
     if save_anchor is not None and report.newest is not None:
-        save_anchor.write_text(report.newest, encoding="utf-8")
+        write_bytes(save_anchor, report.newest.encode())
     click.echo(json.dumps(report.as_dict()) if as_json else _text(report))
     sys.exit(0 if report.ok else NO)
 

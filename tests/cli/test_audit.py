@@ -145,6 +145,18 @@ def test_an_auditor_keeps_the_newest_anchor(folder: Path, tmp_path: Path) -> Non
     assert not kept.exists()
 
 
+def test_a_kept_anchor_is_replaced_whole(folder: Path, tmp_path: Path) -> None:
+    """The old one is never written into: whoever reads it, or a crash, finds one of the two."""
+    kept, old = tmp_path / "kept", tmp_path / "old"
+    kept.write_text("an older anchor")
+    old.hardlink_to(kept)
+    words = ("verify", str(folder / "acme.jsonl"), "--key", str(folder / "first.vkey"))
+    assert _run(folder, *words, "--save-anchor", str(kept))[0] == 0
+    assert old.read_text() == "an older anchor"
+    assert kept.read_text() == (folder / "last.anchor").read_text()
+    assert sorted(tmp_path.iterdir()) == [kept, old]
+
+
 def test_an_operator_anchors_and_rotates(tmp_path: Path) -> None:
     """Anchor prints the signed state of a log, rotate-key the key that signs the next."""
     store = f"sqlite:///{tmp_path}/q.db"
