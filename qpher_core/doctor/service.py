@@ -2,6 +2,7 @@
 """Examining a service elsewhere, as far as an API key's tenant can."""
 
 import email.utils
+import http.client
 import ipaddress
 import ssl
 import urllib.parse
@@ -64,11 +65,23 @@ def _clocks(url: str, ca: str | None) -> Finding:
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT, context=context) as answer:  # noqa: S310 - the scheme is http or https
             told = answer.headers["Date"]
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return problem("clocks", f"no answer from {address}: {error}", "is the service up?")
-    if told is None:
+    moment = _moment(told)
+    if moment is None:
         return warning("clocks", "the service does not tell its time", "compare them by hand")
-    apart = abs((email.utils.parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+    apart = abs((moment - datetime.now(UTC)).total_seconds())
     if apart > _SKEW_SECONDS:
         return warning("clocks", f"{apart:.0f} seconds apart", "synchronise both machines")
     return ok("clocks", "agree")
+
+
+def _moment(told: str | None) -> datetime | None:
+    """Return the time of a ``Date`` header; None if there is none, or it is malformed."""
+    if told is None:
+        return None
+    try:
+        moment = email.utils.parsedate_to_datetime(told)
+    except (ValueError, OverflowError):
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC)  # "-0000" is UTC without a zone

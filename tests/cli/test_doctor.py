@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """``qpher-core doctor`` finds what is wrong, says what to do, and changes nothing."""
 
+import contextlib
 import json
 import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 import qpher_core
+from qpher_core.asgi import create_app
 from qpher_core.cli.main import main
+from qpher_core.doctor.service import examine_service
+from tests.failure.wire import dripping
+from tests.http.server import serving
 
 #: What depends on the machine that runs the tests.
 MACHINE = {"versions", "primitives", "clock", "locked memory", "disk"}
@@ -196,3 +203,62 @@ def test_a_service_elsewhere(environment: dict[str, str]) -> None:
     assert _examine(url, **environment) == (0, {})
     wrong = {**environment, "QPHER_API_KEY": f"{environment['QPHER_API_KEY'][:-4]}0000"}
     assert _examine(url, **wrong)[0] == 1
+
+
+@contextlib.contextmanager
+def _telling(date: bytes, folder: Path) -> Iterator[dict[str, str]]:
+    """Serve a store whose answers have a ``Date`` as given; yield the environment of a tenant."""
+    with qpher_core.open(f"sqlite:///{folder}/q.db") as kms:
+        kms.tenants.create("acme")
+        _, secret = kms.api_keys.create("acme")
+        service = create_app(kms)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async def dated(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], (b"date", date)]
+                await send(message)
+
+            await service(scope, receive, dated)
+
+        with serving(app, date_header=False) as base:
+            yield {"QPHER_STORE": base, "QPHER_API_KEY": secret}
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        b"",
+        b"tomorrow",
+        b"Thu, 01 Jan 99999 00:00:00 GMT",
+        b"Thu, 01 Jan 2026 00:00:00 +" + b"9" * 99,
+    ],
+)
+def test_a_date_that_is_none_is_a_finding(tmp_path: Path, date: bytes) -> None:
+    """A service that tells no time, or a malformed one, is examined all the same."""
+    with _telling(date, tmp_path) as environment:
+        status, found = _examine(environment["QPHER_STORE"], **environment)
+    assert (status, found) == (0, {"clocks": "warning: the service does not tell its time"})
+
+
+@pytest.mark.parametrize(
+    "date", [b"Thu, 01 Jan 1970 00:00:00 GMT", b"Thu, 01 Jan 1970 00:00:00 -0000"]
+)
+def test_clocks_that_are_apart_are_a_finding(tmp_path: Path, date: bytes) -> None:
+    """Also where the time has no zone, which is UTC."""
+    with _telling(date, tmp_path) as environment:
+        _, found = _examine(environment["QPHER_STORE"], **environment)
+    assert found["clocks"].startswith("warning: ")
+    assert found["clocks"].endswith("seconds apart")
+
+
+def test_an_answer_that_is_no_http_is_a_finding() -> None:
+    """Something else at the service's address is told, before the session is used."""
+    with (
+        qpher_core.open("memory:") as kms,
+        dripping(b"nonsense\r\n", b"x") as url,
+    ):
+        kms.tenants.create("acme")
+        _, clocks, *_ = examine_service(url, kms.session("acme", actor="x"), ca=None)
+    assert (clocks.check, clocks.standing) == ("clocks", "problem")
+    assert "no answer from" in clocks.found
