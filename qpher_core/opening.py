@@ -14,6 +14,7 @@ from qpher_core.protectors import PROTECTOR_DEADLINE, Protectors
 from qpher_core.protocols import KeyProtector, PolicyEngine, Primitives, Store, StoreWriter
 from qpher_core.remote import RemoteService, RemoteSettings
 from qpher_core.service import DEFAULT_POLICY_DEADLINE, KEK_CHECK, Qpher
+from qpher_core.validation import check_seconds
 
 __all__ = ["open"]
 
@@ -66,7 +67,8 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         protector: who holds the key encryption key, such as ``file:///etc/qpher/kek``
             (docs/protectors.md), or several who do; the store's own choice where none is given.
         primitives: name of a provider, or a ready-made one.
-        policy_deadline: seconds that a policy engine may take before it counts as unavailable.
+        policy_deadline: seconds that a policy engine may take before it counts as unavailable;
+            as every deadline, at most a day.
         protector_deadline: seconds that the protector may take for one answer.
         anchors: when and where the audit logs are anchored; in the store alone, every 1,000
             entries and every minute, where none are given.
@@ -74,13 +76,15 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         remote: deadlines, repeats and TLS of the connection to it.
 
     Raises:
-        ValidationError: a URL or name is not one, or a package is missing.
+        ValidationError: a URL or name is not one, a package is missing, or a deadline is none.
         StoreUnavailable: the store cannot be opened.
         ProtectorUnavailable: the store holds keys, and their key encryption key is missing.
     """
     if (connect := service_factory(url)) is not None or api_key is not None or remote is not None:
         here = (keys, audit, protector, primitives, anchors)
         return _connect(connect, url, api_key, remote, policy == "rules:" and not any(here))
+    check_seconds(policy_deadline, "policy_deadline")
+    check_seconds(protector_deadline, "protector_deadline")
     provider = open_primitives(primitives)
     store = _open_target(url, keys, audit)
     try:

@@ -4,35 +4,19 @@
 import ssl
 import uuid
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 
 from qpher_core.administration import Administration
-from qpher_core.errors import ValidationError
 from qpher_core.protocols import AuditLog, KeyStore, Primitives
 from qpher_core.session import Session
+from qpher_core.validation import DAY, integer_from, seconds_to
 
 if TYPE_CHECKING:
     from qpher_core.aio.service import AsyncRemoteService
 
 __all__ = ["RemoteService", "RemoteSettings"]
-
-_LONGEST: Final = 86_400  # seconds
-
-
-def _number(_: object, attribute: "Attribute[float]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
-        name = attribute.name
-        raise ValidationError(
-            f"{name} must be seconds, above 0, at most {_LONGEST}", parameter=name
-        )
-
-
-def _count(_: object, attribute: "Attribute[int]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        name = attribute.name
-        raise ValidationError(f"{name} must be an integer from 1", parameter=name)
 
 
 @frozen(kw_only=True)
@@ -54,9 +38,9 @@ class RemoteSettings:
         ValidationError: a value is out of range.
     """
 
-    deadline: float = field(default=30.0, validator=_number)
-    attempts: int = field(default=4, validator=_count)
-    connections: int = field(default=32, validator=_count)
+    deadline: float = field(default=30.0, validator=seconds_to(DAY))
+    attempts: int = field(default=4, validator=integer_from(1))
+    connections: int = field(default=32, validator=integer_from(1))
     ca: str | ssl.SSLContext | None = field(default=None, repr=False)
     plain_http: bool = False
     tenant_id: uuid.UUID | None = None

@@ -3,20 +3,32 @@
 
 import math
 import unicodedata
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import Attribute
 
 from qpher_core.errors import ValidationError
 
 __all__ = [
+    "DAY",
     "check_bytes",
     "check_context",
     "check_count",
     "check_name",
     "check_positive",
+    "check_seconds",
     "check_text",
     "check_version",
+    "integer_from",
+    "seconds_to",
 ]
+
+#: Checks an attribute of attrs.
+Validator = Callable[[object, "Attribute[Any]", object], object]
+
+#: In seconds.
+DAY: Final = 86_400
 
 _LONGEST_NAME: Final = 255
 _MOST_CONTEXT: Final = 64
@@ -107,6 +119,31 @@ def check_positive(value: object, parameter: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ValidationError(f"{parameter} must be a finite number above 0", parameter=parameter)
     return value
+
+
+def check_seconds(value: object, parameter: str, *, longest: int = DAY) -> float:
+    """Return seconds: a number above 0, at most ``longest``."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= longest:
+        raise ValidationError(
+            f"{parameter} must be seconds, above 0, at most {longest}", parameter=parameter
+        )
+    return value
+
+
+def seconds_to(longest: int) -> Validator:
+    """Return a validator of attributes that are seconds, as :func:`check_seconds`."""
+    return lambda _, attribute, value: check_seconds(value, attribute.name, longest=longest)
+
+
+def integer_from(least: int) -> Validator:
+    """Return a validator of attributes that are integers, from ``least``."""
+
+    def check(_: object, attribute: "Attribute[Any]", value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            name = attribute.name
+            raise ValidationError(f"{name} must be an integer from {least}", parameter=name)
+
+    return check
 
 
 def check_context(value: object, parameter: str = "context") -> dict[str, str]:

@@ -3,11 +3,25 @@
 
 from typing import Final
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen
+from attrs.validators import optional
+
+from qpher_core.errors import ValidationError
+from qpher_core.validation import DAY, integer_from, seconds_to
 
 __all__ = ["MIB", "Settings"]
 
 MIB: Final = 1 << 20
+
+
+def _text(_: object, attribute: "Attribute[str]", value: object) -> None:
+    if not isinstance(value, str):
+        raise ValidationError(f"{attribute.name} must be text", parameter=attribute.name)
+
+
+def _texts(_: object, attribute: "Attribute[tuple[str, ...]]", value: object) -> None:
+    if not isinstance(value, tuple | list) or not all(isinstance(one, str) for one in value):
+        raise ValidationError(f"{attribute.name} must be texts", parameter=attribute.name)
 
 
 @frozen(kw_only=True)
@@ -29,17 +43,20 @@ class Settings:
         trusted_proxies: networks of proxies whose ``X-Forwarded-For`` is believed.
         cors_origins: origins that browsers may call from; none by default.
         docs: whether ``/docs`` and ``/openapi.json`` are served.
+
+    Raises:
+        ValidationError: a value is of another type or out of range.
     """
 
-    largest_payload: int = field(default=MIB, validator=validators.ge(1))
-    largest_body: int = field(default=3 * MIB, validator=validators.ge(1024))
-    deadline: float = field(default=30.0, validator=validators.gt(0))
-    body_deadline: float = field(default=15.0, validator=validators.gt(0))
-    threads: int = field(default=32, validator=validators.ge(1))
-    waiting: int = field(default=512, validator=validators.ge(1))
-    tenant_rate: str | None = None
-    key_rate: str | None = None
-    rate_storage: str = "memory://"
-    trusted_proxies: tuple[str, ...] = ()
-    cors_origins: tuple[str, ...] = ()
+    largest_payload: int = field(default=MIB, validator=integer_from(1))
+    largest_body: int = field(default=3 * MIB, validator=integer_from(1024))
+    deadline: float = field(default=30.0, validator=seconds_to(DAY))
+    body_deadline: float = field(default=15.0, validator=seconds_to(DAY))
+    threads: int = field(default=32, validator=integer_from(1))
+    waiting: int = field(default=512, validator=integer_from(1))
+    tenant_rate: str | None = field(default=None, validator=optional(_text))
+    key_rate: str | None = field(default=None, validator=optional(_text))
+    rate_storage: str = field(default="memory://", validator=_text)
+    trusted_proxies: tuple[str, ...] = field(default=(), validator=_texts)
+    cors_origins: tuple[str, ...] = field(default=(), validator=_texts)
     docs: bool = True

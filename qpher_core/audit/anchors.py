@@ -13,9 +13,9 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from qpher_core.audit.anchor_keys import AnchorKeys
 from qpher_core.audit.checkpoint import Checkpoint
@@ -34,14 +34,22 @@ from qpher_core.audit.tree import (
 )
 from qpher_core.audit.vkey import verify_note
 from qpher_core.audit.witness import Witness, cosign
-from qpher_core.errors import NotFound, QpherError, Unavailable, ValidationError
+from qpher_core.errors import NotFound, QpherError, Unavailable
 from qpher_core.mixed import record
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives, Store, StoreWriter
+from qpher_core.validation import DAY, check_seconds, integer_from
 
 __all__ = ["AnchorSettings", "AnchorThread", "Anchorer"]
 
 _log: Final = logging.getLogger("qpher_core.anchors")
+
+_LONGEST: Final = 366 * DAY
+
+
+def _or_none(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if value is not None:
+        check_seconds(value, attribute.name, longest=_LONGEST)
 
 
 def _several(witnesses: Iterable[Witness]) -> tuple[Witness, ...]:
@@ -60,22 +68,18 @@ class AnchorSettings:
             one that follows from the first anchor key where none is given.
         publishers: ``file:///folder``, ``https://…`` or functions ``f(tenant_id, note)``.
         witnesses: who cosigns each anchor before it is stored.
+
+    Raises:
+        ValidationError: a number is out of range.
     """
 
-    every_entries: int = 1000
-    every_seconds: float | None = 60.0
+    every_entries: int = field(default=1000, validator=integer_from(1))
+    every_seconds: float | None = field(default=60.0, validator=_or_none)
     service: str | None = None
     publishers: Sequence[AnchorPublisher | str | Callable[[uuid.UUID, str], None]] = field(
         default=(), converter=tuple
     )
     witnesses: Sequence[Witness] = field(default=(), converter=_several)
-
-    def __attrs_post_init__(self) -> None:
-        """Check the values. Raises ``ValidationError``."""
-        if self.every_entries < 1:
-            raise ValidationError("every_entries must be 1 or more", parameter="every_entries")
-        if self.every_seconds is not None and self.every_seconds <= 0:
-            raise ValidationError("every_seconds must be above 0", parameter="every_seconds")
 
 
 class Anchorer:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Anchors on every backend: chaining, rotation, publishing, the background thread."""
 
+import math
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -202,13 +204,17 @@ def test_a_publisher_that_fails_is_tried_again(endpoint: tuple[str, type[_Endpoi
 
 @pytest.mark.parametrize(
     "bad",
-    [{"every_entries": 0}, {"every_seconds": 0}, {"every_seconds": -1}],
+    [
+        *({"every_entries": bad} for bad in (0, True, 1.5, "9")),
+        *({"every_seconds": bad} for bad in (0, -1, True, "9", math.nan, math.inf)),
+    ],
     ids=str,
 )
-def test_settings_are_checked(bad: dict[str, int]) -> None:
+def test_settings_are_checked(bad: dict[str, Any]) -> None:
     """Intervals must be positive."""
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError) as caught:
         AnchorSettings(**bad)
+    assert caught.value.parameter in bad
 
 
 def test_a_publisher_must_be_one() -> None:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -210,6 +211,18 @@ def test_urls(url: str) -> None:
     with pytest.raises(ValidationError) as caught:
         qpher_core.open("memory:", policy=url)
     assert caught.value.parameter == "policy"
+
+
+@pytest.mark.parametrize("wrong", [-1, "1", True, None, float("nan"), float("inf"), 86_401])
+@pytest.mark.parametrize("parameter", ["deadline", "cache_seconds"])
+def test_seconds_are_checked(parameter: str, wrong: Any) -> None:
+    """An engine whose seconds are none is not made."""
+    with (
+        closing(open_store("memory:", parameter="url")) as store,
+        pytest.raises(ValidationError) as caught,
+    ):
+        RemoteEngine("http://x/", records=store.policies, **{parameter: wrong})
+    assert caught.value.parameter == parameter
 
 
 def test_headers_are_sent_and_not_shown() -> None:

@@ -3,6 +3,7 @@
 
 import base64
 import json
+import math
 import socket
 import threading
 import time
@@ -377,6 +378,30 @@ def test_bad_settings_are_refused(kms: Qpher, settings: Settings) -> None:
     with pytest.raises(ValidationError) as refusal:
         create_app(kms, settings)
     assert refusal.value.parameter in {"tenant_rate", "rate_storage", "trusted_proxies"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "wrong"),
+    [
+        *(("deadline", wrong) for wrong in (0, -1, "1", True, math.nan, math.inf, None)),
+        *(("body_deadline", wrong) for wrong in (0, "1", math.nan)),
+        *(("threads", wrong) for wrong in (0, 1.5, "1", True)),
+        ("waiting", 0),
+        ("largest_payload", 0),
+        ("largest_body", 1023),
+        ("tenant_rate", 5),
+        ("key_rate", b"5/second"),
+        ("rate_storage", None),
+        ("trusted_proxies", "10.0.0.0/8"),
+        ("trusted_proxies", (5,)),
+        ("cors_origins", None),
+    ],
+)
+def test_settings_are_checked(parameter: str, wrong: Any) -> None:
+    """A value of another type or out of range is named when the settings are made."""
+    with pytest.raises(ValidationError) as refusal:
+        Settings(**{parameter: wrong})
+    assert refusal.value.parameter == parameter
 
 
 # --- idempotency -------------------------------------------------------------------------------

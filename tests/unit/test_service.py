@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``Qpher``: tenants, sessions, closing, and what it shows of itself."""
 
+import math
 import uuid
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,3 +147,15 @@ def test_memory_stores_are_separate() -> None:
     with qpher_core.open("memory:") as one, qpher_core.open("memory:") as two:
         one.tenants.create("acme")
         assert two.tenants.list() == []
+
+
+@pytest.mark.parametrize("parameter", ["policy_deadline", "protector_deadline"])
+@pytest.mark.parametrize(
+    "wrong", [0, -1, math.nan, math.inf, -math.inf, 86_401, 10**400, "1", b"1", True, None]
+)
+def test_deadlines_are_checked(tmp_path: Path, parameter: str, wrong: Any) -> None:
+    """One that is none is refused by name, before anything is made."""
+    with pytest.raises(ValidationError) as caught:
+        qpher_core.open(f"sqlite:///{tmp_path}/q.db", **{parameter: wrong})
+    assert caught.value.parameter == parameter
+    assert not list(tmp_path.iterdir())

@@ -21,12 +21,13 @@ from attrs import evolve
 from qpher_core.errors import PolicyUnavailable, ValidationError
 from qpher_core.models import Decision, PolicyRequest, rfc3339
 from qpher_core.protocols import PolicyRecords, Store
+from qpher_core.validation import check_seconds
 
 __all__ = ["RemoteEngine", "open_policy", "request_document"]
 
 _LONGEST_ANSWER: Final = 1 << 16
 _DEADLINE: Final = 0.5  # seconds
-_LONGEST_SECONDS: Final = 60.0
+_LONGEST_SECONDS: Final = 60
 _CACHED: Final = 4096
 
 #: What identifies a cached decision: the request without its time, and the policy revisions.
@@ -62,10 +63,9 @@ class RemoteEngine:
         cache_seconds: float = 0.0,
         records: PolicyRecords | None = None,
     ) -> None:
-        if not 0 <= cache_seconds <= _LONGEST_SECONDS:
-            raise ValidationError(
-                f"cache_seconds must be 0 to {_LONGEST_SECONDS:g}", parameter="cache_seconds"
-            )
+        check_seconds(deadline, "deadline")
+        if cache_seconds != 0:
+            check_seconds(cache_seconds, "cache_seconds", longest=_LONGEST_SECONDS)
         if cache_seconds and records is None:
             raise ValidationError("cache_seconds needs records", parameter="records")
         self._opa = url.startswith("opa+")
@@ -244,6 +244,6 @@ def _seconds(options: str) -> dict[str, float]:
 
 def _bad_options() -> ValidationError:
     return ValidationError(
-        f"policy takes #deadline= and cache= behind its URL, in seconds up to {_LONGEST_SECONDS:g}",
+        f"policy takes #deadline= and cache= behind its URL, in seconds up to {_LONGEST_SECONDS}",
         parameter="policy",
     )
