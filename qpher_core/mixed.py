@@ -292,14 +292,38 @@ def record(
 
 
 def mix(keys: Store, audit: Store) -> MixedStore:
-    """Return a store of two. Raises ``ValidationError`` if one of them cannot take part."""
+    """Return a store of two.
+
+    Raises:
+        ValidationError: one of them cannot take part, or both are the same.
+    """
     for store, parameter in ((keys, "keys"), (audit, "audit")):
         if not hasattr(store, "intents"):
             raise ValidationError(
                 f"the store of the {parameter} cannot be mixed with another: it keeps no intents",
                 parameter=parameter,
             )
-    return MixedStore(cast("Participant", keys), cast("Participant", audit))
+    both = cast("Participant", keys), cast("Participant", audit)
+    if type(keys) is type(audit) and _are_one(*both):
+        raise ValidationError(
+            "audit must be another store than that of the keys, or be left out", parameter="audit"
+        )
+    return MixedStore(*both)
+
+
+def _are_one(keys: Participant, audit: Participant) -> bool:
+    """Return whether what one of two stores keeps is in the other.
+
+    Such a commit would wait for itself. URLs and paths do not tell: there are links, relative
+    paths, and several addresses of one server. A mark that a crash leaves here is of no change,
+    and goes with the next one.
+    """
+    mark = Intent(uuid.uuid4(), ())
+    keys.commit(lambda writer: writer.intents.add(mark))
+    try:
+        return any(intent.id == mark.id for intent in audit.intents.all())
+    finally:
+        keys.commit(lambda writer: writer.intents.remove(mark.id))
 
 
 def open_store(url: str) -> MixedStore:

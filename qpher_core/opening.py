@@ -140,7 +140,12 @@ def _open_target(
     if audit is None or audit == target:
         return store
     try:
-        return mix(store, open_store(audit, parameter="audit"))
+        other = open_store(audit, parameter="audit")
+        try:
+            return mix(store, other)
+        except BaseException:
+            other.close()
+            raise
     except BaseException:
         store.close()
         raise

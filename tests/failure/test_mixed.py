@@ -5,6 +5,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from qpher_backends.filesystem import FileStore, gate
 from qpher_backends.memory import MemoryStore
 from qpher_backends.sqlite import SQLiteStore
 from qpher_core import AuditUnavailable, IntegrityError, ValidationError
+from qpher_core.discovery import open_store
 from qpher_core.mixed import MixedStore, mix
 from qpher_core.service import Qpher
+from tests.contract.table import BACKENDS, backends
+from tests.records import new_tenant
 from tests.world import CALLS, KEM, audit_of, make_goods, snapshot
 
 BY_HAND = qpher_core.AnchorSettings(every_seconds=None)
@@ -154,6 +158,44 @@ def test_a_store_without_intents_cannot_be_mixed(tmp_path: Path) -> None:
 
     with pytest.raises(ValidationError, match="keeps no intents"):
         mix(MemoryStore(), Plain())
+
+
+@pytest.mark.parametrize("backend", backends(shared=True, mixes=True))
+def test_no_store_is_mixed_with_itself(tmp_path: Path, backend: str) -> None:
+    """Two openings of one are told apart from two stores by what is in them, and stay usable."""
+    (tmp_path / "other").mkdir()
+    url, other = BACKENDS[backend].url(tmp_path), BACKENDS[backend].url(tmp_path / "other")
+    with closing(open_store(url, parameter="url")) as keys:
+        with closing(open_store(url, parameter="url")) as audit:
+            with pytest.raises(ValidationError, match="another store"):
+                mix(keys, audit)
+            assert [*keys.intents.all()] == []
+            tenant = new_tenant()
+            keys.commit(lambda writer: writer.tenants.insert(tenant))
+            assert audit.tenants.get(tenant.id) == tenant
+        with closing(open_store(other, parameter="url")) as audit:
+            mixed = mix(keys, audit)
+            assert mixed.tenants.get(tenant.id) == tenant
+            assert [*keys.intents.all(), *audit.intents.all()] == []
+
+
+@pytest.mark.parametrize("other", ["keys.db", "./keys.db", "link.db"])
+def test_one_database_is_not_two_stores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """Keys and log in the same one are refused on opening, however it is named."""
+    monkeypatch.chdir(tmp_path)
+    Path("link.db").symlink_to("keys.db")
+    url = f"mixed:keys=sqlite:///{tmp_path}/keys.db audit=sqlite:///{other}"
+    for arguments in ({"url": url}, {"url": "sqlite:///keys.db", "audit": f"sqlite:///./{other}"}):
+        with pytest.raises(ValidationError, match="another store") as caught:
+            qpher_core.open(**arguments)
+        assert caught.value.parameter == "audit"
+    with qpher_core.open("sqlite:///keys.db", audit="sqlite:///log.db") as opened:
+        assert isinstance(opened._store, MixedStore)
+        assert [*opened._store._keys_store.intents.all()] == []
+    with qpher_core.open("sqlite:///alone.db", audit="sqlite:///alone.db") as opened:
+        assert not isinstance(opened._store, MixedStore)
 
 
 def test_a_memory_store_takes_part(tmp_path: Path) -> None:
