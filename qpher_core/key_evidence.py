@@ -58,6 +58,15 @@ class KeyEvidence:
         """What speaks against destroying it, each as a sentence; empty if it is safe."""
         return tuple(self._dependents())
 
+    def warning(self, action: str) -> "KeyStillNeeded | None":
+        """Return the warning of what speaks against ``retire`` or ``destroy``, if anything does."""
+        retiring = action == "retire"
+        found = self.against_retiring if retiring else self.against_destroying
+        if not found:
+            return None
+        text = f"{self.key.ref} is to be {'retired' if retiring else 'destroyed'}: "
+        return KeyStillNeeded(text + "; ".join(found), self)
+
     def _dependents(self) -> Iterator[str]:
         if self.key.state is KeyState.DESTROYED:
             return

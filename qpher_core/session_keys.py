@@ -21,7 +21,7 @@ from qpher_core.calls import (
     Runner,
 )
 from qpher_core.errors import StateConflict, ValidationError
-from qpher_core.key_evidence import KeyEvidence, KeyStillNeeded
+from qpher_core.key_evidence import KeyEvidence
 from qpher_core.key_usage import LogUsage
 from qpher_core.lifecycle import KeyState, restored
 from qpher_core.models import ImportParameters, KeyVersion, RequestContext
@@ -289,8 +289,9 @@ class Keys:
         text = check_text(reason, "reason", longest=_LONGEST_REASON, least=0)
 
         def execute(key: KeyVersion) -> Change[KeyVersion]:
-            if not force:
-                _warn(action, self._evidence(key))
+            if not force and (needed := self._evidence(key).warning(action)) is not None:
+                # past execute, run, _run, _execute, _move and the public method: the caller's line
+                warnings.warn(needed, stacklevel=8)
             if target is not KeyState.DESTROYED:  # which works without the KEK as well
                 self._keys.warm(key)
 
@@ -320,16 +321,6 @@ class Keys:
     def _read(self, selector: KeySelector) -> KeyVersion:
         call = KeyCall(operation=OPERATIONS["keys.get"], selector=selector, execute=Effect)
         return self._pipeline.read(self._context, call)
-
-
-def _warn(action: str, evidence: KeyEvidence) -> None:
-    """Warn of what speaks against a change that was decided on and is not made yet."""
-    retiring = action == "retire"
-    found = evidence.against_retiring if retiring else evidence.against_destroying
-    if found:
-        text = f"{evidence.key.ref} is to be {'retired' if retiring else 'destroyed'}: "
-        # past execute, run, _run, _execute, _move and the public method: the caller's line
-        warnings.warn(KeyStillNeeded(text + "; ".join(found), evidence), stacklevel=9)
 
 
 def rotation(

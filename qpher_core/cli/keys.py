@@ -13,7 +13,7 @@ from qpher_core.cli._files import json_line, read_bytes, write_bytes
 from qpher_core.cli._frame import NO, Group
 from qpher_core.cli._output import show, show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_tenant
-from qpher_core.errors import ValidationError
+from qpher_core.errors import PermissionDenied, ValidationError
 from qpher_core.importing import wrap_private_key
 from qpher_core.key_evidence import KeyStillNeeded
 from qpher_core.lifecycle import KeyState
@@ -207,6 +207,8 @@ def destroy(
     if not yes:
         _confirm(f"Destroy {algorithm} key {name!r} version {version}? This cannot be undone.")
     with target.session() as session, _needed_stops():
+        if target.is_remote and not force:
+            _ask(session.keys, "destroy", algorithm, version, name)
         key = session.keys.destroy(algorithm, version, name=name, reason=reason, force=force)
     show(_row(key), as_json=as_json)
 
@@ -231,6 +233,8 @@ def retire(
 ) -> None:
     """Stop protecting with a VERSION for good; processing goes on."""
     with target.session() as session, _needed_stops():
+        if target.is_remote and not force:
+            _ask(session.keys, "retire", algorithm, version, name)
         key = session.keys.retire(algorithm, version, name=name, reason=reason, force=force)
     show(_row(key), as_json=as_json)
 
@@ -277,6 +281,22 @@ def _row(key: KeyVersion) -> dict[str, Any]:
         "state": str(key.state),
         "created_at": rfc3339(key.created_at),
     }
+
+
+def _ask(found: Keys, action: str, algorithm: str, version: int, name: str) -> None:
+    """Ask a service, which warns nobody, for the evidence before a change.
+
+    Raises:
+        KeyStillNeeded: something is known to depend on the key version.
+        PermissionDenied: what depends on it may not be read.
+    """
+    try:
+        needed = found.evidence(algorithm, version, name=name).warning(action)
+    except PermissionDenied as error:
+        told = f"what depends on the key may not be read ({error}); --force does it all the same"
+        raise PermissionDenied(told, rule=error.rule, code=error.code) from error
+    if needed is not None:
+        raise needed
 
 
 @contextmanager
