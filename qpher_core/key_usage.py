@@ -144,14 +144,23 @@ class LogUsage:
 
 
 def parse_uses(uses: bytes) -> dict[tuple[str, str, int], KeyUse]:
-    """Return the use of key versions from its canonical JSON."""
-    found = {}
-    for item in json.loads(uses)["uses"]:
-        name, algorithm, version = item["key"]
-        *numbers, protected, processed, migrated = item["use"]
-        moments = (m and datetime.fromisoformat(m) for m in (protected, processed, migrated))
-        found[name, algorithm, version] = KeyUse(*numbers, *moments)
-    return found
+    """Return the use of key versions from its canonical JSON.
+
+    Raises:
+        IntegrityError: it is none.
+    """
+    try:
+        return dict(_use_of(item) for item in json.loads(uses)["uses"])
+    except (KeyError, TypeError, ValueError):
+        message = "the recorded uses of entries that were moved out are malformed: altered"
+        raise IntegrityError(message) from None
+
+
+def _use_of(item: Mapping[str, Any]) -> tuple[tuple[str, str, int], KeyUse]:
+    name, algorithm, version = item["key"]
+    *numbers, protected, processed, migrated = item["use"]
+    moments = (m and datetime.fromisoformat(m) for m in (protected, processed, migrated))
+    return (name, algorithm, version), KeyUse(*numbers, *moments)
 
 
 def _text(value: object) -> object:

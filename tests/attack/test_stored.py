@@ -2,6 +2,7 @@
 """Rows of the database that were altered: what is noticed, where, and what is not."""
 
 import sqlite3
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 import qpher_core
 from qpher_core import IntegrityError, PermissionDenied, PolicyUnavailable, QpherError
+from qpher_core.audit.records import LogBase
+from qpher_core.key_usage import LogUsage
 from qpher_core.service import Qpher
 from qpher_core.session import Session
 from tests.attack.conftest import Prompt
@@ -180,3 +183,14 @@ def test_a_damaged_log_keeps_no_other_tenant_from_its_rotation(
         assert (unread.tenant, "ERR_INTEGRITY_001: entry 3" in unread.problem) == ("acme", True)
     assert [key.due for key in kms.maintain().keys] == [qpher_core.Due.ROTATED]
     assert rival.keys.active("ML-KEM-768").version == 2
+
+
+@pytest.mark.parametrize(
+    "uses", [b"", b"[]", b'{"uses": 5}', b'{"uses": [{"key": [], "use": []}]}', b"\xff"]
+)
+def test_damaged_uses_of_moved_entries_are_named(uses: bytes) -> None:
+    """What the log says of entries that were moved out is checked when uses are counted."""
+    base = LogBase(7, bytes(32), bytes(32), uses, bytes(32))
+    found = LogUsage(lambda _, **__: (), lambda _: base)
+    with pytest.raises(IntegrityError, match="moved out"):
+        found.all(uuid.uuid4())
