@@ -14,6 +14,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeGuard, cast
 
@@ -30,11 +31,13 @@ from qpher_core.models import canonical_json
 from qpher_core.protocols import Store
 
 __all__ = [
+    "END",
     "FORMAT",
     "LONGEST_LINE",
     "ExportFile",
     "ExportHeader",
     "bad_export",
+    "blocks",
     "export_lines",
     "is_tenant",
     "lines_between",
@@ -46,6 +49,14 @@ FORMAT: Final = "qpher-audit-export/1"
 
 #: Longest line that is read; entries have a few hundred bytes, anchors below 10,000.
 LONGEST_LINE: Final = 1 << 20
+
+#: What the last line begins with.
+END: Final = b'{"end":'
+
+_END_BYTES: Final = 256  # of a last line: more than the end has
+
+#: What is verified at once, some 250 entries: calls are few, and the processor's cache holds it.
+_BLOCK_BYTES: Final = 1 << 17
 
 
 def export_lines(store: Store, anchorer: Anchorer, tenant_id: uuid.UUID) -> Iterator[bytes]:
@@ -130,10 +141,10 @@ class ExportFile:
         self.path = path
         self.bytes = path.stat().st_size
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedReader:
         """Open its content."""
         if self.compressed:
-            return cast("BinaryIO", _Packed(self.path, "rb"))
+            return cast("io.BufferedReader", _Packed(self.path, "rb"))
         return self.path.open("rb")
 
     def header(self) -> tuple[ExportHeader, Iterator[str]]:
@@ -163,6 +174,15 @@ class ExportFile:
             file.seek(offset)
             yield from iter(lambda: file.readline(LONGEST_LINE), b"")
 
+    def last_line(self, offset: int) -> bytes:
+        """Return the last line at or after a place, as much of it as the end may have."""
+        with self.open() as file:
+            file.seek(offset if self.compressed else max(offset, self.bytes - _END_BYTES))
+            last = b""
+            for part in iter(partial(file.read, _BLOCK_BYTES), b""):
+                last = (last + part)[-_END_BYTES:]
+        return last[last.rfind(b"\n", 0, -1) + 1 :]
+
     def _anchors(self) -> Iterator[str]:
         with self.open() as file:
             file.readline(LONGEST_LINE)
@@ -173,8 +193,40 @@ class ExportFile:
                     return
 
 
+def blocks(file: io.BufferedReader, length: int) -> Iterator[bytes]:
+    """Yield the lines that begin within so many bytes, many of them at once.
+
+    The end of the export is left out, if nothing follows it. A line that is too long is cut.
+    """
+    while length > 0:
+        block = file.read(min(length, _BLOCK_BYTES))
+        begun = len(block) - 1 - block.rfind(b"\n")  # of its last line
+        if begun:
+            block += file.readline(LONGEST_LINE - begun)
+        length -= len(block)
+        if not file.peek(1):
+            length, block = 0, _without_end(block)
+        if block:
+            yield block
+
+
+def _without_end(block: bytes) -> bytes:
+    last = block.rfind(b"\n", 0, -1) + 1
+    return block[:last] if block.startswith(END, last) else block
+
+
 class _Packed(gzip.GzipFile):
     """A compressed export; one that is cut or damaged is a ``bad-export``."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return the next bytes."""
+        with _unpacking():
+            return super().read(size)
+
+    def peek(self, n: int) -> bytes:
+        """Return what comes next, without going on."""
+        with _unpacking():
+            return super().peek(n)
 
     def readline(self, size: int | None = -1) -> bytes:
         """Return the next line."""

@@ -9,45 +9,63 @@ entry, in one call and in less time than a JSON parser needs.
 import re
 from typing import Final
 
-__all__ = ["ENTRY", "is_entry"]
+__all__ = ["ENTRY", "entries_of", "is_entry", "is_utf8"]
 
 # RFC 8785 section 3.2.2.2: what must be escaped is escaped in one way, and nothing else is.
-_TEXT: Final = rb'"(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[0-7be-f]|1[0-9a-f]))*+"'
-_NUMBER: Final = rb"(?:0|[1-9][0-9]{0,18})"
-_DIGEST: Final = rb'(?:null|"[0-9a-f]{64}")'
-_UUID: Final = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_TIME: Final = rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"'
+_PLAIN: Final = rb'[^"\\\x00-\x1f]*+'
+_ESCAPE: Final = rb'\\(?:["\\bfnrt]|u00(?:0[0-7be-f]|1[0-9a-f]))'
+_TEXT: Final = rb'"' + _PLAIN + rb"(?:" + _ESCAPE + _PLAIN + rb')*+"'
+_NUMBER: Final = rb"(?:0|[1-9][0-9]{0,18}+)"
+_HASH: Final = rb"[0-9a-f]{64}+"
+_DIGEST: Final = rb'(?:null|"' + _HASH + rb'")'
+_UUID: Final = rb"[0-9a-f]{8}+-[0-9a-f]{4}+-[0-9a-f]{4}+-[0-9a-f]{4}+-[0-9a-f]{12}+"
+_TIME: Final = rb'"[0-9]{4}+-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}+Z"'
 _KEY: Final = (
     rb'(?:null|\{"algorithm":' + _TEXT + rb',"name":' + _TEXT
     + rb',"version":(?:null|' + _NUMBER + rb")\})"
 )  # fmt: skip
 
+
+def _entry(prev_hash: bytes, tenant: bytes) -> bytes:
+    return (
+        rb'\{"action":' + _TEXT
+        + rb',"actor":' + _TEXT
+        + rb',"content":' + _DIGEST
+        + rb',"context":' + _DIGEST
+        + rb',"format":"qpher-audit/1"'
+        + rb',"key":' + _KEY
+        + rb',"outcome":"(?:success|denied|failed)"'
+        + rb',"prev_hash":"(' + prev_hash
+        + rb')","reason":' + _TEXT
+        + rb',"request_id":"' + _UUID
+        + rb'","seq":(' + _NUMBER
+        + rb'),"tenant":"' + tenant
+        + rb'","time":' + _TIME + rb"\}"
+    )  # fmt: skip
+
+
 #: Groups: 1 hash of the entry before it (hexadecimal), 2 place, 3 tenant.
-ENTRY: Final = re.compile(
-    rb'\{"action":' + _TEXT
-    + rb',"actor":' + _TEXT
-    + rb',"content":' + _DIGEST
-    + rb',"context":' + _DIGEST
-    + rb',"format":"qpher-audit/1"'
-    + rb',"key":' + _KEY
-    + rb',"outcome":"(?:success|denied|failed)"'
-    + rb',"prev_hash":"([0-9a-f]{64})"'
-    + rb',"reason":' + _TEXT
-    + rb',"request_id":"' + _UUID
-    + rb'","seq":(' + _NUMBER
-    + rb'),"tenant":"(' + _UUID
-    + rb')","time":' + _TIME + rb"\}"
-)  # fmt: skip
+ENTRY: Final = re.compile(_entry(_HASH, rb"(" + _UUID + rb")"))
+
+
+def entries_of(tenant: str) -> re.Pattern[bytes]:
+    """Return what finds the entries of one log, each with its newline.
+
+    Groups: 1 the entry, 2 ``prev_hash``, 3 place. Any 64 characters may stand as ``prev_hash``:
+    who follows the chain compares them with the hash that must stand there.
+    """
+    entry = _entry(rb'[^"]{64}+', re.escape(tenant.encode()))
+    return re.compile(rb"(" + entry + rb")\n")
 
 
 def is_entry(body: bytes) -> bool:
     """Return whether these are the canonical bytes of an entry; UTF-8 included."""
-    if ENTRY.fullmatch(body) is None:
-        return False
-    if body.isascii():
-        return True
+    return ENTRY.fullmatch(body) is not None and is_utf8(body)
+
+
+def is_utf8(data: bytes) -> bool:
+    """Return whether bytes are UTF-8."""
     try:
-        body.decode()
+        return data.isascii() or data.decode() is not None
     except UnicodeDecodeError:
         return False
-    return True

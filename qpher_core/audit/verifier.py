@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verifying an export with public keys alone: offline, in parallel, in constant memory."""
 
-import io
 import os
-from collections import deque
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from itertools import chain, dropwhile, islice, pairwise, takewhile
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,12 @@ from qpher_core.audit.anchor_keys import follow_statements
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.diagnosis import Finding, diagnose
 from qpher_core.audit.export import (
+    END,
     LONGEST_LINE,
     ExportFile,
     ExportHeader,
     bad_export,
+    blocks,
     parse_end,
 )
 from qpher_core.audit.note import Note
@@ -33,8 +35,7 @@ from qpher_core.protocols import Primitives
 
 __all__ = ["ExportReport", "verify_export"]
 
-_PIECE_BYTES: Final = 16 << 20  # of an export, for one task of one process
-_END: Final = b'{"end":'
+_PIECE_BYTES: Final = 8 << 20  # of an export, for one task of one process
 
 Progress = Callable[[int, int], None]
 
@@ -290,28 +291,18 @@ class _Verification:
     def _runs(self, sizes: Sequence[int], processes: int) -> Iterator[tuple[Run, int]]:
         """Yield the runs of the export in order, each with its length in bytes."""
         offset, end = self._header.offset, self._file.bytes
-        if self._file.compressed:
-            lines = _without_end(self._file.entries(offset))
-            yield scan(lines, self._header.tenant, sizes), end - offset
-            return
         pieces = [(p, min(p + _PIECE_BYTES, end)) for p in range(offset, end, _PIECE_BYTES)]
-        work = partial(_scan_piece, self._file.path, self._header.tenant, tuple(sizes), offset)
-        if processes == 1 or len(pieces) < 2:
-            for piece in pieces:
-                yield work(piece), piece[1] - piece[0]
+        work = partial(_scan_piece, self._file, self._header.tenant, tuple(sizes), offset)
+        if self._file.compressed:
+            yield work((offset, sys.maxsize)), end - offset
             return
-        with ProcessPoolExecutor(min(processes, len(pieces))) as pool:
-            for piece, run in zip(pieces, pool.map(work, pieces), strict=True):
+        with _mapping(min(processes, len(pieces))) as each:
+            for piece, run in zip(pieces, each(work, pieces), strict=True):
                 yield run, piece[1] - piece[0]
 
     def _end(self) -> tuple[int, bytes]:
         """Return what the last line states."""
-        if not self._file.compressed:
-            with self._file.open() as file:
-                file.seek(max(self._header.offset, self._file.bytes - 256))
-                return parse_end((file.readlines() or [b""])[-1])
-        last = deque(self._file.entries(self._header.offset), maxlen=1)
-        return parse_end(last[0] if last else b"")
+        return parse_end(self._file.last_line(self._header.offset))
 
     def _diagnose(self) -> Finding:
         try:
@@ -321,7 +312,7 @@ class _Verification:
 
         def lines() -> Iterator[bytes]:
             entries = self._file.entries(self._header.offset)
-            return takewhile(lambda line: not line.startswith(_END), entries)
+            return takewhile(lambda line: not line.startswith(END), entries)
 
         header = self._header
         found = diagnose(lines, header.tenant, header.size, head, header.base)
@@ -329,40 +320,36 @@ class _Verification:
             return found
         if size != self._header.size:
             raise bad_export("beginning and end of the export state different sizes")
-        after = dropwhile(lambda line: not line.startswith(_END), self._file.entries(header.offset))
+        after = dropwhile(lambda line: not line.startswith(END), self._file.entries(header.offset))
         if next(islice(after, 1, None), None) is not None:
             raise bad_export("something follows the end of the export")
         raise bad_export("the entries are not followed by the end of the export")
 
 
+@contextmanager
+def _mapping(processes: int) -> Iterator[Callable[..., Iterator[Run]]]:
+    """Give what maps in several processes, or in this one."""
+    if processes < 2:
+        yield map
+        return
+    pool = ProcessPoolExecutor(processes)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown()
+
+
 def _scan_piece(
-    path: Path, tenant: str, sizes: tuple[int, ...], first: int, piece: tuple[int, int]
+    export: ExportFile, tenant: str, sizes: tuple[int, ...], first: int, piece: tuple[int, int]
 ) -> Run:
-    """Scan the lines that begin within a piece of the file."""
+    """Scan the lines that begin within a piece of an export."""
     start, end = piece
-    with path.open("rb") as file:
+    with export.open() as file:
         file.seek(start)
         if start > first:
             file.seek(start - 1)
             file.readline(LONGEST_LINE)  # what began before belongs to the piece before
-        return scan(_until(file, end), tenant, sizes)
-
-
-def _until(file: io.BufferedReader, end: int) -> Iterator[bytes]:
-    """Yield the lines that begin before a place, without the end of the export."""
-    place, size = file.tell(), os.fstat(file.fileno()).st_size
-    for line in iter(partial(file.readline, LONGEST_LINE), b""):
-        if place >= end or (line.startswith(_END) and place + len(line) == size):
-            return
-        yield line
-        place += len(line)
-
-
-def _without_end(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield all lines but the last one, if that is the end: nothing may follow it."""
-    for line, following in pairwise(chain(lines, [b""])):
-        if following or not line.startswith(_END):
-            yield line
+        return scan(blocks(file, end - file.tell()), tenant, sizes)
 
 
 def _no_base(size: int) -> AuditIntegrityError:

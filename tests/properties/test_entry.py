@@ -16,7 +16,7 @@ from qpher_core.models import canonical_json
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _DIGEST = st.none() | st.binary(min_size=32, max_size=32)
 _KEYS = st.none() | st.builds(KeyAddress, _TEXT, _TEXT, st.none() | st.integers(1, 2**32 - 1))
-_DRAFTS = st.builds(
+DRAFTS = st.builds(
     EntryDraft,
     actor=_TEXT,
     action=_TEXT,
@@ -30,7 +30,7 @@ _DRAFTS = st.builds(
 _TIMES = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 
 
-@given(_DRAFTS, st.integers(0, 2**53 - 1), st.binary(min_size=32, max_size=32), _TIMES)
+@given(DRAFTS, st.integers(0, 2**53 - 1), st.binary(min_size=32, max_size=32), _TIMES)
 def test_an_entry_is_canonical(draft: EntryDraft, seq: int, prev: bytes, time: datetime) -> None:
     """Whatever the fields hold, the bytes are those of RFC 8785 and match the grammar."""
     entry = build_entry(draft, tenant_id=uuid.UUID(int=7), seq=seq, prev_hash=prev, time=time)
@@ -41,7 +41,7 @@ def test_an_entry_is_canonical(draft: EntryDraft, seq: int, prev: bytes, time: d
     assert fields["time"] == time.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
-@given(_DRAFTS)
+@given(DRAFTS)
 def test_what_is_no_canonical_entry_does_not_match(draft: EntryDraft) -> None:
     """An entry written in another way, or with more, does not match."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
