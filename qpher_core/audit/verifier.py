@@ -336,7 +336,7 @@ def _mapping(processes: int) -> Iterator[Callable[..., Iterator[Run]]]:
     try:
         yield pool.map
     finally:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=True)  # nothing more is read once something is wrong
 
 
 def _scan_piece(
