@@ -19,17 +19,16 @@ from attrs import Attribute, field, frozen
 
 from qpher_core.audit.anchor_keys import AnchorKeys
 from qpher_core.audit.checkpoint import Checkpoint
+from qpher_core.audit.inclusion import Inclusion
 from qpher_core.audit.note import Note, NoteSignature
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.proof import LogProof
 from qpher_core.audit.publishers import AnchorPublisher, open_publisher
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.audit.tree import (
+    Fetch,
     consistency_path,
-    inclusion_path,
-    leaf_hash,
     root_at,
-    root_from_inclusion,
     verify_consistency,
 )
 from qpher_core.audit.vkey import verify_note
@@ -100,6 +99,7 @@ class Anchorer:
         self._publishers = [open_publisher(target) for target in settings.publishers]
         self._witnesses = settings.witnesses
         self._clock = clock
+        self._inclusion = Inclusion()
         self._published: dict[tuple[uuid.UUID, int], int] = {}
         self._publishing = threading.Lock()
 
@@ -155,13 +155,7 @@ class Anchorer:
             AuditIntegrityError: the stored tree does not lead from the entry to the anchor.
         """
         anchor = self.covering(entry.tenant_id, entry.seq)
-        note = Note.parse(anchor.note)
-        checkpoint = Checkpoint.parse(note.text)
-        path = inclusion_path(entry.seq, anchor.size, self._fetch(entry.tenant_id))
-        leaf = leaf_hash(entry.body)
-        if root_from_inclusion(leaf, entry.seq, anchor.size, path) != checkpoint.root:
-            raise AuditIntegrityError(Problem.REWRITTEN, "the entry is not the one anchored")
-        return LogProof(entry.seq, tuple(path), note)
+        return self._inclusion.proof(entry, anchor, self._fetch(entry.tenant_id))
 
     def consistency(self, tenant_id: uuid.UUID, first: int, second: int) -> list[bytes]:
         """Return the proof that the log of ``first`` entries is a prefix of that of ``second``.
@@ -282,7 +276,7 @@ class Anchorer:
                 except Unavailable as error:
                     _log.warning("an anchor is stored but not published: %s", error)
 
-    def _fetch(self, tenant_id: uuid.UUID) -> Callable[[Sequence[tuple[int, int]]], list[bytes]]:
+    def _fetch(self, tenant_id: uuid.UUID) -> Fetch:
         return lambda wanted: self._store.audit.subtrees(tenant_id, wanted)
 
 

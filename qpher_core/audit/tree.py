@@ -14,16 +14,20 @@ from typing import Final
 __all__ = [
     "EMPTY_ROOT",
     "HASH_BYTES",
+    "Fetch",
     "Subtree",
+    "climb",
     "consistency_path",
     "grow",
     "inclusion_path",
     "last_leaf",
     "leaf_hash",
     "node_hash",
+    "peak_of",
     "root_at",
     "root_from_inclusion",
     "root_of",
+    "siblings",
     "stored_hash",
     "subtrees",
     "verify_consistency",
@@ -120,17 +124,31 @@ def inclusion_path(index: int, size: int, fetch: Fetch) -> list[bytes]:
     """
     if not 0 <= index < size:
         raise ValueError("the leaf is not in the tree")
-    ranges: list[_Range] = []
-    start, end = 0, size
-    while end - start > 1:
-        middle = start + _split(end - start)
-        if index < middle:
-            ranges.append((middle, end))
-            end = middle
-        else:
-            ranges.append((start, middle))
-            start = middle
-    return _hashes(ranges[::-1], fetch)
+    number, level = peak_of(index, size)
+    peaks = list(subtrees(0, size))
+    del peaks[number]
+    hashes = fetch([*siblings(index, level), *peaks])
+    below, left, right = hashes[:level], hashes[level : level + number], hashes[level + number :]
+    return [*below, *([root_of(right)] if right else []), *reversed(left)]
+
+
+def peak_of(index: int, size: int) -> tuple[int, int]:
+    """Return which maximal complete subtree of a tree has a leaf: (number from 0, level)."""
+    level = (index ^ size).bit_length() - 1
+    return (size >> (level + 1)).bit_count(), level
+
+
+def siblings(index: int, level: int) -> list[Subtree]:
+    """Return the subtrees beside the way from a leaf to the subtree of a level that has it."""
+    return [(below, (index >> below) ^ 1) for below in range(level)]
+
+
+def climb(leaf: bytes, index: int, hashes: Sequence[bytes]) -> bytes:
+    """Return the hash of the subtree that the siblings of a leaf lead to."""
+    node = leaf
+    for level, sibling in enumerate(hashes):
+        node = node_hash(sibling, node) if index >> level & 1 else node_hash(node, sibling)
+    return node
 
 
 def consistency_path(first: int, second: int, fetch: Fetch) -> list[bytes]:

@@ -2,7 +2,9 @@
 """Forged proofs, and stores that were changed behind the anchors: each is refused by name."""
 
 import base64
+import contextlib
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import pytest
 from attrs import frozen
 
 import qpher_core
-from qpher_core import AnchorSettings, AuditIntegrityError, Problem, verify_proof
+from qpher_core import AnchorSettings, AuditIntegrityError, Problem, Receipt, verify_proof
 from qpher_core.audit.proof import LogProof
+from qpher_core.protocols import StoreWriter
 from tests.attack.conftest import Prompt
 from tests.attack.exports import edited, flipped, forged_key
+from tests.records import append
 
 SIGNATURE = "ML-DSA-65"
 
@@ -213,6 +217,55 @@ def test_a_proof_over_an_altered_tree_is_not_given(
     with pytest.raises(AuditIntegrityError) as caught:
         acme.audit.proof(receipt)
     assert caught.value.problem is Problem.REWRITTEN
+
+
+def _grown(kms: qpher_core.Qpher, tenant: qpher_core.Tenant, size: int) -> list[Receipt]:
+    """Let a log grow to a size, anchor it, and return receipts from all over it."""
+
+    def work(writer: StoreWriter) -> None:
+        for _ in range(size - writer.audit.head(tenant.id)[0]):
+            append(writer, tenant.id)
+
+    kms._store.commit(work)
+    kms.anchors.publish(tenant)
+    return [entry.receipt for entry in kms._store.audit.read(tenant.id)][10::50]
+
+
+@pytest.mark.parametrize(("seq", "column"), [(511, "nodes"), (300, "nodes"), (300, "body")])
+def test_verification_reads_what_is_stored(
+    kms: qpher_core.Qpher, acme: qpher_core.Session, prompt: Prompt, seq: int, column: str
+) -> None:
+    """Rows that are altered after proofs left their hashes in memory are named all the same."""
+    tenant = kms.tenants.get("acme")
+    for receipt in _grown(kms, tenant, 700):
+        acme.audit.proof(receipt)
+    prompt(
+        f"UPDATE audit_entries SET {column} = zeroblob(length({column}))"
+        " WHERE tenant_id = ? AND seq = ?",
+        (str(tenant.id), seq),
+    )
+    assert acme.audit.verify().bad_seq == seq
+    assert kms.audit.verify("acme").bad_seq == seq
+
+
+def test_a_proof_is_of_the_log_that_was_restored_meanwhile(
+    kms: qpher_core.Qpher, acme: qpher_core.Session, tmp_path: Path
+) -> None:
+    """A backup comes back under the open service, and another log grows from it: proofs hold."""
+    tenant = kms.tenants.get("acme")
+    _grown(kms, tenant, 300)
+    with (
+        contextlib.closing(sqlite3.connect(tmp_path / "q.db")) as live,
+        contextlib.closing(sqlite3.connect(":memory:")) as backup,
+    ):
+        live.backup(backup)
+        for receipt in _grown(kms, tenant, 1100):
+            acme.audit.proof(receipt)
+        backup.backup(live)
+    assert kms._store.audit.state(tenant.id).size == 300
+    for receipt in _grown(kms, tenant, 1100):
+        verify_proof(acme.audit.proof(receipt), acme.audit.entry(receipt), None, kms.anchors.keys())
+    assert kms.audit.verify("acme").ok
 
 
 def test_an_altered_anchor_in_the_store_stops_anchoring(

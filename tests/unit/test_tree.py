@@ -11,15 +11,18 @@ from qpher_core.audit.tree import (
     EMPTY_ROOT,
     HASH_BYTES,
     Subtree,
+    climb,
     consistency_path,
     grow,
     inclusion_path,
     last_leaf,
     leaf_hash,
     node_hash,
+    peak_of,
     root_at,
     root_from_inclusion,
     root_of,
+    siblings,
     stored_hash,
     subtrees,
     verify_consistency,
@@ -87,6 +90,17 @@ def test_every_inclusion_proof_holds_for_its_leaf_alone(grown: Grown, size: int)
         )
         for wrong in ([*path, bytes(32)], path[:-1]):
             assert wrong == path or root_from_inclusion(leaf, index, size, wrong) != root
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_siblings_lead_from_a_leaf_to_its_peak(grown: Grown, size: int) -> None:
+    """The maximal complete subtree that has a leaf is found, and is where its siblings lead."""
+    peaks = list(subtrees(0, size))
+    for index in range(size):
+        number, level = peak_of(index, size)
+        assert peaks[number] == (level, index >> level)
+        path = grown.fetch(siblings(index, level))
+        assert climb(leaf_hash(BODIES[index]), index, path) == grown.fetch([peaks[number]])[0]
 
 
 @pytest.mark.parametrize("second", SIZES)
