@@ -9,6 +9,7 @@ what the log tells is true or taken back by the next entry that anyone records.
 """
 
 import contextlib
+import itertools
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -49,9 +50,16 @@ _READS: Final = frozenset({"get", "active", "next_version", "latest", "head", "a
 
 _VOID: Final = "ERR_SERVICE_001: entry {} was not carried out: the key store did not commit"
 
+#: Times that a change is begun, each after the audit store lost the one before.
+_ATTEMPTS: Final = 10
+
 
 class _Unsettled(Exception):  # noqa: N818 - a signal, not an error
     """Another change may be under way, or was cut short."""
+
+
+class _Repeated(Exception):  # noqa: N818 - a signal, not an error
+    """The audit store begins its transaction again: what is done in that of the keys must go."""
 
 
 class _Watched:
@@ -191,12 +199,12 @@ class MixedStore:
         with self._changing:
             self._changer = threading.get_ident()
             try:
-                return self._keys_store.commit(lambda keys: self._commit(keys, work))
+                return self._change(work)
             except StoreUnavailable:
                 # What the log tells already is taken back at once, if that is possible.
                 with contextlib.suppress(StoreUnavailable):
                     if self._audit_store.intents.all():
-                        self._keys_store.commit(lambda keys: self._commit(keys, lambda _: None))
+                        self._change(lambda _: None)
                 raise
             finally:
                 self._changer = None
@@ -223,10 +231,20 @@ class MixedStore:
         self._keys_store.close()
         self._audit_store.close()
 
+    def _change(self, work: Callable[[StoreWriter], T]) -> T:
+        """Run ``work`` in a transaction of each store: new ones of both if that of the log is."""
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(_Repeated):
+                return self._keys_store.commit(lambda keys: self._commit(keys, work))
+        raise StoreUnavailable(f"the audit store lost {_ATTEMPTS} transactions one after another")
+
     def _commit(self, keys: ParticipantWriter, work: Callable[[StoreWriter], T]) -> T:
         """Run ``work`` inside a transaction of the key store; the log is durable on return."""
+        runs = itertools.count()
 
         def inside(audit: ParticipantWriter) -> T:
+            if next(runs):
+                raise _Repeated
             self._settle(keys.intents, audit)
             writer = _Writer(keys, audit)
             value = work(cast("StoreWriter", writer))

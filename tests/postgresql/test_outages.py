@@ -264,6 +264,30 @@ def test_lost_after_the_commit_it_is_not_done_again(
     assert _there(store, tenant.id, logged=logged)
 
 
+@pytest.mark.parametrize("change", ["a tenant", "a key"])
+def test_a_change_whose_log_is_lost_is_made_once(
+    url: str, tmp_path: Path, superuser: Prompt, around_commit: Callable[..., None], change: str
+) -> None:
+    """With the keys in another store, it is made anew in both, and nothing is taken back."""
+    with qpher_core.open(f"sqlite:///{tmp_path}/keys.db", audit=url) as kms:
+        kms.tenants.create("acme")
+        session = kms.session("acme", actor="test")
+
+        def cut_first(connection: Connection, commit: Callable[[], Any]) -> Any:
+            _cut(superuser, connection)
+            return commit()
+
+        around_commit(cut_first)
+        if change == "a tenant":
+            session = kms.session(kms.tenants.create("other").name, actor="test")
+        assert session.keys.generate(SIGNATURE).version == 1
+        told = [entry.fields for entry in session.audit.entries()]
+        assert [(fields["action"], fields["outcome"]) for fields in told] == [
+            ("tenants.create", "success"),
+            ("keys.generate", "success"),
+        ]
+
+
 def _there(store: PostgresStore, tenant_id: Any, *, logged: bool) -> bool:
     if logged:
         return store.audit.head(tenant_id)[0] == 1
