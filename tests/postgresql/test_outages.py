@@ -13,6 +13,7 @@ from typing import Any, Self
 import pytest
 
 import qpher_core
+from qpher_backends.group_commit import TransactionLost
 from qpher_backends.postgres import PostgresStore, transaction
 from qpher_backends.postgres.connections import Connection
 from qpher_core.errors import StoreUnavailable
@@ -316,6 +317,22 @@ def test_an_unknown_outcome_is_said_to_be_unknown(
     around_commit(cut_for_good)
     with pytest.raises(StoreUnavailable, match=UNKNOWN):
         store.commit(lambda w: append(w, tenant.id), tenant_id=tenant.id)
+
+
+def test_work_that_another_store_lost_leaves_nothing(store: PostgresStore) -> None:
+    """If the transaction of another store that work uses is lost, what it wrote here is undone."""
+    tenant = new_tenant()
+    store.commit(lambda w: w.tenants.insert(tenant), tenant_id=tenant.id)
+
+    def work(writer: transaction.Writer) -> None:
+        append(writer, tenant.id)
+        writer.policies.insert(qpher_core.PolicyDocument(tenant.id, 1, "[]"))
+        raise TransactionLost(object())
+
+    with pytest.raises(TransactionLost):
+        store.commit(work, tenant_id=tenant.id)
+    assert not _there(store, tenant.id, logged=True)
+    assert not _there(store, tenant.id, logged=False)
 
 
 def test_a_server_that_hangs_is_given_up(own: Server, tmp_path: Path) -> None:

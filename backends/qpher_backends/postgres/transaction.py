@@ -124,9 +124,9 @@ class Transaction:
         self._saved = False
         try:
             work()
-        except (StoreUnavailable, TransactionLost):
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, StoreUnavailable) or getattr(error, "transaction", None) is self:
+                raise  # nothing of this transaction counts; that of another store may be lost
             undo()
             self._undo_job()
             raise
