@@ -319,6 +319,35 @@ def test_an_unknown_outcome_is_said_to_be_unknown(
         store.commit(lambda w: append(w, tenant.id), tenant_id=tenant.id)
 
 
+def test_an_interrupt_while_it_looks_costs_no_connection(
+    url: str,
+    superuser: Prompt,
+    around_commit: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Ctrl-C while a store finds out what became of a commit leaves the next one a connection."""
+    store = PostgresStore(url, connections=1, deadline=2)
+    request.addfinalizer(store.close)
+    tenant, lock = new_tenant(), transaction._lock
+    store.commit(lambda w: w.tenants.insert(tenant), tenant_id=tenant.id)
+
+    def interrupted(*_: object, **__: object) -> None:
+        monkeypatch.setattr(transaction, "_lock", lock)
+        raise KeyboardInterrupt
+
+    def cut_and_interrupt(connection: Connection, commit: Callable[[], Any]) -> Any:
+        _cut(superuser, connection)
+        monkeypatch.setattr(transaction, "_lock", interrupted)
+        return commit()
+
+    around_commit(cut_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.commit(lambda w: append(w, tenant.id), tenant_id=tenant.id)
+    entry = store.commit(lambda w: append(w, tenant.id), tenant_id=tenant.id)
+    assert list(store.audit.read(tenant.id)) == [entry]
+
+
 def test_work_that_another_store_lost_leaves_nothing(store: PostgresStore) -> None:
     """If the transaction of another store that work uses is lost, what it wrote here is undone."""
     tenant = new_tenant()

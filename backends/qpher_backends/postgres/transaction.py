@@ -276,6 +276,9 @@ class Transaction:
                 self._connections.discard(connection)
                 if not self._deadline.left or not (is_lost(connection, error) or conflicts(error)):
                     raise _unknown(in_words(error)) from error
+            except BaseException:
+                self._connections.discard(connection)
+                raise
             else:
                 self._connections.give_back(connection)
                 return bool(found)
