@@ -258,6 +258,21 @@ def test_a_destroyed_seed_is_in_no_file(tmp_path: Path) -> None:
         assert not [p for p in files if sealed in p.read_bytes()]
 
 
+@pytest.mark.parametrize("tenants", [1, 12])
+def test_a_directory_behind_a_link_is_a_store(root: Path, tenants: int) -> None:
+    """A store whose path is a symbolic link empties its journal, and opens again."""
+    place = root.with_name("place")
+    place.mkdir(mode=0o700)
+    root.symlink_to(place)
+    names = [f"tenant-{number:02d}" for number in range(tenants)]
+    with qpher_core.open(f"file://{root}", anchors=BY_HAND) as kms:
+        for name in names:
+            kms.tenants.create(name)
+    assert (place / "journal").stat().st_size == 0
+    with qpher_core.open(f"file://{root}", anchors=BY_HAND) as kms:
+        assert [tenant.name for tenant in kms.tenants.list()] == names
+
+
 def test_what_the_disk_refuses_after_the_commit_is_made_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,7 +145,10 @@ def make_folders(path: str) -> None:
 
 
 def sync_paths(root: str, paths: Iterable[str]) -> None:
-    """Make files below ``root`` durable, with the directories that lead to them."""
+    """Make files below ``root`` durable, with the directories that lead to them.
+
+    ``root`` itself may be a symbolic link.
+    """
     wanted = set(paths)
     for path in list(wanted):
         while len(path) > len(root):
@@ -154,7 +157,7 @@ def sync_paths(root: str, paths: Iterable[str]) -> None:
     if len(wanted) > _MANY and _sync_filesystem(root):
         return
     for path in wanted:
-        _sync(path)
+        _sync(f"{root}/." if path == root else path)
 
 
 def _sync(path: str) -> None:
@@ -170,7 +173,7 @@ def _sync_filesystem(root: str) -> bool:
     library = ctypes.CDLL(None, use_errno=True)
     if not hasattr(library, "syncfs"):
         return False
-    handle = os.open(root, _READ)
+    handle = os.open(f"{root}/.", _READ)
     try:
         if library.syncfs(handle):
             raise OSError(ctypes.get_errno(), "syncfs failed", root)
