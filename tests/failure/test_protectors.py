@@ -6,6 +6,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keyring
@@ -16,6 +17,7 @@ from keyring.errors import KeyringLocked
 
 import qpher_core
 from qpher_backends.protectors import passphrase as passphrases
+from qpher_backends.protectors.file import open_protector as open_file
 from qpher_core import ProtectorUnavailable, ValidationError
 from qpher_core.discovery import open_protector
 from qpher_core.protectors import Protectors
@@ -112,6 +114,43 @@ def test_several_are_asked_in_order() -> None:
         guard.derive("0123", b"x")
     with pytest.raises(ValidationError, match="empty"):
         qpher_core.open("memory:", protector=[])
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def _kek_ids(path: Path) -> list[str]:
+    return [line.split(" ")[1] for line in path.read_text().splitlines()]
+
+
+def test_all_who_add_a_kek_at_once_keep_theirs(tmp_path: Path) -> None:
+    """No KEK that a service was told to use is missing from the file afterwards."""
+    path = tmp_path / "kek"
+    first = open_file(f"file://{path}", create=True)
+    rings = [open_file(f"file://{path}", create=False) for _ in range(8)]
+    with ThreadPoolExecutor(len(rings)) as threads:
+        made = list(threads.map(lambda ring: ring.renew(), rings))
+    assert sorted(_kek_ids(path)) == sorted([first.kek_id, *made])
+
+
+def test_a_kek_is_added_to_a_file_without_a_last_newline(tmp_path: Path) -> None:
+    """A file as some editors and secret managers leave it is continued in a line of its own."""
+    path = tmp_path / "kek"
+    ring = open_file(f"file://{path}", create=True)
+    path.write_text(path.read_text().removesuffix("\n"))
+    before, made = ring.kek_id, ring.renew()
+    assert _kek_ids(path) == [before, made]
+    assert open_file(f"file://{path}", create=False).kek_id == made
+
+
+def test_a_kek_is_added_to_the_file_behind_a_link(tmp_path: Path) -> None:
+    """The link stays, and the file that it names, which is backed up, holds the new KEK."""
+    path, link = tmp_path / "kek", tmp_path / "link"
+    open_file(f"file://{path}", create=True)
+    link.symlink_to(path)
+    made = open_file(f"file://{link}", create=False).renew()
+    assert link.is_symlink()
+    assert _kek_ids(path)[-1] == made
 
 
 # --- environment and passphrases ---------------------------------------------------------------

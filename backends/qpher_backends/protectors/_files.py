@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Private files of protectors: made once, never overwritten by a second maker, owner's alone."""
 
+import fcntl
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from qpher_core.errors import ProtectorUnavailable
@@ -35,13 +38,19 @@ def create_once(path: Path, data: bytes) -> bool:
 def append_line(path: Path, line: bytes) -> None:
     """Add a line to a private file: afterwards it has all of it, or nothing.
 
+    Whoever else adds one at the same moment waits. A symbolic link stays one.
+
     Raises:
         ProtectorUnavailable: it cannot be read or written.
     """
     try:
-        partial = _write_beside(path, read_private(path) + line)
-        partial.replace(path)
-        _sync_directory(path.parent)
+        place = path.resolve()
+        with _alone(place):
+            before = read_private(place)
+            ended = before if before.endswith(b"\n") else before + b"\n"  # not by every editor
+            partial = _write_beside(place, ended + line)
+            partial.replace(place)
+            _sync_directory(place.parent)
     except OSError as error:
         raise ProtectorUnavailable(f"cannot write {path}: {error.strerror}") from error
 
@@ -62,6 +71,18 @@ def read_private(path: Path) -> bytes:
             return file.read()
     except OSError as error:
         raise ProtectorUnavailable(f"cannot read {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of the file that is at a path, not of one that was replaced meanwhile."""
+    mode = "r+b" if os.access(path, os.W_OK) else "rb"  # NFS locks what can be written
+    while True:
+        with path.open(mode) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield
+                return
 
 
 def _write_beside(path: Path, data: bytes) -> Path:
