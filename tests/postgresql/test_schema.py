@@ -131,6 +131,10 @@ def test_a_node_cannot_migrate(empty: str) -> None:
         "postgresql://h/d?deadline=x",
         "postgresql://h/d?connections=0",
         "postgresql://h/d?no_such_parameter=1",
+        "postgresql://[h/d",
+        "postgresql://h/d\udc80",
+        "postgresql:///d?host=/nowhere\udc80",
+        "postgresql:///d?host=/nowhere%FF",
     ],
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
@@ -138,6 +142,17 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="url") as caught:
         open_store(url)
     assert url not in str(caught.value)
+
+
+def test_parameters_reach_the_server_as_they_are(url: str) -> None:
+    """Spaces and plus signs are what the URL says, as for libpq itself."""
+    store = open_store(f"{url}&options=-c%20geqo=off%20-c%20application_name=a+b%2Bc")
+    try:
+        names = ("geqo", "application_name")
+        values = [store.keys._run(None, f"SELECT current_setting('{n}')", ()) for n in names]
+        assert values == [[("off",)], [("a+b+c",)]]
+    finally:
+        store.close()
 
 
 def test_the_password_is_nowhere(url: str) -> None:

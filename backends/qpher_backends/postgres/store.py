@@ -7,7 +7,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -63,9 +63,9 @@ class PostgresStore:
     ) -> None:
         try:
             conninfo = make_conninfo(url)
-        except psycopg.ProgrammingError:
+            self._database = conninfo_to_dict(conninfo).get("dbname", "")
+        except (psycopg.ProgrammingError, UnicodeError):
             raise ValidationError("url is not one of PostgreSQL", parameter="url") from None
-        self._database = conninfo_to_dict(conninfo).get("dbname", "")
         self._deadline = deadline
         # Apart, so that a read inside of work never waits for work.
         self._reading = Connections(conninfo, connections)
@@ -215,10 +215,15 @@ def open_store(url: str) -> PostgresStore:
 
     The parameters are those of libpq, and ``deadline`` (seconds) and ``connections``.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _no_url() from None
     if parts.scheme not in _SCHEMES:
-        raise ValidationError("url must be postgresql://role@host/database", parameter="url")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        raise _no_url()
+    # libpq, unlike forms of web pages, writes a space as %20 and a plus as it is.
+    query = parts.query.replace("+", "%2B")
+    options = dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
     try:
         deadline = float(options.pop("deadline", _DEADLINE))
         connections = int(options.pop("connections", _CONNECTIONS))
@@ -228,7 +233,12 @@ def open_store(url: str) -> PostgresStore:
         raise ValidationError(
             "url must have deadline in seconds and connections as a number", parameter="url"
         ) from None
-    rest = urlunsplit(parts._replace(query=urlencode(options)))
+    query = urlencode(options, errors="surrogateescape", quote_via=quote)
+    rest = urlunsplit(parts._replace(query=query))
     if parts.netloc == "" and not rest.startswith(f"{parts.scheme}://"):
         rest = rest.replace(f"{parts.scheme}:", f"{parts.scheme}://", 1)
     return PostgresStore(rest, deadline=deadline, connections=connections)
+
+
+def _no_url() -> ValidationError:
+    return ValidationError("url must be postgresql://role@host/database", parameter="url")
