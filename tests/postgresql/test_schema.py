@@ -167,6 +167,14 @@ def test_the_password_is_nowhere(url: str) -> None:
     assert "hunter2" not in str(caught.value.__cause__)
 
 
+@pytest.mark.parametrize("url", ["postgresql//o:hunter2@h/d", "postgresql://o:hunter2%zz@h/d"])
+def test_a_migration_does_not_show_the_password(url: str) -> None:
+    """A URL that is mistyped is refused without being repeated."""
+    done = subprocess.run([*MIGRATE, url], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "url is not one of PostgreSQL\n"
+
+
 def test_a_protector_must_be_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database keeps no key encryption key, and no default invents one."""
     monkeypatch.delenv("QPHER_PROTECTOR")

@@ -16,12 +16,22 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from qpher_backends.sql.run import Row
-from qpher_core.errors import StoreUnavailable
+from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.permits import Permits
 
-__all__ = ["Connection", "Connections", "Deadline", "conflicts", "in_words", "is_lost", "run_on"]
+__all__ = [
+    "Connection",
+    "Connections",
+    "Deadline",
+    "conflicts",
+    "conninfo_of",
+    "in_words",
+    "is_lost",
+    "run_on",
+]
 
 T = TypeVar("T")
 
@@ -179,6 +189,16 @@ class Connections:
             raise StoreUnavailable("the store is closed")
         if os.getpid() != self._pid:
             raise StoreUnavailable("the store was opened before a fork; open it again in here")
+
+
+def conninfo_of(url: str) -> str:
+    """Return a URL as libpq takes it; the error of a wrong one does not repeat its password."""
+    try:
+        conninfo = make_conninfo(url)
+        conninfo_to_dict(conninfo)
+    except (psycopg.ProgrammingError, UnicodeError):
+        raise ValidationError("url is not one of PostgreSQL", parameter="url") from None
+    return conninfo
 
 
 def conflicts(error: psycopg.Error) -> bool:

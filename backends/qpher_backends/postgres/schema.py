@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psycopg
 
+from qpher_backends.postgres.connections import conninfo_of
 from qpher_backends.postgres.roles import NODES
 from qpher_core.errors import StoreUnavailable
 
@@ -56,9 +57,11 @@ def migrate(url: str) -> int:
     Raises:
         StoreUnavailable: the database was made by a newer version, does not keep text in UTF-8,
             or does not answer.
+        ValidationError: the URL is none.
     """
+    conninfo = conninfo_of(url)
     try:
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
             _check_encoding(connection)
             _create(connection)
             return _apply(connection)

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from qpher_backends.group_commit import Announced, GroupCommit
 from qpher_backends.postgres.connections import (
@@ -18,6 +18,7 @@ from qpher_backends.postgres.connections import (
     Connections,
     Deadline,
     conflicts,
+    conninfo_of,
     in_words,
     is_lost,
     run_on,
@@ -61,11 +62,8 @@ class PostgresStore:
     def __init__(
         self, url: str, *, deadline: float = _DEADLINE, connections: int = _CONNECTIONS
     ) -> None:
-        try:
-            conninfo = make_conninfo(url)
-            self._database = conninfo_to_dict(conninfo).get("dbname", "")
-        except (psycopg.ProgrammingError, UnicodeError):
-            raise ValidationError("url is not one of PostgreSQL", parameter="url") from None
+        conninfo = conninfo_of(url)
+        self._database = conninfo_to_dict(conninfo).get("dbname", "")
         self._deadline = deadline
         # Apart, so that a read inside of work never waits for work.
         self._reading = Connections(conninfo, connections)
