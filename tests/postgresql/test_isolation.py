@@ -223,18 +223,24 @@ def test_only_moved_entries_are_deleted(
 
 
 def test_a_role_that_is_not_bound_is_refused(database: str, superuser: Prompt) -> None:
-    """Neither a superuser, nor one with BYPASSRLS, nor the owner or a member of it is served."""
+    """Neither a superuser, nor one with BYPASSRLS, nor the owner or a member of those is served."""
     with pytest.raises(ValidationError, match="superuser"):
         PostgresStore(server().url(database, "postgres"))
     with pytest.raises(ValidationError, match="owns the tables"):
         PostgresStore(server().url(database, _OWNER))
-    name = f"r{uuid.uuid4().hex}"
-    for powers, why in (("BYPASSRLS", "BYPASSRLS"), (f"IN ROLE {_OWNER}", "owns the tables")):
+    name, group = f"r{uuid.uuid4().hex}", f"g{uuid.uuid4().hex}"
+    superuser.execute(f"CREATE ROLE {group} NOLOGIN BYPASSRLS")
+    for powers, why in (
+        ("BYPASSRLS", "BYPASSRLS"),
+        (f"IN ROLE {group}", "may become"),
+        (f"IN ROLE {_OWNER}", "owns the tables"),
+    ):
         superuser.execute(f"CREATE ROLE {name} LOGIN {powers}")
         superuser.execute(f"GRANT qpher_node TO {name}")
         with pytest.raises(ValidationError, match=why):
             PostgresStore(server().url(database, name))
         superuser.execute(f"DROP ROLE {name}")
+    superuser.execute(f"DROP ROLE {group}")
 
 
 def test_a_database_without_its_policies_is_refused(url: str, superuser: Prompt) -> None:

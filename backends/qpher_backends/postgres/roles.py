@@ -29,7 +29,9 @@ _OF_TENANTS: Final = (
     "commit_marks",
 )
 
-_POWERS: Final = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+_POWERS: Final = (
+    "SELECT bool_or(rolsuper OR rolbypassrls) FROM pg_roles WHERE pg_has_role(oid, 'MEMBER')"
+)
 _OWNED: Final = (
     "SELECT count(*) FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
     " WHERE n.nspname = 'qpher' AND c.relkind = 'r' AND pg_has_role(c.relowner, 'MEMBER')"
@@ -55,7 +57,7 @@ def bypass(connection: psycopg.Connection[Any]) -> str:
     """Return why the role of a connection is not held to the row-level policies, or ''."""
     powers = connection.execute(_POWERS).fetchone()
     if powers is None or powers[0]:
-        return "it is a superuser or has BYPASSRLS"
+        return "it is a superuser or has BYPASSRLS, or may become a role that is or has"
     owned = connection.execute(_OWNED).fetchone()
     if owned is None or owned[0]:
         return "it owns the tables, or may become the role that does"
