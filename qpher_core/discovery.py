@@ -70,7 +70,7 @@ def _load(group: str, name: str, parameter: str) -> Callable[..., Any]:
 
 def _scheme(url: str, parameter: str) -> str:
     scheme, colon, _ = url.partition(":")
-    if not colon or not scheme:
+    if not colon or not scheme or "\x00" in url:
         raise ValidationError(
             f"{parameter} must be a URL such as 'sqlite:///qpher.db'", parameter=parameter
         )

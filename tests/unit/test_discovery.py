@@ -47,9 +47,11 @@ def extra_points(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     providers_of.cache_clear()
 
 
-@pytest.mark.parametrize("url", ["", "qpher.db", ":", ":memory:", "/path/to/db"])
+@pytest.mark.parametrize(
+    "url", ["", "qpher.db", ":", ":memory:", "/path/to/db", "file:///a\0b", "sqlite:///a\0b"]
+)
 def test_a_store_needs_a_url(url: str) -> None:
-    """What has no scheme is refused with an example."""
+    """What has no scheme, or has a NUL as no place has, is refused with an example."""
     with pytest.raises(ValidationError, match="must be a URL such as") as caught:
         open_store(url, parameter="url")
     assert caught.value.parameter == "url"
