@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of a directory store that were altered: what is noticed, where, and what is not reached."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -123,6 +124,29 @@ def test_a_file_that_is_no_document_is_an_integrity_error(
         with pytest.raises(IntegrityError, match="altered"):
             acme.signatures.sign(b"m", algorithm=SIGNATURE)
         path.write_bytes(before)
+    assert acme.signatures.sign(b"m", algorithm=SIGNATURE).signature
+
+
+@pytest.mark.parametrize(
+    "name", [".DS_Store", "0000000001.json~", "\u00fc.x", "\u4e00.x", "\udcff.x"]
+)
+@pytest.mark.parametrize("place", ["tenants", "audit", "keys/{}", "keys/{}/default.ml-dsa-44"])
+def test_a_stray_file_is_no_unexpected_error(
+    kms: qpher_core.Qpher, acme: Session, root: Path, place: str, name: str
+) -> None:
+    """What lists a directory passes over a name that is none of the store's, or refuses it."""
+    place = place.format(kms.tenants.get("acme").id)
+    (root / place / name).touch()
+    lists: list[Callable[[], object]] = [
+        kms.tenants.list,
+        acme.keys.list,
+        kms.protector.status,
+        kms.protector.rewrap,
+        kms._store.anchors.logs,
+    ]
+    for call in lists:
+        with contextlib.suppress(IntegrityError):
+            call()
     assert acme.signatures.sign(b"m", algorithm=SIGNATURE).signature
 
 

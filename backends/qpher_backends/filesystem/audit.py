@@ -435,15 +435,15 @@ class AnchorTable:
             size, _ = self._look(lambda view: _recorded_head(view, tenant_id))
             return size > (0 if latest is None else latest.size)
 
-        return [found for found in map(uuid.UUID, self._look(_logs)) if grown(found)]
+        return [found for found in self._look(_logs) if grown(found)]
 
     def statements(self) -> Sequence[str]:
         """Return the rotation statements, oldest first."""
         return self._look(lambda view: view.read(_STATEMENTS, _statements)) or []
 
 
-def _logs(view: View) -> list[str]:
-    return view.names("audit")
+def _logs(view: View) -> list[uuid.UUID]:
+    return view.listing("audit", lambda names: [uuid.UUID(name) for name in names])
 
 
 def _statements(document: Mapping[str, Any]) -> list[str]:

@@ -181,8 +181,7 @@ class KeyTable:
         if state is KeyState.ACTIVE:
             head = self._head(view, tenant_id, *key)
             return [head.active] if head is not None and head.active else []
-        names = view.names(self._folder(tenant_id, *key))
-        return [int(name[:-5]) for name in names if name != _HEAD]
+        return view.listing(self._folder(tenant_id, *key), _numbers)
 
     def _keks(self, view: View) -> dict[str, int]:
         return view.read(f"{self._tree}/keks.json", _counts) or {}
@@ -262,6 +261,10 @@ class KeyWriter(KeyTable):
 
 def _component(name: str, algorithm: str) -> str:
     return f"{component(name)}.{algorithm_component(algorithm)}"
+
+
+def _numbers(names: list[str]) -> list[int]:
+    return [int(name.removesuffix(".json")) for name in names if name != _HEAD]
 
 
 def _key_of(folder: str) -> Callable[[Mapping[str, Any]], _Key]:

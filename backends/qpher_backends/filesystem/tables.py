@@ -51,11 +51,8 @@ class TenantTable:
 
     def all(self) -> Sequence[Tenant]:
         """Return all tenants, by name."""
-        found = [self.get(uuid.UUID(name.removesuffix(".json"))) for name in self._files()]
+        found = [self.get(tenant_id) for tenant_id in self._look(_tenant_ids)]
         return sorted((t for t in found if t is not None), key=lambda tenant: tenant.name)
-
-    def _files(self) -> list[str]:
-        return self._look(lambda view: view.names("tenants"))
 
 
 class TenantWriter(TenantTable):
@@ -104,6 +101,13 @@ class TenantWriter(TenantTable):
 
 def _name_path(name: str) -> str:
     return f"tenant-names/{component(name)}.json"
+
+
+def _tenant_ids(view: View) -> list[uuid.UUID]:
+    def decode(names: list[str]) -> list[uuid.UUID]:
+        return [uuid.UUID(name.removesuffix(".json")) for name in names]
+
+    return view.listing("tenants", decode)
 
 
 def _tenant(tenant_id: uuid.UUID) -> Callable[[Mapping[str, Any]], Tenant]:

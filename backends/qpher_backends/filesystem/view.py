@@ -46,7 +46,12 @@ class View(Protocol):
         """Return the names in a directory, sorted; none if there is no such directory."""
 
     def listing(self, folder: str, decode: Callable[[list[str]], T]) -> T:
-        """Return ``decode`` of the names in a directory; kept as documents are."""
+        """Return ``decode`` of the names in a directory; kept as documents are.
+
+        Raises:
+            IntegrityError: ``decode`` raises ``ValueError``.
+            StoreUnavailable: the directory was there before, and is gone.
+        """
 
     def content(self, path: str) -> bytes | None:
         """Return a file's content as it is stored, or None if there is none."""
@@ -128,7 +133,7 @@ class Documents:
             value: T = known.value
             return value
         found = sorted(name for name in os.listdir(full) if not temporary(name))  # noqa: PTH208
-        return self._keep(slot, version, mark, decode(found))
+        return self._keep(slot, version, mark, _decoded(folder, found, decode))
 
     def content(self, path: str) -> bytes | None:
         """Implement :meth:`View.content`."""
@@ -215,7 +220,7 @@ class Transaction:
 
     def listing(self, folder: str, decode: Callable[[list[str]], T]) -> T:
         """Return ``decode`` of the names in a directory."""
-        return decode(self.names(folder))
+        return _decoded(folder, self.names(folder), decode)
 
     def content(self, path: str) -> bytes | None:
         """Return a file's content, written here or before."""
@@ -259,6 +264,13 @@ def _parsed(path: str, data: bytes, parse: Parse[T]) -> T:
         return parse(document)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise IntegrityError(f"{path} is malformed: it was altered") from None
+
+
+def _decoded(folder: str, names: list[str], decode: Callable[[list[str]], T]) -> T:
+    try:
+        return decode(names)
+    except ValueError:
+        raise IntegrityError(f"{folder} holds a file that does not belong there") from None
 
 
 def _same(names: list[str]) -> list[str]:
