@@ -150,6 +150,29 @@ def test_a_stray_file_is_no_unexpected_error(
     assert acme.signatures.sign(b"m", algorithm=SIGNATURE).signature
 
 
+def test_altered_counts_of_keks_are_refused(
+    kms: qpher_core.Qpher, acme: Session, root: Path
+) -> None:
+    """A seed is not destroyed while it is not counted under which KEK it was sealed."""
+    acme.keys.compromise(KEM, 1)
+    (root / "keys" / "keks.json").write_text("{}")
+    with pytest.raises(IntegrityError, match=r"keks\.json"):
+        acme.keys.destroy(KEM, 1)
+
+
+@pytest.mark.parametrize("row", ["null", "{}", '{"created_at":"x","answer":null}', "[1]"])
+def test_altered_calls_are_refused(kms: qpher_core.Qpher, root: Path, row: str) -> None:
+    """A remembered call that is malformed is an IntegrityError for whoever asks again."""
+    tenant_id = kms.tenants.get("acme").id
+    begun = kms.idempotency.begin(tenant_id, "k", b"request", uuid.uuid4())
+    assert isinstance(begun, qpher_core.models.IdempotencyRecord)
+    key = begun.key_hash.hex()
+    path = root / "idempotency" / str(tenant_id) / f"{key[:2]}.json"
+    path.write_text(f'{{"calls":{{"{key}":{row}}}}}')
+    with pytest.raises(IntegrityError, match="altered"):
+        kms.idempotency.begin(tenant_id, "k", b"request", uuid.uuid4())
+
+
 def test_a_forged_state_is_not_believed(kms: qpher_core.Qpher, acme: Session, root: Path) -> None:
     """Who can write the files cannot make a compromised key active again."""
     acme.keys.compromise(SIGNATURE, 1)

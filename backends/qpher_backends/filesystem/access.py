@@ -15,7 +15,7 @@ from typing import Any
 from qpher_backends.filesystem.names import component
 from qpher_backends.filesystem.tables import tenant_path
 from qpher_backends.filesystem.view import Look, Transaction, View
-from qpher_core.errors import StateConflict, StoreUnavailable
+from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable
 from qpher_core.models import ApiKey, ApiKeyRecord, IdempotencyRecord, rfc3339
 
 __all__ = ["ApiKeyTable", "ApiKeyWriter", "IdempotencyTable", "IdempotencyWriter"]
@@ -174,16 +174,20 @@ def _calls_path(tenant_id: uuid.UUID, key_hash: bytes) -> str:
 
 
 def _calls(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    return {str(key): dict(row) for key, row in document["calls"].items()}
+    calls = {str(key): dict(row) for key, row in document["calls"].items()}
+    return {key: row | {"created_at": str(row["created_at"])} for key, row in calls.items()}
 
 
 def _call(tenant_id: uuid.UUID, key_hash: bytes, row: Mapping[str, Any]) -> IdempotencyRecord:
-    answer = row["answer"]
-    return IdempotencyRecord(
-        tenant_id,
-        key_hash,
-        bytes.fromhex(row["fingerprint"]),
-        uuid.UUID(row["request_id"]),
-        datetime.fromisoformat(row["created_at"]),
-        None if answer is None else base64.b64decode(answer),
-    )
+    try:
+        answer = row["answer"]
+        return IdempotencyRecord(
+            tenant_id,
+            key_hash,
+            bytes.fromhex(row["fingerprint"]),
+            uuid.UUID(row["request_id"]),
+            datetime.fromisoformat(row["created_at"]),
+            None if answer is None else base64.b64decode(answer),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise IntegrityError("a stored idempotency record is malformed: it was altered") from None

@@ -252,6 +252,8 @@ class KeyWriter(KeyTable):
     def _count(self, old: str | None, new: str | None) -> None:
         counts = dict(self._keks(self._transaction))
         if old is not None:
+            if old not in counts:
+                raise IntegrityError(f"{self._tree}/keks.json lacks the KEK {old}: it was altered")
             counts[old] -= 1
         if new is not None:
             counts[new] = counts.get(new, 0) + 1
