@@ -162,8 +162,7 @@ class Protector:
         tenant_id = resealed[0][0].key.ref.tenant_id
 
         def work(writer: StoreWriter) -> int:
-            if self._keks.sealing(writer) != kek_id:
-                raise StateConflict(f"another KEK than {kek_id} was chosen meanwhile")
+            self._check_chosen(writer, kek_id)
             swapped = 0
             records = writer.service_keys if tenant_id == SERVICE else writer.keys
             for before, after in resealed:
@@ -173,6 +172,10 @@ class Protector:
 
         return self._store.commit(work, tenant_id=tenant_id)
 
+    def _check_chosen(self, writer: StoreWriter, kek_id: str) -> None:
+        if self._keks.sealing(writer) != kek_id:
+            raise StateConflict(f"another KEK than {kek_id} was chosen meanwhile")
+
     def _finish(
         self, kek_id: str, moved: int, damaged: Sequence[KeyRef], actor: str | RequestContext
     ) -> RewrapReport:
@@ -180,6 +183,7 @@ class Protector:
         needed = self._store.keys.kek_ids() | frozenset(own)
 
         def change(writer: StoreWriter) -> Effect[RewrapReport]:
+            self._check_chosen(writer, kek_id)  # or one may be needed again by now
             released = self._keks.release(writer, needed)
             report = RewrapReport(kek_id, moved, tuple(damaged), tuple(released))
             document = {

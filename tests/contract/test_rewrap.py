@@ -130,6 +130,24 @@ def test_the_old_kek_is_refused_afterwards(url: str, old: str, new: str, box: by
         assert kms.audit.verify().ok
 
 
+def test_a_choice_meanwhile_stops_it_to_the_end(
+    url: str, old: str, new: str, box: bytes, tmp_path: Path
+) -> None:
+    """Who moves records to a KEK is told that another one was chosen, even after the last page."""
+    with qpher_core.open(url, protector=old) as kms:
+
+        def choose(done: int, total: int) -> None:
+            if done == total:
+                kms.protector.use(f"file://{tmp_path}/third.kek")
+
+        with pytest.raises(StateConflict, match="chosen meanwhile"):
+            kms.protector.rewrap(new, progress=choose)
+        assert kms.protector.status().replaced == ()
+        assert decrypts(kms.session("acme", actor="test"), box)
+        kms.protector.rewrap()
+        assert len(kms.protector.status().replaced) == 2
+
+
 def test_an_interrupted_rewrap_goes_on(url: str, old: str, new: str, box: bytes) -> None:
     """What was moved stays moved; until the rest is, both KEKs are needed, and the error tells."""
 
