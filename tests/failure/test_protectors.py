@@ -328,6 +328,23 @@ def test_a_wrong_pin_is_refused(token: Place, tmp_path: Path) -> None:
     assert CANARY not in _shown(caught.value)
 
 
+def test_a_wrong_pin_is_tried_once(
+    token: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening with a wrong PIN costs one of the few attempts after which a token locks itself."""
+    from qpher_backends.protectors import pkcs11  # noqa: PLC0415
+
+    pin = tmp_path / "pin"
+    pin.touch(mode=0o600)
+    pin.write_text(CANARY)
+    tried, read = [], pkcs11._pin
+    monkeypatch.setattr(pkcs11, "_pin", lambda source: tried.append(source) or read(source))
+    url = token.url("pin").partition("pin-source")[0] + f"pin-source=file:{pin}"
+    with pytest.raises(ProtectorUnavailable, match="PinIncorrect"):
+        open_protector(url, create=True)
+    assert len(tried) == 1
+
+
 def test_a_token_that_is_not_there(token: Place) -> None:
     """The error names the token."""
     with pytest.raises(ProtectorUnavailable, match="token=absent"):

@@ -105,10 +105,13 @@ class _Token:
     def _attempt(self, use: Callable[[Session], T]) -> T:
         if self._process != os.getpid():
             raise ProtectorUnavailable(f"{self.address} was opened in another process")
+        was_open = self._session is not None
         try:
             try:
                 return use(self._opened())
             except PKCS11Error:
+                if not was_open:
+                    raise  # nothing was reset, and a token counts each wrong PIN
                 self._session, self._keys = None, {}  # the token was reset: once more
                 return use(self._opened())
         except PKCS11Error as error:
