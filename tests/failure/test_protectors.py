@@ -17,6 +17,7 @@ from keyring.errors import KeyringLocked
 
 import qpher_core
 from qpher_backends.protectors import passphrase as passphrases
+from qpher_backends.protectors import pkcs11 as tokens
 from qpher_backends.protectors.file import open_protector as open_file
 from qpher_core import ProtectorUnavailable, ValidationError
 from qpher_core.discovery import open_protector
@@ -317,6 +318,17 @@ def test_a_key_that_came_from_outside_is_no_kek(token: Place) -> None:
             open_protector(url, create=True)
 
 
+def test_a_new_kek_of_a_token_is_none_of_before(token: Place) -> None:
+    """A service that was open while others made KEKs makes one too, and does not take theirs."""
+    url = token.url("others")
+    idle, busy = (tokens.open_protector(url, create=True) for _ in range(2))
+    made = {busy.renew() for _ in range(4)}
+    assert len(made) == 4
+    assert idle.renew() not in made
+    for ring in (idle, busy):
+        ring.close()
+
+
 def test_a_wrong_pin_is_refused(token: Place, tmp_path: Path) -> None:
     """Neither the PIN nor the module's text comes out."""
     pin = tmp_path / "pin"
@@ -332,13 +344,11 @@ def test_a_wrong_pin_is_tried_once(
     token: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opening with a wrong PIN costs one of the few attempts after which a token locks itself."""
-    from qpher_backends.protectors import pkcs11  # noqa: PLC0415
-
     pin = tmp_path / "pin"
     pin.touch(mode=0o600)
     pin.write_text(CANARY)
-    tried, read = [], pkcs11._pin
-    monkeypatch.setattr(pkcs11, "_pin", lambda source: tried.append(source) or read(source))
+    tried, read = [], tokens._pin
+    monkeypatch.setattr(tokens, "_pin", lambda source: tried.append(source) or read(source))
     url = token.url("pin").partition("pin-source")[0] + f"pin-source=file:{pin}"
     with pytest.raises(ProtectorUnavailable, match="PinIncorrect"):
         open_protector(url, create=True)

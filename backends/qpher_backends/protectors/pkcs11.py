@@ -169,7 +169,7 @@ class _TokenKeks(KekRing):
 
     def renew(self) -> str:
         """Make another KEK in the token and return its id; it seals nothing yet."""
-        before = set(self._keks)
+        before = {kek.id for kek in self._token.find()}  # others may have made some since
         self._token.make()
         self._take(self._token.find())
         return next(iter(set(self._keks) - before))
