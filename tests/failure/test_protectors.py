@@ -454,6 +454,7 @@ def test_an_alias_that_is_pointed_elsewhere_changes_nothing(
         "pkcs11:token=a;object=?module-path=/m&pin-source=env:X",
         "pkcs11:token=a;object=b?module-path=/m&pin-source=",
         f"pkcs11:token=a;object=b?module-path=/m&pin-value={CANARY}",
+        f"keyring://[service/{CANARY}",
         "awskms:",
         "awskms:///",
         f"awskms:///k?region=r&secret={CANARY}",
@@ -467,6 +468,17 @@ def test_urls_that_are_none(url: str) -> None:
         open_protector(url, create=True)
     assert caught.value.parameter == "protector"
     assert CANARY not in _shown(caught.value)
+
+
+def test_a_plus_sign_in_a_path_is_one(token: Place, tmp_path: Path) -> None:
+    """Paths in the options of a URL are what they say, whichever protector reads them."""
+    secret = tmp_path / "c++ secret"
+    secret.touch(mode=0o600)
+    secret.write_text(token.secrets()[0])
+    place = str(secret).replace(" ", "%20")
+    open_protector(f"passphrase://{tmp_path}/p.json?from=file:{place}", create=True).close()
+    url = token.url("plus").partition("pin-source")[0] + f"pin-source=file:{place}"
+    open_protector(url, create=True).close()
 
 
 def test_a_protector_that_nobody_installed() -> None:

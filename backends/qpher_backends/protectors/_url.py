@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from qpher_core.errors import ValidationError
 
-__all__ = ["absolute", "refused", "split"]
+__all__ = ["absolute", "given", "refused", "split"]
 
 
 def split(url: str, form: str, *options: str) -> tuple[str, dict[str, str]]:
@@ -20,16 +20,26 @@ def split(url: str, form: str, *options: str) -> tuple[str, dict[str, str]]:
     Raises:
         ValidationError: an option is unknown, empty or given twice, or there is a fragment.
     """
-    parts = urlsplit(url)
     try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        parts = urlsplit(url)
+        pairs = given(parts.query)
     except ValueError:
         raise refused(form) from None
-    given = dict(pairs)
-    wrong = len(given) != len(pairs) or not set(given) <= set(options) or "" in given.values()
+    found = dict(pairs)
+    wrong = len(found) != len(pairs) or not set(found) <= set(options) or "" in found.values()
     if wrong or parts.fragment:
         raise refused(form)
-    return unquote(parts.netloc + parts.path), given
+    return unquote(parts.netloc + parts.path), found
+
+
+def given(query: str) -> list[tuple[str, str]]:
+    """Return the options of a query; a plus is one, as nobody wrote this into a form.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    plain = query.replace("+", "%2B")
+    return parse_qsl(plain, keep_blank_values=True, strict_parsing=bool(query))
 
 
 def absolute(text: str, form: str) -> Path:

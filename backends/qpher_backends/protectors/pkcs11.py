@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import pkcs11 as library
 from attrs import define, field, frozen
@@ -22,7 +22,7 @@ from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 
 from qpher_backends.protectors._files import read_private
 from qpher_backends.protectors._kek import KEK_BYTES, Kek, KekRing
-from qpher_backends.protectors._url import absolute, refused
+from qpher_backends.protectors._url import absolute, given, refused
 from qpher_core.errors import ProtectorUnavailable
 
 __all__ = ["open_protector"]
@@ -205,7 +205,10 @@ def _parse(url: str) -> _Address:
     path, _, query = url.removeprefix("pkcs11:").removeprefix("//").partition("?")
     pairs = [part.partition("=") for part in path.split(";")]
     attributes = {name: unquote(value) for name, _, value in pairs}
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    try:
+        options = dict(given(query))
+    except ValueError:
+        raise refused(_FORM) from None
     if "pin-value" in options:
         raise refused(f"{_FORM}; a PIN does not belong into a URL")
     complete = all(attributes.values()) and all(options.values())
