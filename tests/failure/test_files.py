@@ -258,6 +258,24 @@ def test_a_destroyed_seed_is_in_no_file(tmp_path: Path) -> None:
         assert not [p for p in files if sealed in p.read_bytes()]
 
 
+def test_a_filesystem_without_locks_is_unavailable(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of locking is AuditUnavailable, and later all works."""
+    with qpher_core.open(f"file://{root}", anchors=BY_HAND) as kms:
+        kms.tenants.create("acme")
+        session = kms.session("acme", actor="tester")
+        with monkeypatch.context() as patch:
+
+            def refuses(*_: object) -> None:
+                raise OSError(37, "No locks available")
+
+            patch.setattr("qpher_backends.filesystem.gate.Gate._try_lock", refuses)
+            with pytest.raises(AuditUnavailable, match="No locks"):
+                session.keys.generate(KEM)
+        assert session.keys.generate(KEM).version == 1
+
+
 @pytest.mark.parametrize("tenants", [1, 12])
 def test_a_directory_behind_a_link_is_a_store(root: Path, tenants: int) -> None:
     """A store whose path is a symbolic link empties its journal, and opens again."""

@@ -139,8 +139,8 @@ class FileTransaction:
     def begin(self) -> Writer:
         """Take the lock, repair what a dead process left, and return a writer."""
         self._check()
-        self._files.gate.acquire()
         with TRANSLATED:
+            self._files.gate.acquire()
             self._files.check_place()
             self._counters = self._files.settled()
         self._transaction = Transaction(self._documents.at(self._counters.documents))
