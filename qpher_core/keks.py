@@ -106,13 +106,12 @@ class Keks:
 
     def release(self, writer: StoreWriter, needed: frozenset[str]) -> list[str]:
         """Give up the replaced KEKs that are not in ``needed``; return the ids of all of them."""
-        for record in _versions(writer.service_keys):
-            if record.key.state is KeyState.RETIRED and record.kek_id not in needed:
-                self._move(writer.service_keys, record, KeyState.DESTROYED)
         every = list(_versions(writer.service_keys))
-        current = [r.kek_id for r in every if r.key.state is KeyState.ACTIVE]
-        gone = [r.kek_id for r in every if r.key.state is KeyState.DESTROYED]
-        return [kek_id for kek_id in dict.fromkeys(gone) if kek_id not in current]
+        kept = needed.union(r.kek_id for r in every if r.key.state is KeyState.ACTIVE)
+        for record in every:
+            if record.key.state is KeyState.RETIRED and record.kek_id not in kept:
+                self._move(writer.service_keys, record, KeyState.DESTROYED)
+        return list(dict.fromkeys(r.kek_id for r in every if r.kek_id not in kept))
 
     def _install(self, writer: StoreWriter) -> str:
         """Name the first KEK, unless another process was faster."""

@@ -148,6 +148,20 @@ def test_a_choice_meanwhile_stops_it_to_the_end(
         assert len(kms.protector.status().replaced) == 2
 
 
+def test_a_kek_in_use_again_is_not_given_up(url: str, old: str, new: str, tmp_path: Path) -> None:
+    """One that seals again is not told to be replaced later, while records need it."""
+    with qpher_core.open(url, protector=old) as kms:
+        kms.tenants.create("acme")
+        kms.protector.use(new)
+        former = kms.protector.use(old)
+        kms.protector.rewrap()
+        key = kms.session("acme", actor="test").keys.generate(KEM)
+        assert keks_in(kms)[key.ref] == former
+        kms.protector.use(f"file://{tmp_path}/third.kek")
+        assert former not in kms.protector.status().replaced
+        kms.protector.use(old)
+
+
 def test_an_interrupted_rewrap_goes_on(url: str, old: str, new: str, box: bytes) -> None:
     """What was moved stays moved; until the rest is, both KEKs are needed, and the error tells."""
 
