@@ -22,7 +22,7 @@ from qpher_core.messages import Binding, Kind, decrypt, encrypt, version_of
 from qpher_core.models import ImportParameters, KeyRef, KeyVersion
 from qpher_core.operations import OPERATIONS, Operation
 from qpher_core.protocols import Primitives, StoreWriter
-from qpher_core.validation import check_bytes, check_name
+from qpher_core.validation import check_bytes, check_name, check_version
 
 __all__ = ["Importer", "wrap_private_key"]
 
@@ -73,6 +73,9 @@ def wrap_private_key(
             + (f" or an expanded key of {row.expanded_bytes}" if row.expanded_bytes else ""),
             parameter="private_key",
         )
+    if not isinstance(parameters, ImportParameters):
+        raise ValidationError("parameters must be ImportParameters", parameter="parameters")
+    version = check_version(parameters.key_version, "parameters.key_version")
     provider = open_primitives(primitives)
     scheme = provider.kems.get(parameters.algorithm)
     if scheme is None:
@@ -81,12 +84,12 @@ def wrap_private_key(
         )
     try:
         opened = scheme.open_encapsulation_key(parameters.encapsulation_key)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ValidationError(
             "parameters must hold a valid encapsulation key", parameter="parameters"
         ) from None
     name = check_name(name, "name")
-    binding = _binding(parameters.key_version, parameters.tenant_id, name, row.name)
+    binding = _binding(version, parameters.tenant_id, name, row.name)
     return encrypt(opened, binding, key)
 
 

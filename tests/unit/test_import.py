@@ -2,8 +2,10 @@
 """Keys that come from elsewhere, and file keys that are wrapped for others."""
 
 import io
+from typing import Any
 
 import pytest
+from attrs import evolve
 
 from qpher_core.algorithms import ALGORITHMS
 from qpher_core.errors import DecryptionFailed, QpherError, ValidationError
@@ -31,6 +33,19 @@ def test_a_wrong_seed_is_not_wrapped(acme: Session, algorithm: str) -> None:
         bring(acme, algorithm, seed[: ALGORITHMS[algorithm].seed_bytes - 1])
     assert "canary" not in str(refusal.value)
     assert acme.keys.list() == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"key_version": 0}, {"key_version": -1}, {"key_version": 2**32}, {"encapsulation_key": None}],
+    ids=str,
+)
+def test_parameters_that_are_none_wrap_nothing(acme: Session, changed: dict[str, Any]) -> None:
+    """What no service gave out, as a file or another object may hold it, is refused by name."""
+    given = acme.keys.import_parameters()
+    for wrong in (evolve(given, **changed), given.to_json(), None):
+        with pytest.raises(ValidationError, match="parameters"):
+            wrap_private_key(wrong, bytes(64), algorithm="ML-KEM-768")  # type: ignore[arg-type]
 
 
 def test_plans_count_imported_keys(kms: Qpher) -> None:
