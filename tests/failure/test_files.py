@@ -276,6 +276,28 @@ def test_a_filesystem_without_locks_is_unavailable(
         assert session.keys.generate(KEM).version == 1
 
 
+def test_a_journal_that_cannot_be_cut_may_count(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a disk fails and then refuses everything, the error says that nobody knows."""
+    with qpher_core.open(f"file://{root}", anchors=BY_HAND) as kms:
+        kms.tenants.create("acme")
+        session = kms.session("acme", actor="tester")
+        session.keys.generate(KEM)
+        with monkeypatch.context() as patch:
+
+            def fails(*_: object) -> None:
+                raise OSError(5, "Input/output error")
+
+            patch.setattr(os, "fdatasync", fails)
+            patch.setattr(os, "ftruncate", fails)
+            with pytest.raises(AuditUnavailable, match="may count"):
+                session.keys.rotate(KEM)
+        assert session.kem.encrypt(b"m").key_version == 2
+        told = [entry.fields["action"] for entry in session.audit.entries()]
+        assert told[-2:] == ["keys.rotate", "kem.encrypt"]
+
+
 @pytest.mark.parametrize("tenants", [1, 12])
 def test_a_directory_behind_a_link_is_a_store(root: Path, tenants: int) -> None:
     """A store whose path is a symbolic link empties its journal, and opens again."""

@@ -16,7 +16,7 @@ from qpher_backends.filesystem.journal import Change, Journal, Put, apply
 from qpher_backends.filesystem.keys import SERVICE_KEYS, KeyWriter
 from qpher_backends.filesystem.tables import IntentWriter, PolicyWriter, TenantWriter
 from qpher_backends.filesystem.view import Documents, Transaction
-from qpher_core.errors import StoreUnavailable
+from qpher_core.errors import OutcomeUnknown, StoreUnavailable
 
 __all__ = ["FileTransaction", "Files", "Writer"]
 
@@ -183,8 +183,13 @@ class FileTransaction:
             end = files.journal.append(before.journal, changes)
             under_way = Counters(before.sequence + 1, documents, end)
             files.gate.set_counters(under_way)
-        except BaseException:
-            files.journal.cut(before.journal)
+        except BaseException as error:
+            try:
+                files.journal.cut(before.journal)
+            except OSError:
+                raise OutcomeUnknown(
+                    f"the journal could be neither written nor cut, and may count: {error}"
+                ) from error
             raise
         # From here on it counts. What fails now is made good before anyone reads or writes again.
         try:
