@@ -170,11 +170,14 @@ class MixedStore:
         self.idempotency: IdempotencyRecords = keys.idempotency
         self.audit: AuditRecords = audit.audit
         self.anchors: AnchorRecords = cast("AnchorRecords", _Anchors(audit.anchors, keys.anchors))
-        if keys.intents.all() or audit.intents.all():
-            self.commit(lambda _: None)
 
     def __repr__(self) -> str:
         return f"<MixedStore keys={self._keys_store!r} audit={self._audit_store!r}>"
+
+    def settle(self) -> None:
+        """Take back what a crash left unfinished, as the next commit would."""
+        if self._keys_store.intents.all() or self._audit_store.intents.all():
+            self.commit(lambda _: None)
 
     @property
     def default_protector(self) -> str:

@@ -160,7 +160,10 @@ def _several(
 
 
 def _check_logs(store: Store) -> None:
-    """Refuse an audit store that is not the one of these keys: every tenant has a log."""
+    """Refuse an audit store that is not the one of these keys: every tenant has a log.
+
+    Only then is anything taken back in it.
+    """
     if not isinstance(store, MixedStore):
         return
     for tenant in store.tenants.all():
@@ -168,6 +171,7 @@ def _check_logs(store: Store) -> None:
             raise IntegrityError(
                 f"the audit store has no log of tenant {tenant.name!r}: it belongs to other keys"
             )
+    store.settle()
 
 
 def _install_default_rules(store: Store) -> None:

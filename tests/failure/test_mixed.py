@@ -150,6 +150,20 @@ def test_another_log_is_refused(kms: Qpher, tmp_path: Path) -> None:
         qpher_core.open(f"file://{tmp_path}/keys", audit=f"sqlite:///{tmp_path}/other.db")
 
 
+def test_a_log_of_other_keys_is_left_as_it_is(kms: Qpher, tmp_path: Path) -> None:
+    """Opening keys with the log of others by mistake says nothing false in either log."""
+    theirs = {"url": f"file://{tmp_path}/theirs", "audit": f"sqlite:///{tmp_path}/theirs.db"}
+    with qpher_core.open(**theirs, anchors=BY_HAND) as other:
+        other.tenants.create("rival")
+    with pytest.raises(IntegrityError, match="belongs to other keys"):
+        qpher_core.open(f"file://{tmp_path}/keys", audit=theirs["audit"], anchors=BY_HAND)
+    with qpher_core.open(**theirs, anchors=BY_HAND) as other:
+        for opened, tenant in ((other, "rival"), (kms, "acme")):
+            session = opened.session(tenant, actor="tester")
+            session.keys.generate(KEM)
+            assert {e.fields["outcome"] for e in session.audit.entries()} == {"success"}
+
+
 def test_a_store_without_intents_cannot_be_mixed(tmp_path: Path) -> None:
     """A store that keeps no intents is refused as a part, by name."""
 
