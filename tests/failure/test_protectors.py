@@ -355,6 +355,15 @@ def test_a_wrong_pin_is_tried_once(
     assert len(tried) == 1
 
 
+def test_a_token_that_was_reset_can_be_closed(token: Place) -> None:
+    """A session that the token has forgotten does not keep a service from closing the rest."""
+    ring = tokens.open_protector(token.url("reset"), create=True)
+    tokens._module(os.environ["QPHER_TEST_MODULE"]).reinitialize()
+    ring.close()
+    with pytest.raises(ProtectorUnavailable, match="does not hold"):
+        ring.derive(ring.kek_id, b"x")
+
+
 def test_a_token_that_is_not_there(token: Place) -> None:
     """The error names the token."""
     with pytest.raises(ProtectorUnavailable, match="token=absent"):

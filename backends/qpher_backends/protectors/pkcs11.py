@@ -6,6 +6,7 @@ CKM_SHA256_HMAC; only derived keys leave it. Every such key of the label is a KE
 asked for. The URL follows RFC 7512; a PIN in it is refused.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -89,7 +90,8 @@ class _Token:
         with self._lock:
             session, self._session, self._keys = self._session, None, {}
             if session is not None and self._process == os.getpid():
-                session.close()
+                with contextlib.suppress(PKCS11Error):  # the token has ended it
+                    session.close()
 
     def _mac(self, identifier: bytes, data: bytes) -> bytes:
         def sign(session: Session) -> bytes:
