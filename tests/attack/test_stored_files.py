@@ -318,6 +318,17 @@ def test_a_head_that_was_set_back_is_noticed(log: tuple[Path, uuid.UUID]) -> Non
     assert _bad(*log) == 30
 
 
+@pytest.mark.timeout(60)
+def test_a_head_beyond_everything_is_noticed_at_once(log: tuple[Path, uuid.UUID]) -> None:
+    """A head that names any number of entries costs no more than those that are there."""
+    digest = _log(*log, "head").read_bytes()[21:]
+    _log(*log, "head").write_bytes(b"9" * 20 + b" " + digest)
+    assert _bad(*log) == 40
+    _log(*log, "head").write_bytes(b"-%019d " % 5 + digest)
+    with pytest.raises(IntegrityError, match="head"):
+        _bad(*log)
+
+
 def test_a_log_that_is_gone_is_not_an_empty_one(log: tuple[Path, uuid.UUID]) -> None:
     """A tenant whose log was deleted cannot begin a new one."""
     root, tenant_id = log

@@ -80,7 +80,8 @@ def _head_path(tenant_id: uuid.UUID) -> str:
 
 def _numbers(line: bytes) -> tuple[int, bytes]:
     """Return number and hash of a line of a head or index. Raises ``ValueError``."""
-    if len(line) != _INDEX_LINE or line[20:21] != b" " or line[-1:] != b"\n":
+    digits = line[:20].isdigit()
+    if len(line) != _INDEX_LINE or not digits or line[20:21] != b" " or line[-1:] != b"\n":
         raise ValueError("a line has another form")
     return int(line[:20]), bytes.fromhex(line[21:-1].decode("ascii"))
 
@@ -107,12 +108,12 @@ class AuditTable:
         while left is None or left > 0:
             count = _PAGE - start % _PAGE  # a page never reaches into another segment
             count = count if left is None else min(left, count)
-            page = self._look(lambda view, s=start, n=count: _page(view, tenant_id, s, n))  # type: ignore[misc]
-            if page is None:
-                return
+            page, after = self._look(lambda view, s=start, n=count: _page(view, tenant_id, s, n))  # type: ignore[misc]
             yield from page
-            start += count
-            left = None if left is None else left - count
+            if after is None:
+                return
+            left = None if left is None else left - (after - start)
+            start = after
 
     def base(self, tenant_id: uuid.UUID) -> LogBase | None:
         """Return where the log begins."""
@@ -182,8 +183,10 @@ def _subtrees(
     return found
 
 
-def _page(view: View, tenant_id: uuid.UUID, start: int, count: int) -> list[AuditEntry] | None:
-    """Return the entries of a page as they are stored, or None where the log has ended.
+def _page(
+    view: View, tenant_id: uuid.UUID, start: int, count: int
+) -> tuple[list[AuditEntry], int | None]:
+    """Return the entries of a page as they are stored, and where to go on, or None at the end.
 
     What the index does not describe comes back empty, so that verification names its place.
     """
@@ -194,8 +197,7 @@ def _page(view: View, tenant_id: uuid.UUID, start: int, count: int) -> list[Audi
     lines = view.part(files.index, offset, length) or b""
     ends = [_end(lines[at : at + _INDEX_LINE]) for at in range(0, len(lines), _INDEX_LINE)]
     if len(ends) <= before:
-        # What is missing is a gap, not the end, if entries should be here.
-        return [] if start < _recorded_head(view, tenant_id)[0] else None
+        return [], _next_segment(view, files, start)  # what is missing is a gap, if there is one
     begin = ends[0][0] if before else 0
     last = max(end for end, _ in ends)
     data = view.part(files.entries, begin, max(last - begin, 0)) or b""
@@ -204,7 +206,14 @@ def _page(view: View, tenant_id: uuid.UUID, start: int, count: int) -> list[Audi
         body = data[max(at - begin, 0) : max(end - 1 - begin, 0)]
         entries.append(AuditEntry(tenant_id, seq, body, digest))
         at = end
-    return entries
+    return entries, start + count
+
+
+def _next_segment(view: View, files: _Files, start: int) -> int | None:
+    """Return the first place of the next segment that is there."""
+    names = [name for name in view.names(files.log) if name.endswith(".index")]
+    firsts = [int(name[:12]) for name in names if name[:12].isdecimal()]
+    return min((first for first in firsts if first > start), default=None)
 
 
 def _end(line: bytes) -> tuple[int, bytes]:
