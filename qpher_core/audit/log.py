@@ -109,6 +109,9 @@ class StoredAuditLog:
 
     def _verify(self, tenant_id: uuid.UUID, base: LogBase) -> AuditReport:
         state = self._records.state(tenant_id)
+        if not base.whole or base.size > state.size:
+            problem = "what says where the log begins, or its head, was altered"
+            return AuditReport(tenant_id, base.size, base.size, problem, base.head)
         tree, record = _TreeCheck(self._records, tenant_id, base), _RecordCheck(base)
         entries = self.entries(tenant_id, start=base.size, limit=state.size - base.size)
         watched = record.watch(tree.watch(entries))

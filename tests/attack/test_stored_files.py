@@ -339,6 +339,25 @@ def test_a_log_that_is_gone_is_not_an_empty_one(log: tuple[Path, uuid.UUID]) -> 
     store.close()
 
 
+@pytest.mark.parametrize("base", [{"size": 10**19}, {"size": 1}, {"peaks": ""}, None])
+def test_an_altered_beginning_is_noticed(
+    kms: qpher_core.Qpher, acme: Session, root: Path, tmp_path: Path, base: dict[str, Any] | None
+) -> None:
+    """Of a log whose first entries were moved out, where it begins and ends is checked first."""
+    tenant = kms.tenants.get("acme")
+    kms.audit.move_out(tmp_path, "acme", until=kms.anchors.publish(tenant).size)
+    assert kms.audit.verify("acme").ok
+    if base is not None:
+        _change(root / "audit" / str(tenant.id) / "base.json", **base)
+    else:
+        head = _log(root, tenant.id, "head")
+        head.write_bytes(b"%020d" % 1 + head.read_bytes()[20:])
+    assert "begins" in kms.audit.verify("acme").problem
+    _change(root / "audit" / str(tenant.id) / "base.json", size=-5)
+    with pytest.raises(IntegrityError, match=r"base\.json"):
+        kms.audit.verify("acme")
+
+
 def test_a_segment_that_is_gone_is_a_gap(root: Path) -> None:
     """Of a log of several segments a missing one is found at its first entry."""
     store = open_store(f"file://{root}")

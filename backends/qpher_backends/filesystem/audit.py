@@ -147,7 +147,9 @@ def _base(view: View, tenant_id: uuid.UUID) -> LogBase:
 
 def _parse_base(document: Mapping[str, Any]) -> LogBase:
     head, peaks, segment = (bytes.fromhex(document[name]) for name in ("head", "peaks", "segment"))
-    return LogBase(int(document["size"]), head, peaks, str(document["uses"]).encode(), segment)
+    if (size := int(document["size"])) < 1:
+        raise ValueError("a log begins at its first entry, or behind what was moved out")
+    return LogBase(size, head, peaks, str(document["uses"]).encode(), segment)
 
 
 def _state(view: View, tenant_id: uuid.UUID) -> LogState:
