@@ -96,7 +96,8 @@ class Protector:
 
         The service goes on meanwhile, and so do others that hold both KEKs. What was moved stays
         moved: after an interruption the next call goes on with the rest. Afterwards the former
-        KEKs seal nothing, and nothing here needs them; backups of the store may.
+        KEKs seal nothing, and no key here needs them; backups of the store may, and for a day
+        answers that are remembered for idempotency keys.
 
         Args:
             target: a KEK to use first, as for :meth:`use`.

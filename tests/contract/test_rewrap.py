@@ -2,6 +2,7 @@
 """Moving every record to another key encryption key, on every backend that can be opened again."""
 
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +161,24 @@ def test_a_kek_in_use_again_is_not_given_up(url: str, old: str, new: str, tmp_pa
         kms.protector.use(f"file://{tmp_path}/third.kek")
         assert former not in kms.protector.status().replaced
         kms.protector.use(old)
+
+
+def test_a_remembered_answer_needs_its_kek(url: str, old: str, new: str) -> None:
+    """With the new KEK alone a call is neither answered again nor made again; with both it is."""
+    with qpher_core.open(url, protector=old) as kms:
+        tenant = kms.tenants.create("acme").id
+        begun = kms.idempotency.begin(tenant, "k", b"request", uuid.uuid4())
+        assert not isinstance(begun, bytes)
+        kms.idempotency.finish(begun, b"answer")
+        former = kms.protector.status().kek_id
+        kms.protector.rewrap(new)
+    with (
+        qpher_core.open(url, protector=new) as kms,
+        pytest.raises(ProtectorUnavailable, match=former),
+    ):
+        kms.idempotency.begin(tenant, "k", b"request", uuid.uuid4())
+    with qpher_core.open(url, protector=[new, old]) as kms:
+        assert kms.idempotency.begin(tenant, "k", b"request", uuid.uuid4()) == b"answer"
 
 
 def test_an_interrupted_rewrap_goes_on(url: str, old: str, new: str, box: bytes) -> None:
