@@ -121,12 +121,12 @@ class Idempotency:
                 f"audit log tells what became of request {known.request_id}",
                 code="ERR_CONFLICT_001",
             )
-        end = 1 + known.answer[0]
-        kek_id, body = known.answer[1:end].decode(), known.answer[end:]
-        nonce, sealed = body[:_NONCE_BYTES], body[_NONCE_BYTES:]
         try:
+            end = 1 + known.answer[0]
+            kek_id, body = known.answer[1:end].decode(), known.answer[end:]
+            nonce, sealed = body[:_NONCE_BYTES], body[_NONCE_BYTES:]
             return self._cipher(known, kek_id).decrypt(nonce, sealed, _binding(known))
-        except InvalidTag:
+        except (InvalidTag, IndexError, ValueError):
             raise IntegrityError("a remembered answer was altered") from None
 
     def _cipher(self, record: IdempotencyRecord, kek_id: str) -> AESGCM:

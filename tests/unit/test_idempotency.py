@@ -50,6 +50,20 @@ def test_answers_are_sealed(kms: Qpher) -> None:
             begin(kms, key)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 10, 17, 25, 40])
+def test_an_answer_that_was_cut_is_refused(kms: Qpher, kept: int) -> None:
+    """Wherever a remembered answer was cut, it is refused and not given."""
+    record = begun(kms)
+    kms.idempotency.finish(record, b"a secret answer")
+    stored = kms._store.idempotency.get(TENANT, record.key_hash)
+    assert stored is not None
+    assert stored.answer is not None
+    cut = evolve(stored, answer=stored.answer[:kept])
+    kms._store.commit(lambda w: w.idempotency.put(cut))
+    with pytest.raises(QpherError):
+        begin(kms)
+
+
 def test_a_key_stands_for_one_request(kms: Qpher) -> None:
     """Another request under the same key is refused; another tenant's key is another key."""
     kms.idempotency.finish(begun(kms), b"answer")
