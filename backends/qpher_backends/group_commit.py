@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
-from qpher_core.errors import StoreUnavailable
+from qpher_core.errors import OutcomeUnknown, StoreUnavailable
 from qpher_core.together import gathered
 
 __all__ = ["Announced", "GroupCommit", "Transaction", "TransactionLost"]
@@ -127,6 +127,7 @@ class GroupCommit(Generic[W]):
         self._leading = threading.Lock()
         self._leader: int | None = None  # thread that leads; only it can find itself here
         self._coming: set[int] = set()  # threads that are about to call
+        self._ending = False  # whether the transaction is being made durable
         self._last_jobs = 1  # that shared a commit
         self._patience = _MOST_PATIENCE  # seconds, until a caller no longer waits for others
 
@@ -169,7 +170,7 @@ class GroupCommit(Generic[W]):
             raise job.error
         if not job.done:
             # Its leader was interrupted (Ctrl-C) where nothing can be caught any more.
-            raise StoreUnavailable("the commit was interrupted")
+            raise _interrupted(ending=True)
         value: T = job.value
         return value
 
@@ -231,12 +232,12 @@ class GroupCommit(Generic[W]):
             self._transaction.rollback()
             _fail(jobs, error)
         except BaseException as error:
-            # The leader itself was interrupted: unless it was just done, nobody's work counts.
+            # The leader itself was interrupted: nobody's work counts, unless that was too late.
             if committed:
                 _settle(jobs)
             else:
                 self._transaction.rollback()
-                _fail(jobs, StoreUnavailable("the commit was interrupted"))
+                _fail(jobs, _interrupted(ending=self._ending))
             raise error from None
 
     def _ran(self, jobs: Sequence[_Job[W]]) -> bool:
@@ -250,6 +251,7 @@ class GroupCommit(Generic[W]):
         return True
 
     def _run(self, jobs: Sequence[_Job[W]]) -> None:
+        self._ending = False
         writer = self._transaction.begin()
         for job in jobs:
             job.error = None
@@ -263,7 +265,7 @@ class GroupCommit(Generic[W]):
                 job.error = lost  # of the store whose work this is
             except Exception as error:  # noqa: BLE001 - handed to the caller whose work it was
                 job.error = error
-        start = time.monotonic()
+        start, self._ending = time.monotonic(), True
         self._transaction.commit()
         self._last_jobs, taken = len(jobs), time.monotonic() - start
         self._patience = min(max(_COMMITS * taken, _LEAST_PATIENCE), _MOST_PATIENCE)
@@ -278,6 +280,13 @@ def _settle(jobs: Sequence[_Job[W]]) -> None:
 
 def _fail(jobs: Sequence[_Job[W]], error: StoreUnavailable) -> None:
     for job in jobs:
-        job.error = StoreUnavailable(str(error))
+        job.error = type(error)(str(error))
         job.error.__cause__ = error
     _settle(jobs)
+
+
+def _interrupted(*, ending: bool) -> StoreUnavailable:
+    """Return the error of those whose leader was interrupted, at the end or before."""
+    if ending:
+        return OutcomeUnknown("the commit was interrupted, and may have been made")
+    return StoreUnavailable("the commit was interrupted")

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from qpher_backends.group_commit import GroupCommit
-from qpher_core.errors import StoreUnavailable
+from qpher_core.errors import OutcomeUnknown, StoreUnavailable
 
 
 class Counting:
@@ -202,6 +202,30 @@ def test_an_interrupted_leader_fails_everybody(
                 future.result(timeout=30)
     assert transaction.committed == []
     assert group(adding("after")) == "after"
+
+
+def test_an_interrupt_at_the_end_leaves_the_outcome_open(transaction: Counting) -> None:
+    """Who waits for a commit whose leader is interrupted in it is not told that it was undone."""
+    group = GroupCommit(transaction)
+    transaction.failure = KeyboardInterrupt()
+    with ThreadPoolExecutor(1) as pool:
+        with group._leading:
+            follower = pool.submit(group, adding("follower"))
+            deadline = time.monotonic() + 30
+            while not group._waiting:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            with pytest.raises(KeyboardInterrupt):
+                group._lead()
+        with pytest.raises(OutcomeUnknown, match="may have been made"):
+            follower.result(timeout=30)
+
+
+def test_an_open_outcome_stays_one(transaction: Counting) -> None:
+    """Where the store cannot tell whether a commit counts, no caller is told that it does not."""
+    transaction.failure = OutcomeUnknown("the connection was lost")
+    with pytest.raises(OutcomeUnknown, match="was lost"):
+        GroupCommit(transaction)(adding("work"))
 
 
 def lead_with(group: GroupCommit[list[object]], work: Callable[[list[object]], None]) -> None:
