@@ -416,6 +416,16 @@ GOOD: dict[str, Any] = {
     "algorithm": "Kyber768",
     "receipt": {"seq": 7, "hash": "00" * 32},
 }
+KEY: dict[str, Any] = {
+    "algorithm": KEM,
+    "status": "retired",
+    "public_key": base64.b64encode(bytes(1184)).decode(),
+    "created_at": NOW.isoformat(),
+    "changed_at": NOW.isoformat(),
+    "compromised_at": None,
+    "reason": "",
+    "revision": 1,
+}
 JSON = {"Content-Type": "application/json"}
 
 
@@ -565,6 +575,7 @@ def test_entries_that_are_not_what_they_claim() -> None:
         {"entries": [entry(1)], "cursor": 1},
         {"entries": [], "cursor": 0},
         {"entries": [], "cursor": -1},
+        {"entries": [], "cursor": 2},
         {"entries": None, "cursor": None},
     ):
         with (
@@ -573,6 +584,28 @@ def test_entries_that_are_not_what_they_claim() -> None:
             pytest.raises(Unavailable),
         ):
             list(session.audit.entries(start=1))
+
+
+def test_pages_of_keys_that_never_end() -> None:
+    """A page that comes again, goes back or is out of order ends the listing with an error."""
+
+    def key(name: str, version: int = 1) -> dict[str, object]:
+        return {**KEY, "name": name, "key_version": version}
+
+    def page(keys: list[dict[str, object]]) -> Callable[[str, str, Mapping[str, str]], Answer]:
+        return telling({"keys": keys, "total": len(keys)})
+
+    good = page([key("a"), key("a", 2), key("b")])
+    with replying(good) as url, connected(url, make_secret()[1]) as session:
+        assert [(k.name, k.version) for k in session.keys.list()] == [("a", 1), ("a", 2), ("b", 1)]
+    full = [key("a", version) for version in range(1, 501)]
+    for keys in ([key("b"), key("a")], [key("a"), key("a")], full[::-1], full):
+        with (
+            replying(page(keys)) as url,
+            connected(url, make_secret()[1]) as session,
+            pytest.raises(Unavailable, match="out of order"),
+        ):
+            session.keys.list()
 
 
 ERRORS = {

@@ -149,6 +149,7 @@ class RemoteAuditLog:
             expect(places == sorted(set(places)), "entries are out of order")
             expect(len(found) <= size, "there are more entries than were asked for")
             expect(answer.cursor is None or answer.cursor > places[-1], "the cursor goes back")
+            expect(answer.cursor is None or found, "a page is empty and not the last one")
             return found, answer.cursor
 
         values = {"cursor": cursor, "limit": size, **filter_values(where)}

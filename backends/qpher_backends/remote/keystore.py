@@ -214,7 +214,12 @@ class RemoteKeyStore:
 
         def read(answer: Any, _: uuid.UUID) -> list[KeyVersion]:
             expect(len(answer.keys) <= size, "there are more keys than were asked for")
-            return [key_version(key, self._tenant_id) for key in answer.keys]
+            found = [key_version(key, self._tenant_id) for key in answer.keys]
+            refs = [ref for ref in (after, *(key.ref for key in found)) if ref is not None]
+            places = [(ref.name, ref.algorithm, ref.version) for ref in refs]
+            # A service that goes back would be asked for ever.
+            expect(places == sorted(set(places)), "keys are out of order")
+            return found
 
         return self._link.call("GET", "/kms/keys", read, values={"limit": size, **where, **last})
 
