@@ -190,6 +190,26 @@ def test_private_keys_are_used_where_they_are(kms: Qpher, remote: Service) -> No
     assert kms.audit.verify("acme").entries == before + 10
 
 
+def test_batches_beyond_one_request_are_several(kms: Qpher, remote: Service) -> None:
+    """A key elsewhere takes as many items as one here, in order; none are no request."""
+    keys, tenant_id = remote.key_store(), kms.tenants.get("acme").id
+    kem, signature = (keys.active(tenant_id, "default", name) for name in (KEM, SIGNATURE))
+    assert kem is not None
+    assert signature is not None
+    sent = keys.open_encapsulation(kem).encapsulate_many(1001)
+    opened, signing = keys.open_decapsulation(kem), keys.open_signing(signature)
+    before = kms.audit.verify("acme").entries
+    assert opened.decapsulate_many([c for c, _ in sent]) == [s for _, s in sent]
+    messages = [f"{number}".encode() for number in range(1001)]
+    pairs = list(zip(messages, signing.sign_many(messages), strict=True))
+    assert all(keys.open_verification(signature).verify_many(pairs))
+    assert kms.audit.verify("acme").entries == before + 2002
+    assert signing.sign_many([]) == opened.decapsulate_many([]) == []
+    large = [bytes(1 << 20)] * 18  # more bytes than a request may have
+    assert len(signing.sign_many(large)) == 18
+    assert kms.audit.verify("acme").entries == before + 2020
+
+
 def test_changes_are_refused(kms: Qpher, remote: Service) -> None:
     """A key store elsewhere does not pretend that a transaction here covers it."""
     keys = remote.key_store()

@@ -9,7 +9,7 @@ from attrs import evolve
 from qpher_core.asgi.models_batch import MOST_ITEMS
 from qpher_core.calls import KeyCall
 
-__all__ = ["batch_parts"]
+__all__ = ["batch_parts", "portions"]
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ def batch_parts(call: KeyCall[T]) -> Iterator[KeyCall[T]]:
             yield _with(call, "count", min(MOST_ITEMS, count - start))
         return
     (name,) = (name for name, items in call.inputs.items() if isinstance(items, list))
-    for portion in _portions(call.inputs[name]):
+    for portion in portions(call.inputs[name]):
         yield _with(call, name, portion)
 
 
@@ -33,7 +33,8 @@ def _with(call: KeyCall[T], name: str, value: object) -> KeyCall[T]:
     return evolve(call, inputs={**call.inputs, name: value})
 
 
-def _portions(items: Sequence[Any]) -> Iterator[list[Any]]:
+def portions(items: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the items in order, as many at once as a request may have."""
     portion: list[Any] = []
     room = _MOST_BYTES
     for item in items:
@@ -43,4 +44,5 @@ def _portions(items: Sequence[Any]) -> Iterator[list[Any]]:
             portion, room = [], _MOST_BYTES
         portion.append(item)
         room -= size
-    yield portion
+    if portion:
+        yield portion

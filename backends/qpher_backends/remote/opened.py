@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from attrs import frozen
 
 from qpher_backends.remote.answers import algorithm_of
+from qpher_backends.remote.batch_parts import portions
 from qpher_backends.remote.failures import error_of
 from qpher_backends.remote.link import Link, expect
 from qpher_core.algorithms import ALGORITHMS
@@ -39,9 +40,24 @@ class _RemoteKey:
 
         return self._link.call("POST", path, read, body={**self._address(), **inputs})
 
-    def _call_many(self, path: str, member: str, count: int, **inputs: object) -> list[Any]:
-        """Return one member of the answer about each item; the first error is raised."""
+    def _call_many(
+        self, path: str, member: str, name: str, items: Sequence[bytes], **inputs: object
+    ) -> list[Any]:
+        """Return one member of the answer about each item; the first error is raised.
 
+        Args:
+            path: of the endpoint.
+            member: of the answer.
+            name: what the endpoint calls the items; many are several requests.
+            items: one for each answer.
+            inputs: what else the endpoint gets.
+        """
+        values: list[Any] = []
+        for part in portions(items):
+            values += self._call_part(path, member, len(part), **{name: part}, **inputs)
+        return values
+
+    def _call_part(self, path: str, member: str, count: int, **inputs: object) -> list[Any]:
         def item_of(item: Any) -> Any:
             expect((item.result is None) != (item.error is None), "an item is not one of two")
             return error_of(item.error) if item.error else self._value(item.result, member)
@@ -90,9 +106,8 @@ class RemoteDecapsulationKey(_RemoteKey):
         """Decapsulate several ciphertexts."""
         for ciphertext in ciphertexts:
             self._check(ciphertext)
-        given = list(ciphertexts)
         return self._call_many(
-            "/batch/decapsulate", "shared_secret", len(given), kem_ciphertexts=given
+            "/batch/decapsulate", "shared_secret", "kem_ciphertexts", ciphertexts
         )
 
     def _fits(self, size: int) -> bool:
@@ -138,9 +153,8 @@ class RemoteSigningKey(_RemoteKey):
         self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
     ) -> list[bytes]:
         """Sign several messages."""
-        given = list(messages)
         return self._call_many(
-            "/batch/sign", "signature", len(given), messages=given, context_string=context
+            "/batch/sign", "signature", "messages", messages, context_string=context
         )
 
     def _fits(self, size: int) -> bool:
