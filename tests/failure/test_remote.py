@@ -558,6 +558,20 @@ def test_a_private_key_elsewhere_takes_no_answer_about_another(
                     attempt()
 
 
+@pytest.mark.parametrize("size", [0, 1, 2420, 2421])
+def test_a_signing_key_elsewhere_takes_no_signature_of_another_length(size: int) -> None:
+    """What is empty or longer than any signature of the algorithm is none."""
+    ref = KeyRef(TENANT, "default", "ML-DSA-44", 1)
+    key = KeyVersion(ref, KeyState.ACTIVE, bytes(1312), NOW, NOW, "", 1)
+    data = {**GOOD, "algorithm": "ML-DSA-44", "signature": base64.b64encode(bytes(size)).decode()}
+    fits = 1 <= size <= 2420
+    refused = contextlib.nullcontext() if fits else pytest.raises(Unavailable, match="length")
+    with replying(telling(data)) as url:
+        remote = RemoteSettings(tenant_id=TENANT)
+        with qpher_core.open(url, api_key=make_secret()[1], remote=remote) as service, refused:
+            assert service.key_store().open_signing(key).sign(b"m") == bytes(size)
+
+
 def test_entries_that_are_not_what_they_claim() -> None:
     """An altered entry, one of another place, and pages that go back are refused."""
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Private keys that stay with a service elsewhere, which does and records each use of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from attrs import frozen
@@ -10,7 +10,7 @@ from qpher_backends.remote.answers import algorithm_of
 from qpher_backends.remote.batch_parts import portions
 from qpher_backends.remote.failures import error_of
 from qpher_backends.remote.link import Link, expect
-from qpher_core.algorithms import ALGORITHMS
+from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.errors import QpherError
 from qpher_core.models import KeyVersion
 
@@ -19,6 +19,12 @@ __all__ = ["RemoteDecapsulationKey", "RemoteSigningKey"]
 T = TypeVar("T")
 
 _SECRET_BYTES: Final = 32
+
+#: Member of an answer to the lengths that it may have.
+_SIZES: Final[Mapping[str, Callable[[Algorithm], range]]] = {
+    "shared_secret": lambda _: range(_SECRET_BYTES, _SECRET_BYTES + 1),
+    "signature": lambda algorithm: range(1, algorithm.output_bytes + 1),
+}
 
 
 @frozen
@@ -81,11 +87,9 @@ class _RemoteKey:
         given = (algorithm_of(answer.algorithm).name, answer.key_version)
         expect(given == (self._key.algorithm, self._key.version), "it is about another key")
         value = getattr(answer, member)
-        expect(self._fits(len(value)), f"its {member} has another length")
+        sizes = _SIZES[member](ALGORITHMS[self._key.algorithm])
+        expect(len(value) in sizes, f"its {member} has another length")
         return value
-
-    def _fits(self, size: int) -> bool:
-        raise NotImplementedError
 
 
 class RemoteDecapsulationKey(_RemoteKey):
@@ -109,9 +113,6 @@ class RemoteDecapsulationKey(_RemoteKey):
         return self._call_many(
             "/batch/decapsulate", "shared_secret", "kem_ciphertexts", ciphertexts
         )
-
-    def _fits(self, size: int) -> bool:
-        return size == _SECRET_BYTES
 
     def _check(self, ciphertext: bytes) -> None:
         size = ALGORITHMS[self._key.algorithm].output_bytes
@@ -156,6 +157,3 @@ class RemoteSigningKey(_RemoteKey):
         return self._call_many(
             "/batch/sign", "signature", "messages", messages, context_string=context
         )
-
-    def _fits(self, size: int) -> bool:
-        return 0 < size <= ALGORITHMS[self._key.algorithm].output_bytes
