@@ -690,6 +690,48 @@ def test_a_batch_beyond_one_request_is_several(kms: Qpher, proxy: Proxy) -> None
         assert kms.audit.verify("acme").entries == before + 1001
 
 
+def test_a_batch_too_large_for_this_service_is_several(kms: Qpher) -> None:
+    """A service that takes smaller bodies gets smaller parts; one item too large is refused."""
+    tenant = kms.tenants.get("acme").id
+    api_key = quiet_key(kms, tenant, "remote")
+    kms.session("acme", actor="before").keys.generate("ML-DSA-65")
+    settings = Settings(largest_body=1 << 15, largest_payload=1 << 16)  # batches of 256 KiB
+    with (
+        serving(create_app(kms, settings)) as url,
+        connected(url, api_key, tenant_id=tenant) as session,
+    ):
+        messages = [bytes([number]) * 20_000 for number in range(20)]
+        signed = [done.signature for done in session.signatures.sign_many(messages)]
+        pairs = list(zip(messages, signed, strict=True))
+        wrong = [*pairs[:-1], (b"other", signed[-1])]
+        assert [done.valid for done in session.signatures.verify_many(wrong, 1)] == (
+            [True] * 19 + [False]
+        )
+        before = kms.audit.verify("acme").entries
+        for large in (bytes(200_000), bytes((1 << 16) + 1)):
+            with pytest.raises(ValidationError) as caught:
+                session.signatures.sign_many([large] * 2)
+            assert caught.value.code == "ERR_INVALID_004"
+        assert kms.audit.verify("acme").entries == before
+
+
+def test_a_batch_too_large_for_a_proxy_is_several() -> None:
+    """A 413 of whoever stands between is understood, down to a single item."""
+    asked: list[str] = []
+
+    def answer(method: str, target: str, headers: Mapping[str, str]) -> Answer:
+        asked.append(target)
+        return 413, {}, b"<html>"
+
+    with replying(answer) as url, connected(url, make_secret()[1]) as session:
+        with pytest.raises(ValidationError, match="so large"):
+            session.kem.decapsulate_many([bytes(1088)] * 4, 1)
+        assert len(asked) == 3  # four items, two, one
+        with pytest.raises(ValidationError, match="so large"):
+            session.kem.encapsulate(1)
+        assert len(asked) == 4
+
+
 def test_rate_limits_are_waited_for_or_raised(kms: Qpher) -> None:
     """The service says how long to wait; who has no time for that gets the error."""
     tenant = kms.tenants.get("acme").id

@@ -19,7 +19,10 @@ from qpher_core.errors import (
     ValidationError,
 )
 
-__all__ = ["error_of"]
+__all__ = ["TOO_LARGE", "error_of"]
+
+#: Code of a refusal for the size of an item, which it names, or of the whole request.
+TOO_LARGE: Final = "ERR_INVALID_004"
 
 _KINDS: Final[Mapping[str, type[QpherError]]] = {
     name: getattr(errors, name) for name in errors.__all__

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from attrs import field, frozen
 
-from qpher_backends.remote.failures import error_of
+from qpher_backends.remote.failures import TOO_LARGE, error_of
 from qpher_backends.remote.transport import Exchanged, ExchangeFailed, Refused, Transport
 from qpher_core.api_keys import parse_secret
 from qpher_core.asgi.endpoint import Endpoint
@@ -305,6 +305,10 @@ def _incomprehensible(bad: BadAnswer) -> Unavailable:
     return Unavailable(f"the service's answer is not one of this API: {bad}")
 
 
+def _too_large() -> ValidationError:
+    return ValidationError("a proxy of the service takes no request so large", code=TOO_LARGE)
+
+
 def _explained(answer: Exchanged) -> QpherError:
     """Return why an answer is no stream."""
     try:
@@ -323,6 +327,8 @@ def _refused(answer: Exchanged, *, repeat: bool) -> _Failed:
         body = _decode_error(answer.body).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # A proxy's, or a broken one: what became of the request is not said.
+        if status == 413:
+            return _Failed(_too_large())
         error = Unavailable(f"the service answered with status {status}, without a reason")
         return _Failed(error, done=status >= 500, again=again, pause=pause)
     known = error_of(body, status)

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from attrs import frozen
 
 from qpher_backends.remote.answers import algorithm_of
-from qpher_backends.remote.batch_parts import portions
+from qpher_backends.remote.batch_parts import send_in_parts
 from qpher_backends.remote.failures import error_of
 from qpher_backends.remote.link import Link, expect
 from qpher_core.algorithms import ALGORITHMS, Algorithm
@@ -58,12 +58,14 @@ class _RemoteKey:
             items: one for each answer.
             inputs: what else the endpoint gets.
         """
-        values: list[Any] = []
-        for part in portions(items):
-            values += self._call_part(path, member, len(part), **{name: part}, **inputs)
-        return values
+        return send_in_parts(
+            items,
+            lambda part: self._call_part(path, member, len(part), {name: part, **inputs}),
+        )
 
-    def _call_part(self, path: str, member: str, count: int, **inputs: object) -> list[Any]:
+    def _call_part(
+        self, path: str, member: str, count: int, inputs: Mapping[str, object]
+    ) -> list[Any]:
         def item_of(item: Any) -> Any:
             expect((item.result is None) != (item.error is None), "an item is not one of two")
             return error_of(item.error) if item.error else self._value(item.result, member)

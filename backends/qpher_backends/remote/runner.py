@@ -15,7 +15,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from qpher_backends.remote.answers import algorithm_of, common_of, key_version
-from qpher_backends.remote.batch_parts import batch_parts
+from qpher_backends.remote.batch_parts import run_in_parts
 from qpher_backends.remote.failures import error_of
 from qpher_backends.remote.keystore import RemoteKeyStore
 from qpher_backends.remote.link import Link, endpoint_of, expect
@@ -143,8 +143,7 @@ class RemoteRunner:
 
         One that is refused raises; what the parts before it did is in the service's log.
         """
-        parts = batch_parts(call)
-        return [done for part in parts for done in self._run_part(context, part)]
+        return run_in_parts(call, lambda part: self._run_part(context, part))
 
     def _run_part(
         self, context: RequestContext, call: KeyCall[Sequence[Item[T]]]
