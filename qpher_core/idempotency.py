@@ -26,7 +26,11 @@ from qpher_core.models import IdempotencyRecord
 from qpher_core.protocols import KeyProtector, Store, StoreWriter
 from qpher_core.validation import check_text
 
-__all__ = ["Idempotency"]
+__all__ = ["UNDER_WAY", "Idempotency"]
+
+#: Code of the refusal of a call that has no answer yet. No other conflict has it: who asks again
+#: must tell what may still become of the first request from what was decided.
+UNDER_WAY: Final = "ERR_CONFLICT_002"
 
 _REMEMBERED: Final = timedelta(hours=24)
 _VISIBLE: Final = re.compile("[!-~]*")
@@ -119,7 +123,7 @@ class Idempotency:
             raise StateConflict(
                 "the first request with this Idempotency-Key is under way or was cut short; the "
                 f"audit log tells what became of request {known.request_id}",
-                code="ERR_CONFLICT_001",
+                code=UNDER_WAY,
             )
         try:
             end = 1 + known.answer[0]

@@ -186,6 +186,17 @@ def test_a_refusal_of_the_repeat_stands(kms: Qpher, proxy: Proxy) -> None:
         assert proxy.requests == 2
 
 
+def test_a_conflict_of_the_repeat_stands(kms: Qpher, proxy: Proxy) -> None:
+    """A name that is taken is no change under way: it is neither waited for nor left open."""
+    api_key = kms.api_keys.create("acme", scopes=["admin"])[1]
+    with qpher_core.open(proxy.url, api_key=api_key) as service:
+        proxy.plan = ["lose"]
+        with pytest.raises(StateConflict, match="exists"):
+            service.administration().tenants.create("acme")
+    assert proxy.requests == 2
+    assert [tenant.name for tenant in kms.tenants.list()] == ["acme"]
+
+
 def test_a_change_that_is_still_under_way_is_waited_for(kms: Qpher, proxy: Proxy) -> None:
     """A repeat that overtakes the first attempt waits until that is finished."""
     commit = kms._store.commit

@@ -78,7 +78,7 @@ def test_a_call_under_way_is_not_made_twice(kms: Qpher) -> None:
     begun(kms)
     with pytest.raises(StateConflict, match=str(REQUEST)) as refusal:
         begin(kms)
-    assert refusal.value.code == "ERR_CONFLICT_001"
+    assert refusal.value.code == "ERR_CONFLICT_002"
 
 
 def test_an_abandoned_call_can_be_tried_again(kms: Qpher) -> None:

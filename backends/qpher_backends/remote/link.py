@@ -29,10 +29,10 @@ from qpher_core.errors import (
     OutcomeUnknown,
     QpherError,
     RateLimited,
-    StateConflict,
     Unavailable,
     ValidationError,
 )
+from qpher_core.idempotency import UNDER_WAY
 from qpher_core.remote import RemoteSettings
 
 __all__ = ["BadAnswer", "Link", "endpoint_of", "expect"]
@@ -45,7 +45,6 @@ _FIRST_PAUSE: Final = 0.1  # seconds; doubles with each repeat
 _LONGEST_PAUSE: Final = 5.0
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 _QUOTA: Final = "ERR_QUOTA_001"  # waiting does not help
-_UNDER_WAY: Final = "ERR_CONFLICT_001"
 _NOT_SAID: Final = frozenset({"ERR_INTERNAL_001", "ERR_TIMEOUT_001"})  # whether it was done
 #: What is decided before the service looks whether it was asked before: it tells nothing of an
 #: attempt whose answer was lost.
@@ -193,7 +192,7 @@ class Link:
         maybe_done = False
         attempt = 1
         while True:
-            result = self._attempt(asked, read, repeat=attempt > 1)
+            result = self._attempt(asked, read)
             if not isinstance(result, _Failed):
                 return result
             maybe_done = endpoint.changes and (maybe_done or result.done)
@@ -255,9 +254,7 @@ class Link:
         ends = time.monotonic() + self._settings.deadline
         return _Asked(endpoint, target, headers, content, request_id, ends)
 
-    def _attempt(
-        self, asked: _Asked, read: Callable[[Any, uuid.UUID], T], *, repeat: bool
-    ) -> T | _Failed:
+    def _attempt(self, asked: _Asked, read: Callable[[Any, uuid.UUID], T]) -> T | _Failed:
         try:
             answer = self._transport.exchange(
                 asked.endpoint.method,
@@ -273,7 +270,7 @@ class Link:
             if answer.status == asked.endpoint.status:
                 envelope = self._decoded(asked, answer)
                 return read(envelope.data, uuid.UUID(envelope.request_id))
-            return _refused(answer, repeat=repeat)
+            return _refused(answer)
         except BadAnswer as bad:
             return _Failed(_incomprehensible(bad), done=True)
 
@@ -312,12 +309,12 @@ def _too_large() -> ValidationError:
 def _explained(answer: Exchanged) -> QpherError:
     """Return why an answer is no stream."""
     try:
-        return _refused(answer, repeat=False).error
+        return _refused(answer).error
     except BadAnswer as bad:
         return _incomprehensible(bad)
 
 
-def _refused(answer: Exchanged, *, repeat: bool) -> _Failed:
+def _refused(answer: Exchanged) -> _Failed:
     """Return why an answer is none of success."""
     status, pause = answer.status, _retry_after(answer)
     if not 400 <= status < 600:
@@ -332,7 +329,7 @@ def _refused(answer: Exchanged, *, repeat: bool) -> _Failed:
         error = Unavailable(f"the service answered with status {status}, without a reason")
         return _Failed(error, done=status >= 500, again=again, pause=pause)
     known = error_of(body, status)
-    if repeat and isinstance(known, StateConflict) and known.code == _UNDER_WAY:
+    if known.code == UNDER_WAY:
         return _Failed(known, done=True, again=True)  # the attempt before is not finished
     if isinstance(known, AlgorithmUnavailable) or known.code == _QUOTA:
         again = False
