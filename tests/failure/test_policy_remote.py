@@ -4,8 +4,9 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from qpher_backends.policies.remote import RemoteEngine
 from qpher_core import Decision, PermissionDenied, PolicyUnavailable, ValidationError
 from qpher_core.discovery import open_store
 from qpher_core.models import PolicyDocument
+from tests.failure.wire import Answer, replying
 from tests.policy_servers import HTTP_ANSWERS, answering, hanging_up, rego, saying
 from tests.unit.test_policy import REQUEST
 
@@ -233,3 +235,34 @@ def test_headers_are_sent_and_not_shown() -> None:
         assert "canary" not in repr(engine)
         engine.close()
         engine.close()
+
+
+@BOTH
+def test_the_environment_is_not_asked(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No proxy of the environment gets the request, no credentials of it go to the engine."""
+    seen: list[Mapping[str, str]] = []
+
+    def answer(_method: str, _target: str, headers: Mapping[str, str]) -> Answer:
+        seen.append(headers)
+        return 200, {}, b'{"allow":true,"result":true}'
+
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login canary password canary\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with hanging_up() as proxy, replying(answer) as host:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://{proxy}")
+        assert ask(host.replace("http", scheme)).allow
+    assert "authorization" not in {name.lower() for name in seen[0]}
+
+
+def test_certificates_that_are_none() -> None:
+    """A file of certificates that is not there is refused by name."""
+    with pytest.raises(ValidationError) as caught:
+        RemoteEngine("https://opa.example/", verify="/no/such/file")
+    assert caught.value.parameter == "verify"

@@ -4,7 +4,8 @@
 import datetime as dt
 import ipaddress
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import qpher_core
-from qpher_core import OutcomeUnknown, RemoteSettings, Unavailable, ValidationError
+from qpher_backends.policies.remote import RemoteEngine
+from qpher_core import (
+    OutcomeUnknown,
+    PolicyUnavailable,
+    RemoteSettings,
+    Unavailable,
+    ValidationError,
+)
 from qpher_core.api_keys import make_secret
 from qpher_core.asgi import create_app
 from qpher_core.service import Qpher
 from tests.contract.served import quiet_key
 from tests.http.server import serving
+from tests.unit.test_policy import REQUEST
 
 KEM = "ML-KEM-768"
 
@@ -102,3 +111,30 @@ def test_verification_cannot_be_turned_off(tmp_path: Path) -> None:
                 "https://localhost", api_key=make_secret()[1], remote=RemoteSettings(ca=ca)
             )
         assert caught.value.parameter == "ca"
+
+
+def test_a_policy_engine_is_known_by_the_same_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's, wherever OpenSSL finds them, or those that are given; no others."""
+    cert, key = certificate(tmp_path, "127.0.0.1")
+
+    async def app(
+        _scope: object, _receive: object, send: Callable[[object], Awaitable[None]]
+    ) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"allow":true}'})
+
+    with serving(app, ssl_certfile=str(cert), ssl_keyfile=str(key), lifespan="off") as url:
+        secure = url.replace("http:", "https:")
+
+        def allows(**chosen: object) -> bool:
+            with closing(RemoteEngine(secure, deadline=30, **chosen)) as engine:
+                return engine.decide(REQUEST).allow
+
+        with pytest.raises(PolicyUnavailable):
+            allows()
+        assert allows(verify=str(cert))
+        assert allows(verify=ssl.create_default_context(cafile=str(cert)))
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert allows()

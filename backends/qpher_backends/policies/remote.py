@@ -9,6 +9,7 @@ other statuses, results of another type, more than 64 KiB, nothing.
 """
 
 import json
+import ssl
 import threading
 import time
 from collections import OrderedDict
@@ -36,6 +37,8 @@ _Key = tuple[PolicyRequest, int, int]
 
 class RemoteEngine:
     """Asks one engine. Thread-safe; connections are pooled.
+
+    Proxies and credentials of the environment are not used.
 
     Args:
         url: ``http(s)://`` for plain JSON, ``opa+http(s)://`` for an OPA Data API document.
@@ -73,8 +76,13 @@ class RemoteEngine:
         self._deadline = deadline
         self._cache = _Cache(cache_seconds)
         self._records = records
+        # Proxies of the environment would see the requests, and could answer them.
         self._client = httpx.Client(
-            headers=headers, verify=verify, timeout=deadline, follow_redirects=False
+            headers=headers,
+            verify=_certificates(verify),
+            timeout=deadline,
+            follow_redirects=False,
+            trust_env=False,
         )
 
     def __repr__(self) -> str:
@@ -207,6 +215,18 @@ class _Cache:
             while len(self._items) > _CACHED:
                 self._items.popitem(last=False)
         return decision
+
+
+def _certificates(verify: Any) -> Any:
+    """Return what certificates are verified with: the system's, where nothing else is given."""
+    if verify is not True and not isinstance(verify, str):
+        return verify
+    try:
+        return ssl.create_default_context(cafile=None if verify is True else verify)
+    except (OSError, ValueError) as error:
+        raise ValidationError(
+            f"verify must be a file of CA certificates: {error}", parameter="verify"
+        ) from error
 
 
 def _http_url(url: str) -> httpx.URL:
