@@ -4,6 +4,7 @@
 import queue
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, TypeVar
 
 from qpher_core.permits import Permits
@@ -16,11 +17,12 @@ _slots: Final = Permits(_MOST_STUCK)
 
 
 def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
-    """Return ``function()``, or raise ``TimeoutError`` after ``seconds``.
+    """Return ``function()``, or raise ``TimeoutError`` after ``seconds``, all waiting included.
 
     A thread that does not come back is left behind (Python cannot end it); it is a daemon, so
     that it cannot keep the process alive either.
     """
+    ends = monotonic() + seconds
     if not _slots.take(seconds):
         raise TimeoutError("too many earlier calls have not come back")
     answers: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
@@ -39,7 +41,8 @@ def call_with_deadline(function: Callable[[], T], seconds: float) -> T:
         _slots.give_back()
         raise
     try:
-        value, error = answers.get(timeout=seconds)
+        # What is left: the wait for the slot counts, too.
+        value, error = answers.get(timeout=max(0.0, ends - monotonic()))
     except queue.Empty:
         raise TimeoutError(f"no answer within {seconds:g} s") from None
     if error is not None:

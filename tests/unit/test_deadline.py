@@ -53,3 +53,20 @@ def test_too_many_stuck_calls_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     finish(release)
     assert call_with_deadline(lambda: 5, 10) == 5
     finish(release)
+
+
+def test_waiting_for_earlier_calls_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was let in at the last moment has no second deadline."""
+    now = [0.0]
+
+    class AtTheLastMoment(Permits):
+        def take(self, seconds: float) -> bool:
+            now[0] += seconds
+            return True
+
+    monkeypatch.setattr(_deadline, "_slots", AtTheLastMoment(0))
+    monkeypatch.setattr(_deadline, "monotonic", lambda: now[0])
+    release = threading.Event()
+    with pytest.raises(TimeoutError, match="10 s"):
+        call_with_deadline(lambda: release.wait(2), 10)
+    finish(release)
