@@ -4,20 +4,18 @@
 import contextlib
 import os
 import tempfile
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
+from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
+from qpher_core.audit.posting import check_endpoint, post
 from qpher_core.errors import Unavailable, ValidationError
 
 __all__ = ["AnchorPublisher", "CallPublisher", "FilePublisher", "HttpPublisher", "open_publisher"]
-
-_TIMEOUT_SECONDS: Final = 10.0
 
 
 class AnchorPublisher(Protocol):
@@ -69,23 +67,16 @@ class FilePublisher:
 
 @frozen
 class HttpPublisher:
-    """Posts each anchor as text to an endpoint, which answers with 2xx."""
+    """Posts each anchor as text to an endpoint, which answers with 2xx; it must not redirect."""
 
-    url: str
+    url: str = field(repr=lambda url: repr(urlsplit(url).hostname))  # a path can be a secret
 
     def publish(self, tenant_id: uuid.UUID, note: str) -> None:
         """POST the note; the header ``Qpher-Log`` names the tenant."""
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked on opening
-            self.url,
-            data=note.encode(),
-            headers={"Content-Type": "text/plain; charset=utf-8", "Qpher-Log": str(tenant_id)},
-            method="POST",
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS):  # noqa: S310
-                pass
-        except (OSError, urllib.error.URLError) as error:
-            raise Unavailable(f"cannot publish to {self.url}: {error}") from error
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Qpher-Log": str(tenant_id)}
+        status, _ = post(self.url, note.encode(), headers)
+        if not 200 <= status < 300:
+            raise Unavailable(f"{urlsplit(self.url).hostname} answered an anchor with {status}")
 
     def latest(self, tenant_id: uuid.UUID) -> str | None:  # noqa: ARG002 - it cannot tell
         """Return None: an endpoint only takes."""
@@ -123,6 +114,7 @@ def open_publisher(
     if target.startswith("file:///"):
         return FilePublisher(Path(target.removeprefix("file://")))
     if target.startswith(("https://", "http://")):
+        check_endpoint(target, "publishers")
         return HttpPublisher(target)
     raise ValidationError(
         "publishers must be file:///folder, an http(s) URL or a function", parameter="publishers"

@@ -6,8 +6,6 @@ continue it. So a service that shows different people different logs cannot get 
 """
 
 import base64
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -15,15 +13,14 @@ from attrs import field, frozen
 
 from qpher_core.audit.checkpoint import Checkpoint, parse_decimal
 from qpher_core.audit.note import Note, NoteSignature
+from qpher_core.audit.posting import check_endpoint, post
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.vkey import VerifierKey
-from qpher_core.errors import Unavailable, ValidationError
+from qpher_core.errors import Unavailable
 from qpher_core.protocols import Primitives
 
 __all__ = ["Witness", "cosign"]
 
-_TIMEOUT_SECONDS: Final = 10.0
-_LONGEST_ANSWER: Final = 1 << 16
 _ATTEMPTS: Final = 3  # others may have a checkpoint cosigned in between
 
 #: Gives the consistency proof between two sizes of the log.
@@ -50,8 +47,7 @@ class Witness:
 
     def __attrs_post_init__(self) -> None:
         """Check the URL. Raises ``ValidationError``."""
-        if not self.url.startswith(("https://", "http://")):
-            raise ValidationError("a witness has an http(s) URL", parameter="url")
+        check_endpoint(self.url, "url")
 
 
 def cosign(
@@ -95,17 +91,11 @@ def _request(old: int, note: Note, proof: Sequence[bytes]) -> bytes:
 
 
 def _post(witness: Witness, body: bytes) -> tuple[int, str]:
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-        witness.url.rstrip("/") + "/add-checkpoint", data=body, method="POST"
-    )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
-            return answer.status, answer.read(_LONGEST_ANSWER).decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(_LONGEST_ANSWER).decode(errors="replace")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable(f"the witness {witness.key.name} does not answer: {error}") from error
+        status, answer = post(witness.url.rstrip("/") + "/add-checkpoint", body, {})
+    except Unavailable as error:
+        raise Unavailable(f"the witness {witness.key.name}: {error}") from error
+    return status, answer.decode(errors="replace")
 
 
 def _verified(

@@ -20,6 +20,7 @@ from qpher_core import (
 from qpher_core.audit.note import Note
 from qpher_core.audit.vkey import verify_note
 from tests.attack.exports import forged_key
+from tests.policy_servers import hanging_up
 from tests.witness import SmallWitness
 
 
@@ -136,7 +137,23 @@ def test_a_required_witness_must_answer(
         assert kms.anchors.publish(tenant).size == 3
 
 
-def test_a_witness_has_a_url(witness: SmallWitness) -> None:
-    """Anything but HTTP is refused."""
+@pytest.mark.parametrize("said", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 2\r\n\r\n"])
+def test_a_witness_that_answers_nonsense_is_away(
+    tmp_path: Path, tenant: qpher_core.Tenant, witness: SmallWitness, said: bytes
+) -> None:
+    """What is no HTTP is no answer, as if it could not be reached."""
+    with hanging_up(said) as host:
+        away = f"http://{host}"
+        with _open(tmp_path, "a", Witness(away, witness.key)) as kms:
+            kms.session("acme", actor="x").kem.encapsulate()
+            with pytest.raises(Unavailable, match="does not answer"):
+                kms.anchors.publish(tenant)
+        with _open(tmp_path, "a", Witness(away, witness.key, required=False)) as kms:
+            assert kms.anchors.publish(tenant).size == 3
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "https://", "https://user:pass@x", ""])
+def test_a_witness_has_a_url(witness: SmallWitness, url: str) -> None:
+    """Anything but HTTP, with a host and without credentials, is refused."""
     with pytest.raises(ValidationError):
-        Witness("file:///etc/passwd", witness.key)
+        Witness(url, witness.key)

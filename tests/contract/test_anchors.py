@@ -21,6 +21,8 @@ from qpher_core.audit.records import StoredAnchor
 from qpher_core.audit.vkey import COSIGNATURE, VerifierKey, parse_vkeys, verify_note
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
+from tests.failure.wire import Answer, replying
+from tests.policy_servers import hanging_up
 from tests.records import NOW, append, new_tenant
 
 
@@ -217,10 +219,49 @@ def test_settings_are_checked(bad: dict[str, Any]) -> None:
     assert caught.value.parameter in bad
 
 
-def test_a_publisher_must_be_one() -> None:
-    """A URL of another scheme is refused on opening."""
-    with pytest.raises(ValidationError):
-        qpher_core.open("memory:", anchors=AnchorSettings(publishers=["ftp://x"]))
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirected_anchor_is_not_published(status: int) -> None:
+    """Who follows it with a GET gets an answer of success, and has published nothing."""
+    asked: list[tuple[str, str]] = []
+
+    def answer(method: str, target: str, _: object) -> Answer:
+        asked.append((method, target))
+        return (200, {}, b"") if target == "/ok" else (status, {"Location": "/ok"}, b"")
+
+    with (
+        replying(answer) as url,
+        qpher_core.open("memory:", anchors=AnchorSettings(publishers=[url])) as kms,
+        pytest.raises(Unavailable),
+    ):
+        kms.anchors.publish(kms.tenants.create("acme"))
+    assert asked == [("POST", "/")]
+
+
+@pytest.mark.parametrize("said", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 2\r\n\r\n"])
+def test_an_endpoint_that_answers_nonsense_is_unavailable(
+    said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error and the log name its host, and nothing of a URL that can hold a credential."""
+    with hanging_up(said) as host:
+        anchors = AnchorSettings(publishers=[f"http://{host}/canary?canary"])
+        with qpher_core.open("memory:", anchors=anchors) as kms:
+            with pytest.raises(Unavailable):
+                kms.anchors.publish(kms.tenants.create("acme"))
+            shown = repr(kms._anchorer._publishers)
+    assert "127.0.0.1 does not answer" in caplog.text
+    assert "canary" not in caplog.text + shown
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["ftp://x", "https://", "http://[", "http://x:y/", "https://user:canary@x", "http://x:0"],
+)
+def test_a_publisher_must_be_one(target: str) -> None:
+    """A URL of another scheme, or without a host, is refused on opening, and not shown."""
+    with pytest.raises(ValidationError) as caught:
+        qpher_core.open("memory:", anchors=AnchorSettings(publishers=[target]))
+    assert caught.value.parameter == "publishers"
+    assert "canary" not in str(caught.value)
 
 
 # --- the background ----------------------------------------------------------------------------
