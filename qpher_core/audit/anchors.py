@@ -346,3 +346,7 @@ class AnchorThread:
             _log.critical("the log of tenant %s is not anchored: %s", tenant_id, error)
         except QpherError as error:
             _log.warning("anchoring the log of tenant %s was put off: %s", tenant_id, error)
+        except Exception as error:  # noqa: BLE001 - whatever a publisher raises, others go on
+            # Without its text, which could hold anything.
+            why = type(error).__name__
+            _log.critical("the log of tenant %s is not anchored: unexpected %s", tenant_id, why)

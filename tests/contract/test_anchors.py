@@ -17,6 +17,7 @@ import qpher_core
 from qpher_core import AnchorSettings, NotFound, StoreUnavailable, Unavailable, ValidationError
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.note import Note
+from qpher_core.audit.publishers import FilePublisher
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.audit.vkey import COSIGNATURE, VerifierKey, parse_vkeys, verify_note
 from qpher_core.protocols import Store, StoreWriter
@@ -264,6 +265,13 @@ def test_a_publisher_must_be_one(target: str) -> None:
     assert "canary" not in str(caught.value)
 
 
+class _Broken(FilePublisher):
+    """Raises what a publisher must not raise."""
+
+    def latest(self, tenant_id: uuid.UUID) -> str | None:
+        raise LookupError(tenant_id)
+
+
 # --- the background ----------------------------------------------------------------------------
 
 
@@ -293,6 +301,20 @@ def test_time_anchors_every_log_that_grew(tmp_path: Path) -> None:
         tenants = [kms.tenants.create(name) for name in ("a", "b")]
         for tenant in tenants:
             _until_anchored(kms, tenant, 1)
+
+
+def test_the_background_survives_a_broken_publisher(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unexpected error is logged without its text, and the next attempt is made."""
+    broken = _Broken(tmp_path)
+    settings = AnchorSettings(every_seconds=0.01, publishers=[broken])
+    with qpher_core.open("memory:", anchors=settings) as kms:
+        kms.tenants.create("acme")
+        deadline = time.monotonic() + 20
+        while caplog.text.count("LookupError") < 4:  # of two logs, twice
+            assert time.monotonic() < deadline, "the background ended"
+            time.sleep(0.01)
 
 
 def test_two_nodes_make_one_chain_of_anchors(tmp_path: Path) -> None:
