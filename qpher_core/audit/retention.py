@@ -70,6 +70,7 @@ class Retention:
         self, tenant_id: uuid.UUID, folder: Path, until: int | datetime | None, actor: str
     ) -> Segment:
         """Move the first entries of a log to a file; see ``kms.audit.move_out``."""
+        _check_until(until)
         base = self._store.audit.base(tenant_id) or EMPTY_LOG
         anchor = self._choose(tenant_id, base, until)
         state = self._state(tenant_id, anchor)
@@ -120,16 +121,19 @@ class Retention:
         return state
 
 
-def _within(anchor: StoredAnchor, until: int | datetime | None) -> bool:
+def _check_until(until: object) -> None:
+    """Raise ``ValidationError`` before anything is anchored."""
     if isinstance(until, datetime):
         if until.tzinfo is None:
             raise ValidationError("until must have a time zone", parameter="until")
-        return anchor.time < until
-    if until is None:
-        return True
-    if isinstance(until, bool) or not isinstance(until, int) or until < 1:
+    elif until is not None and (isinstance(until, bool) or not isinstance(until, int) or until < 1):
         raise ValidationError("until must be a time or a number of entries", parameter="until")
-    return anchor.size <= until
+
+
+def _within(anchor: StoredAnchor, until: int | datetime | None) -> bool:
+    if isinstance(until, datetime):
+        return anchor.time < until
+    return until is None or anchor.size <= until
 
 
 def _write(lines: Iterator[bytes], path: Path) -> None:

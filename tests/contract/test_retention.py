@@ -7,6 +7,7 @@ import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -138,6 +139,18 @@ def test_what_is_not_anchored_stays(
     with pytest.raises(NotFound):
         service.audit.move_out(tmp_path, tenant.id, until=1)
     assert service.audit.verify(tenant.id).ok
+
+
+def test_what_is_no_place_in_a_log_changes_nothing(
+    service: Qpher, tenant: qpher_core.Tenant, tmp_path: Path
+) -> None:
+    """It is refused by name before the log is anchored."""
+    wrong: list[Any] = [0, -1, True, 1.5, "1", datetime(2020, 1, 1)]  # noqa: DTZ001
+    for until in wrong:
+        with pytest.raises(ValidationError) as caught:
+            service.audit.move_out(tmp_path, tenant.id, until=until)
+        assert caught.value.parameter == "until"
+    assert service.anchors.latest(tenant) is None
 
 
 def test_a_log_that_does_not_verify_is_not_moved(
