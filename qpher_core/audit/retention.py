@@ -138,12 +138,24 @@ def _within(anchor: StoredAnchor, until: int | datetime | None) -> bool:
 
 def _write(lines: Iterator[bytes], path: Path) -> None:
     """Write a file that is whole and on disk when it has its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    write_export(lines, partial, compressed=True)
-    _sync(partial)
-    partial.replace(path)
+    try:
+        write_export(lines, partial, compressed=True)
+        _sync(partial)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     _sync(path.parent)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that is on disk, with those that it is in: what it gets has no copy."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        _sync(made.parent)
 
 
 def _sync(path: Path) -> None:

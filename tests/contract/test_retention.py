@@ -3,6 +3,8 @@
 
 import hashlib
 import json
+import os
+import resource
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -215,6 +217,41 @@ def test_the_service_log_is_moved_too(service: Qpher, tmp_path: Path) -> None:
     moved = service.audit.move_out(tmp_path)
     assert service.audit.verify().ok
     assert verify_exports([moved.path], _keys(service)).ok
+
+
+def test_folders_are_on_disk_before_entries_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is made for the file is forced to disk, in each that is made for it, too."""
+    forced: list[str] = []
+    fsync = os.fsync
+
+    def recorded(handle: int) -> None:
+        forced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    with qpher_core.open("memory:", anchors=AnchorSettings(every_seconds=None)) as kms:
+        kms.anchors.publish()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", recorded)
+            kms.audit.move_out(tmp_path / "a" / "b")
+    assert {str(tmp_path / "a" / "b"), str(tmp_path / "a"), str(tmp_path)} <= set(forced)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """A disk that is full stays no fuller than it was, and the log is whole."""
+    with qpher_core.open("memory:", anchors=AnchorSettings(every_seconds=None)) as kms:
+        kms.anchors.publish()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                kms.audit.move_out(tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert list(tmp_path.iterdir()) == []
+        assert kms.audit.verify().ok
+        assert kms.audit.move_out(tmp_path).first == 0
 
 
 def test_what_is_not_published_is_not_moved(tmp_path: Path) -> None:
