@@ -264,17 +264,27 @@ class Anchorer:
 
     def _publish(self, anchor: StoredAnchor) -> None:
         """Publish an anchor where it is not; what fails is tried again with the next anchor."""
+        newest: StoredAnchor | None = anchor
         with self._publishing:
-            for number, publisher in enumerate(self._publishers):
-                place = (anchor.tenant_id, number)
-                if self._published.get(place, 0) >= anchor.size:
-                    continue
-                try:
-                    if not _covers(publisher.latest(anchor.tenant_id), anchor.size):
-                        publisher.publish(anchor.tenant_id, anchor.note)
-                    self._published[place] = anchor.size
-                except Unavailable as error:
-                    _log.warning("an anchor is stored but not published: %s", error)
+            while newest is not None and self._publish_one(newest):
+                # Another node may have published a newer one meanwhile, which ours replaced.
+                newest = self._store.anchors.latest(anchor.tenant_id)
+
+    def _publish_one(self, anchor: StoredAnchor) -> bool:
+        """Return whether it went to a publisher."""
+        went = False
+        for number, publisher in enumerate(self._publishers):
+            place = (anchor.tenant_id, number)
+            if self._published.get(place, 0) >= anchor.size:
+                continue
+            try:
+                if not _covers(publisher.latest(anchor.tenant_id), anchor.size):
+                    publisher.publish(anchor.tenant_id, anchor.note)
+                    went = True
+                self._published[place] = anchor.size
+            except Unavailable as error:
+                _log.warning("an anchor is stored but not published: %s", error)
+        return went
 
     def _fetch(self, tenant_id: uuid.UUID) -> Fetch:
         return lambda wanted: self._store.audit.subtrees(tenant_id, wanted)

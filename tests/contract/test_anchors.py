@@ -205,6 +205,37 @@ def test_a_publisher_that_fails_is_tried_again(endpoint: tuple[str, type[_Endpoi
         assert len(endpoint[1].received) == 2
 
 
+def test_a_published_anchor_is_not_replaced_by_an_older_one(tmp_path: Path) -> None:
+    """A node that is overtaken while it publishes leaves the newer anchor of the other there."""
+    url, place = f"sqlite:///{tmp_path}/q.db", FilePublisher(tmp_path / "published")
+    tenants: list[qpher_core.Tenant] = []
+
+    class Overtaken:
+        def latest(self, tenant_id: uuid.UUID) -> str | None:
+            return place.latest(tenant_id)
+
+        def publish(self, tenant_id: uuid.UUID, note: str) -> None:
+            while tenants:
+                tenant = tenants.pop()
+                two.tenants.set_plan(tenant.id, "pro")
+                two.anchors.publish(tenant)
+            place.publish(tenant_id, note)
+
+    with (
+        qpher_core.open(
+            url, anchors=AnchorSettings(every_seconds=None, publishers=[Overtaken()])
+        ) as one,
+        qpher_core.open(url, anchors=AnchorSettings(every_seconds=None, publishers=[place])) as two,
+    ):
+        tenant = one.tenants.create("acme")
+        tenants.append(tenant)
+        one.anchors.publish(tenant)
+        newest = one.anchors.latest(tenant)
+    assert newest is not None
+    assert newest.size == 2
+    assert place.latest(tenant.id) == newest.note
+
+
 @pytest.mark.parametrize(
     "bad",
     [
