@@ -68,6 +68,8 @@ def export_lines(store: Store, anchorer: Anchorer, tenant_id: uuid.UUID) -> Iter
     try:
         anchor = anchorer.anchor(tenant_id)
     except NotFound:
+        if store.audit.state(tenant_id).size:
+            raise  # it has entries, and no anchor of them can be made
         anchor = None
     return lines_between(store, tenant_id, base, anchor)
 

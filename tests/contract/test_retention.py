@@ -266,3 +266,17 @@ def test_what_is_not_published_is_not_moved(tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             kms.audit.move_out(tmp_path, acme.id)
         assert len(list(kms.session("acme", actor="x").audit.entries())) == 1
+
+
+def test_a_log_that_cannot_be_anchored_is_not_exported_as_an_empty_one(tmp_path: Path) -> None:
+    """If what is published is from before the base, the export is refused, and says why."""
+    settings = AnchorSettings(every_seconds=None, publishers=[f"file://{tmp_path}/published"])
+    with qpher_core.open("memory:", anchors=settings) as kms:
+        acme = kms.tenants.create("acme")
+        old = kms.anchors.publish(acme)
+        kms.tenants.set_plan(acme.id, "pro")
+        kms.audit.move_out(tmp_path, acme.id)
+        published = tmp_path / "published" / f"{acme.id}.checkpoint"
+        published.write_text(old.note, encoding="utf-8")
+        with pytest.raises(NotFound, match="segments"):
+            kms.audit.export(tmp_path / "rest.jsonl", acme.id)
