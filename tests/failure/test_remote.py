@@ -7,12 +7,14 @@ import hashlib
 import io
 import json
 import logging
+import os
 import pickle
 import random
 import socket
 import time
 import traceback
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -764,6 +766,24 @@ def test_connections_are_pooled(kms: Qpher, proxy: Proxy) -> None:
         for _ in range(20):
             session.kem.encapsulate()
     assert (proxy.connections, proxy.requests) == (1, 20)
+
+
+def test_a_fork_has_connections_of_its_own(kms: Qpher, proxy: Proxy) -> None:
+    """A child connects anew, and what it does and closes is nothing to its parent's connection."""
+    with through(proxy, kms) as session:
+        session.kem.encapsulate()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking with threads
+            child = os.fork()
+        if child == 0:
+            try:
+                session.kem.encapsulate()
+                session._pipeline._link.close()  # type: ignore[attr-defined]
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        session.kem.encapsulate()
+    assert (proxy.connections, proxy.requests) == (2, 3)
 
 
 # --- secrets -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ exchange's time.
 """
 
 import ipaddress
+import os
 import ssl
 import threading
 import time
@@ -74,12 +75,9 @@ class Transport:
         parts = _checked(url, plain_http=settings.plain_http)
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._exchange = threading.local()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(settings.ca) if parts.scheme == "https" else None,
-            max_connections=settings.connections,
-            keepalive_expiry=_KEEPALIVE,
-            network_backend=_Backend(self._left),
-        )
+        self._tls = _tls(settings.ca) if parts.scheme == "https" else None
+        self._connections = settings.connections
+        self._pools: dict[int, httpcore.ConnectionPool] = {}
 
     @property
     def base(self) -> str:
@@ -147,7 +145,20 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections. Idempotent."""
-        self._pool.close()
+        self._pool().close()
+
+    def _pool(self) -> httpcore.ConnectionPool:
+        """Return the connections of this process: after a fork, the others are its parent's."""
+        process = os.getpid()
+        return self._pools.get(process) or self._pools.setdefault(process, self._new_pool())
+
+    def _new_pool(self) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=self._tls,
+            max_connections=self._connections,
+            keepalive_expiry=_KEEPALIVE,
+            network_backend=_Backend(self._left),
+        )
 
     def _pieces(
         self, method: str, target: str, headers: list[tuple[bytes, bytes]], patience: float
@@ -155,7 +166,7 @@ class Transport:
         self._exchange.ends = time.monotonic() + patience
         timeout = dict.fromkeys(("pool", "connect", "read", "write"), patience)
         url, extensions = self._base + target, {"timeout": timeout}
-        with self._pool.stream(method, url, headers=headers, extensions=extensions) as response:
+        with self._pool().stream(method, url, headers=headers, extensions=extensions) as response:
             if response.status != 200:
                 content = _gathered(response, _LONGEST_REFUSAL)
                 raise Refused(Exchanged(response.status, _lower(response), content))
@@ -173,7 +184,7 @@ class Transport:
         longest: int,
     ) -> Exchanged:
         timeout = dict.fromkeys(("pool", "connect", "read", "write"), max(left, 0.001))
-        with self._pool.stream(
+        with self._pool().stream(
             method,
             self._base + target,
             headers=headers,
