@@ -4,7 +4,10 @@
 import asyncio
 import contextvars
 import inspect
+import os
+import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,3 +213,26 @@ def test_iterators_can_be_left(kms: Qpher) -> None:
         return found
 
     assert asyncio.run(use()) == [0]
+
+
+def test_a_fork_is_refused_and_does_not_hang(kms: Qpher) -> None:
+    """A child has none of its parent's threads, and is told what it would be without coroutines."""
+
+    async def use() -> list[qpher_core.Tenant]:
+        return list(await kms.aio.tenants.list())
+
+    for _ in range(8):  # some of the threads wait for more
+        assert [tenant.name for tenant in asyncio.run(use())] == ["acme"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: forking with threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            asyncio.run(use())
+        except qpher_core.StoreUnavailable:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(asyncio.run(use())) == 1
