@@ -10,7 +10,7 @@ import time
 from typing import Any, Final
 
 from attrs import frozen
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage, Storage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
@@ -147,7 +147,8 @@ def _redis_options() -> dict[str, Any]:
 @functools.lru_cache(64)
 def parsed_rate(text: str) -> RateLimitItem:
     """Return a rate such as ``100/second``. Raises ``ValueError``."""
-    return parse(text)
+    (rate,) = parse_many(text)  # of several one would count, and the others would be forgotten
+    return rate
 
 
 def _rate(text: str | None, parameter: str) -> RateLimitItem | None:

@@ -36,7 +36,13 @@ _HEALTHCHECK_SECONDS: Final = 30
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
 @click.option("--threads", default=32, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--deadline", default=30.0, show_default=True, help="Seconds for one request.")
-@click.option("--stop-deadline", default=30, show_default=True, help="Seconds to finish in.")
+@click.option(
+    "--stop-deadline",
+    default=30,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seconds to finish in.",
+)
 @click.option("--tenant-rate", help="Requests of one tenant, such as 100/second.")
 @click.option("--key-rate", help="Requests of one API key, such as 100/second.")
 @click.option(
