@@ -38,7 +38,8 @@ class Point:
 
 def attention(facts: Facts) -> Sequence[Point]:
     """Return what needs attention, the worst first."""
-    points = [*_logs(facts), *_keys(facts), *_rotation(facts), *_profiles(facts), *_kek(facts)]
+    parts = (_logs, _keys, _tenants, _rotation, _profiles, _kek)
+    points = [point for part in parts for point in part(facts)]
     return sorted(points, key=lambda point: point.level is not Level.BAD)
 
 
@@ -66,6 +67,13 @@ def _keys(facts: Facts) -> Iterator[Point]:
     if suspended:
         text = f"{_versions(len(suspended))} suspended."
         yield Point(Level.WARN, text, "Resume or retire them.")
+
+
+def _tenants(facts: Facts) -> Iterator[Point]:
+    for found in facts.tenants:
+        if not found.keys_known:
+            text = f"{found.tenant.name} is suspended: nobody uses its keys; they are not listed."
+            yield Point(Level.WARN, text, "`qpher-core tenant resume` lets them be listed.")
 
 
 def _rotation(facts: Facts) -> Iterator[Point]:

@@ -115,6 +115,7 @@ def _audit(found: TenantFacts) -> dict[str, Any]:
         "anchor": anchor and {"entries": anchor.size, "time": rfc3339(anchor.time)},
         "anchors_known": found.anchors_known,
         "unanchored": found.unanchored if found.anchors_known else None,
+        "keys_known": found.keys_known,
     }
 
 

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import AuditReport, KeyVersion, ProtectorStatus, Tenant
+from qpher_core.models import AuditReport, KeyVersion, ProtectorStatus, Tenant, TenantStatus
 from qpher_core.policy.profiles import PROFILES
 from qpher_core.report.dates import MILESTONES
 from qpher_core.service import Qpher
@@ -41,6 +41,7 @@ class TenantFacts:
         audit: outcome of verifying its whole log.
         anchor: the last anchor of its log, or None.
         anchors_known: whether the anchors could be asked for; a service elsewhere keeps its own.
+        keys_known: whether the keys could be asked for; those of a suspended tenant cannot.
     """
 
     tenant: Tenant
@@ -48,6 +49,7 @@ class TenantFacts:
     audit: AuditReport
     anchor: StoredAnchor | None
     anchors_known: bool = True
+    keys_known: bool = True
 
     @property
     def unanchored(self) -> int:
@@ -125,11 +127,7 @@ def collect(
     kms: Qpher, tenants: Sequence[Tenant], *, store: str, provider: str, actor: str
 ) -> Facts:
     """Read the facts of tenants of a local store. It verifies their whole logs."""
-    found = []
-    for tenant in tenants:
-        session = kms.session(tenant.id, actor=actor)
-        anchor = kms.anchors.latest(tenant)
-        found.append(TenantFacts(tenant, _keys(session), kms.audit.verify(tenant.id), anchor))
+    found = [_of_tenant(kms, tenant, actor) for tenant in tenants]
     wanted = {tenant.name for tenant in tenants}
     due = kms.maintain(dry_run=True, actor=actor)
     return Facts(
@@ -142,6 +140,13 @@ def collect(
         kms.protector.status(),
         tuple(unread for unread in due.unread if unread.tenant in wanted),
     )
+
+
+def _of_tenant(kms: Qpher, tenant: Tenant, actor: str) -> TenantFacts:
+    known = tenant.status is TenantStatus.ACTIVE
+    keys = _keys(kms.session(tenant.id, actor=actor)) if known else ()
+    report, anchor = kms.audit.verify(tenant.id), kms.anchors.latest(tenant)
+    return TenantFacts(tenant, keys, report, anchor, keys_known=known)
 
 
 def collect_session(session: Session, *, store: str) -> Facts:

@@ -8,7 +8,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from qpher_core.report import Facts, as_document, cbom
+import qpher_core
+from qpher_core.report import Facts, as_document, cbom, collect
 from qpher_core.report.attention import Level, attention
 from qpher_core.report.dates import MILESTONES
 
@@ -75,6 +76,25 @@ def test_what_is_wrong_comes_first(facts: Facts) -> None:
     assert points[0].level is Level.BAD
     assert "compromised" in points[0].text
     assert all(point.advice for point in points)
+
+
+def test_a_suspended_tenant_does_not_stop_the_report() -> None:
+    """Its log is verified, its keys are left out, and the report says so."""
+    with qpher_core.open("memory:") as kms:
+        for name in ("acme", "beta"):
+            kms.tenants.create(name)
+            kms.session(name, actor="tester").keys.generate("ML-KEM-768")
+        kms.tenants.suspend("beta")
+        found = collect(kms, kms.tenants.list(), store="memory:", provider="p", actor="tester")
+        entries = kms.audit.verify("beta").entries
+    told = as_document(found)
+    assert [key["tenant"] for key in told["keys"]] == ["acme"]
+    assert [(row["keys_known"], row["sound"]) for row in told["audit"]] == [
+        (True, True),
+        (False, True),
+    ]
+    assert told["audit"][1]["entries"] == entries == 3  # asking left no refusal in the log
+    assert any("beta is suspended" in point.text for point in attention(found))
 
 
 def test_the_cbom_is_valid_cyclonedx(facts: Facts) -> None:
