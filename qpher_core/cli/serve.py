@@ -7,7 +7,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -112,7 +111,6 @@ def serve(**options: Any) -> None:
             ssl_keyfile=options["ssl_keyfile"],
             ssl_ca_certs=options["ssl_ca_certs"],
             ssl_cert_reqs=2 if options["ssl_ca_certs"] else 0,
-            app_dir=str(Path.cwd()),
         )
 
 

@@ -57,14 +57,15 @@ class Served:
         raise AssertionError("the service did not start")
 
 
-def serve(url: str, *options: str) -> Served:
-    """Start a service over a store."""
+def serve(url: str, *options: str, folder: Path | None = None) -> Served:
+    """Start a service over a store, as the installed command does, in a folder."""
     port = free_port()
     main = "from qpher_core.cli.main import main; main()"
-    command = [sys.executable, "-c", main, "serve", "--store", url, "--port", str(port)]
+    # -P: as for an installed command, the folder is no place that modules are looked for in.
+    command = [sys.executable, "-P", "-c", main, "serve", "--store", url, "--port", str(port)]
     # Not the settings of other tests: another protector would seal its keys.
     own = {name: value for name, value in os.environ.items() if not name.startswith("QPHER_")}
-    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, env=own)
+    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, env=own, cwd=folder)
     scheme = "https" if "--ssl-certfile" in options else "http"
     return Served(process, f"{scheme}://127.0.0.1:{port}")
 
@@ -205,3 +206,21 @@ def test_a_service_that_cannot_start_says_so(tmp_path: Path) -> None:
     for workers in ("1", "2"):
         served = serve(f"sqlite:///{tmp_path}/no/such/folder/q.db", "--workers", workers)
         assert served.process.wait(60) != 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nothing_is_imported_from_where_it_is_started(
+    store: tuple[str, str], tmp_path: Path, workers: str
+) -> None:
+    """A file in the current folder that is named as a module is not run."""
+    folder, ran = tmp_path / "folder", tmp_path / "ran"
+    folder.mkdir()
+    for name in ("httptools", "uvloop", "websockets", "qpher_backends"):
+        (folder / f"{name}.py").write_text(f"open({str(ran)!r}, 'w').close()", encoding="utf-8")
+    served = serve(store[0], "--workers", workers, folder=folder)
+    try:
+        served.wait()
+    finally:
+        served.process.terminate()
+        served.process.wait(60)
+    assert not ran.exists()
