@@ -45,9 +45,8 @@ class RateLimits:
     def __init__(self, settings: Settings) -> None:
         self._tenant_rate = _rate(settings.tenant_rate, "tenant_rate")
         self._key_rate = _rate(settings.key_rate, "key_rate")
-        self._storage = _storage(settings.rate_storage)
+        self._storage, self._limiter = _opened(settings.rate_storage)
         self.local = isinstance(self._storage, MemoryStorage)
-        self._limiter = MovingWindowRateLimiter(self._storage)
 
     def check(self, tenant: Tenant, key: ApiKey) -> RateVerdict:
         """Count one request.
@@ -111,16 +110,20 @@ class RateLimits:
         )
 
 
-def _storage(url: str) -> Storage:
+def _opened(url: str) -> tuple[Storage, MovingWindowRateLimiter]:
     """Open what requests are counted in. Errors name the scheme alone: a URL can hold a password.
 
     Raises:
-        ValidationError: there is no such storage, or the package for it is missing.
+        ValidationError: there is no such storage, it cannot count within windows that move, or
+            the package for it is missing.
     """
-    scheme = url.partition(":")[0]
+    scheme = str(url).partition(":")[0]
     try:
         options = _redis_options() if scheme.startswith("redis") else {}
-        return storage_from_string(url, **options)  # type: ignore[return-value]
+        storage: Any = storage_from_string(url, **options)
+        if not isinstance(storage, Storage):
+            raise TypeError("it is for coroutines")
+        return storage, MovingWindowRateLimiter(storage)
     except ImportError:
         reason = "needs a package that is missing: pip install 'qpher-core[redis]'"
     except Exception as error:  # noqa: BLE001 - whatever the libraries raise

@@ -372,6 +372,7 @@ def test_rates_that_cannot_be_counted_refuse(kms: Qpher, api_key: str) -> None:
         Settings(tenant_rate="many"),
         Settings(tenant_rate="100/second; 1000/day"),
         Settings(rate_storage="what://"),
+        Settings(rate_storage="async+memory://"),
         Settings(trusted_proxies=("x",)),
     ],
 )
