@@ -89,6 +89,10 @@ def serve(**options: Any) -> None:
         for rate in ("tenant_rate", "key_rate"):
             if options[rate]:
                 raise click.UsageError("rates of several workers need --rate-storage redis://…")
+    for option in ("keyfile", "ca-certs"):
+        if options[f"ssl_{option.replace('-', '_')}"] and not options["ssl_certfile"]:
+            # Without a certificate there is no TLS, and nobody is asked for theirs.
+            raise click.UsageError(f"--ssl-{option} needs --ssl-certfile")
     serving.export_options(options)
     if workers > 1:
         serving.try_options()

@@ -19,9 +19,11 @@ from typing import Any
 import httpx
 import pytest
 from attrs import define, field
+from click.testing import CliRunner
 
 import qpher_core
 from qpher_core import RateLimited, RemoteSettings
+from qpher_core.cli.main import main
 from qpher_core.models import Receipt
 from tests.failure.test_remote_tls import certificate
 from tests.http.server import client
@@ -224,3 +226,14 @@ def test_nothing_is_imported_from_where_it_is_started(
         served.process.terminate()
         served.process.wait(60)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("option", ["--ssl-ca-certs", "--ssl-keyfile"])
+def test_without_a_certificate_there_is_no_service(tmp_path: Path, option: str) -> None:
+    """Options of TLS that would be without effect are refused: nothing is served in the clear."""
+    file = tmp_path / "file.pem"
+    file.touch()
+    store = f"sqlite:///{tmp_path}/q.db"
+    answer = CliRunner().invoke(main, ["serve", "--store", store, option, str(file)])
+    assert (answer.exit_code, f"{option} needs --ssl-certfile" in answer.output) == (2, True)
+    assert list(tmp_path.iterdir()) == [file]
