@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.records import StoredAnchor
-from qpher_core.errors import Unavailable
+from qpher_core.errors import Unavailable, ValidationError
 from qpher_core.models import Tenant
 from qpher_core.protocols import Store
-from qpher_core.validation import check_name
+from qpher_core.validation import check_count, check_name
 
 __all__ = ["Anchors"]
 
@@ -33,6 +33,7 @@ class Anchors:
         self, tenant: Tenant | uuid.UUID | None = None, *, start: int = 0
     ) -> Iterator[StoredAnchor]:
         """Yield the anchors of a log that cover at least ``start`` entries, by size."""
+        check_count(start, "start")
         return self._store.anchors.read(_id(tenant), start=start)
 
     def publish(self, tenant: Tenant | uuid.UUID | None = None) -> StoredAnchor:
@@ -54,6 +55,8 @@ class Anchors:
         Raises:
             AuditIntegrityError: it does not, or the anchor is not one of this service.
         """
+        if not isinstance(note, str):
+            raise ValidationError("note must be the text of an anchor", parameter="note")
         self._anchorer.check_state(_id(tenant), note)
 
     def key(self) -> str:
@@ -80,6 +83,7 @@ class Anchors:
 
 
 def _id(tenant: Tenant | uuid.UUID | None) -> uuid.UUID:
-    if tenant is None:
-        return SERVICE
-    return tenant.id if isinstance(tenant, Tenant) else tenant
+    owner = SERVICE if tenant is None else getattr(tenant, "id", tenant)
+    if not isinstance(owner, uuid.UUID):  # a name, say, would be a log without entries
+        raise ValidationError("tenant must be a tenant or its id", parameter="tenant")
+    return owner

@@ -35,6 +35,7 @@ _MOST_CONTEXT: Final = 64
 _LONGEST_CONTEXT_KEY: Final = 128
 _LONGEST_CONTEXT_VALUE: Final = 4096
 _MOST_THREADS: Final = 256
+_UNCOUNTED: Final = 1 << 63
 _HIGHEST_VERSION: Final = 2**32 - 1  # 4 bytes in the message header
 
 
@@ -108,9 +109,11 @@ def check_threads(value: object) -> int:
 
 
 def check_count(value: object, parameter: str) -> int:
-    """Return a count: an integer from 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValidationError(f"{parameter} must be an integer from 0", parameter=parameter)
+    """Return a count: an integer from 0, as large as every store can hold."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _UNCOUNTED:
+        raise ValidationError(
+            f"{parameter} must be an integer from 0, below 2^63", parameter=parameter
+        )
     return value
 
 

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,29 @@ def test_anchors_only_grow(store: Store) -> None:
     assert store.anchors.logs() == []
     store.commit(lambda writer: append(writer, tenant.id))
     assert store.anchors.logs() == [tenant.id]
+
+
+def test_what_is_no_tenant_has_no_log(service: Qpher, tenant: qpher_core.Tenant) -> None:
+    """A name, an id as text, and what is no place or note are refused by name, on every store."""
+    note, anchors = service.anchors.publish(tenant).note, service.anchors
+    wrong: dict[str, list[Callable[[Any], object]]] = {
+        "tenant": [
+            anchors.latest,
+            anchors.publish,
+            anchors.list,
+            lambda owner: anchors.check(note, owner),
+        ],
+        "start": [lambda value: anchors.list(tenant, start=value)],
+        "note": [lambda value: anchors.check(value, tenant)],
+    }
+    values = {"tenant": [tenant.name, str(tenant.id), 5], "start": [-1, "1", 1 << 63], "note": [5]}
+    for parameter, calls in wrong.items():
+        for call in calls:
+            for value in values[parameter]:
+                with pytest.raises(ValidationError) as caught:
+                    call(value)
+                assert caught.value.parameter == parameter
+    assert len(list(anchors.list(tenant))) == 1
 
 
 # --- publishers --------------------------------------------------------------------------------

@@ -70,6 +70,20 @@ def test_public_reads_record_refusals_alone(session: Session) -> None:
     assert last["key"] == {"name": "default", "algorithm": "ML-KEM-768", "version": 9}
 
 
+def test_places_beyond_every_log_are_refused(session: Session) -> None:
+    """A number that a store could not hold is a bad parameter, on every store."""
+    for place in (1 << 63, 1 << 70, -1):
+        for read in (
+            lambda n: session.audit.entries(start=n),
+            lambda n: session.audit.entries(limit=n),
+            lambda n: session.audit.page(cursor=n),
+            lambda n: session.audit.entry(Receipt(session._context.tenant_id, n, bytes(32))),
+            lambda n: session.keys.list(limit=n),
+        ):
+            with pytest.raises(ValidationError):
+                read(place)
+
+
 def test_a_receipt_leads_to_its_entry(session: Session) -> None:
     """An entry is found by receipt; a receipt that fits no entry is refused."""
     session.keys.generate("ML-KEM-768")
