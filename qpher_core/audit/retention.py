@@ -7,6 +7,7 @@ all that follows need. Entry and removal are one commit, so a crash leaves the l
 file that the next attempt replaces.
 """
 
+import contextlib
 import hashlib
 import os
 import uuid
@@ -91,7 +92,8 @@ class Retention:
 
         moved = self._pipeline.administer(_OPERATION, tenant_id, actor, change)
         for left in {*folder.glob(f"{begin}*.gz"), *folder.glob(f".{begin}*.partial")} - {path}:
-            left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what was moved was moved
+                left.unlink()
         return moved
 
     def _choose(

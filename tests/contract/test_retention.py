@@ -188,6 +188,17 @@ def test_an_attempt_that_did_not_end_is_repeated(
     assert [path.name for path in tmp_path.iterdir()] == [left.name]
 
 
+def test_what_cannot_be_tidied_up_is_left(tmp_path: Path) -> None:
+    """After entries were moved, nothing in the folder makes it look as if they were not."""
+    with qpher_core.open("memory:", anchors=AnchorSettings(every_seconds=None)) as kms:
+        tenant = kms.tenants.create("acme")
+        left = tmp_path / f"{tenant.id}-{0:012d}-{99:012d}.jsonl.gz"
+        left.mkdir()
+        moved = kms.audit.move_out(tmp_path, tenant.id)
+        assert {moved.path, left} == set(tmp_path.iterdir())
+        assert kms.audit.verify(tenant.id).ok
+
+
 def test_of_two_at_once_one_moves(
     service: Qpher, tenant: qpher_core.Tenant, tmp_path: Path
 ) -> None:
