@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -78,10 +78,7 @@ class Retention:
         begin = f"{tenant_id}-{base.size:012d}-"
         # A file that begins here is of an attempt that did not end: the store holds its entries.
         path = folder / f"{begin}{state.size:012d}.jsonl.gz"
-        _write(lines_between(self._store, tenant_id, base, anchor), path)
-        report = verify_export(path, self._anchorer.keys.all(), processes=1)
-        if report.problem is not None:
-            raise AuditIntegrityError(report.problem, f"{report.detail}; nothing was moved out")
+        _write(lines_between(self._store, tenant_id, base, anchor), path, self._verify)
         segment = Segment(path, base.size, state.size, _digest(path))
         uses = self._usage.summary(tenant_id, state.size, base)
         new = LogBase(state.size, state.head, state.peaks, uses, segment.sha256)
@@ -95,6 +92,11 @@ class Retention:
             with contextlib.suppress(OSError):  # what was moved was moved
                 left.unlink()
         return moved
+
+    def _verify(self, file: Path) -> None:
+        report = verify_export(file, self._anchorer.keys.all(), processes=1)
+        if report.problem is not None:
+            raise AuditIntegrityError(report.problem, f"{report.detail}; nothing was moved out")
 
     def _choose(
         self, tenant_id: uuid.UUID, base: LogBase, until: int | datetime | None
@@ -138,13 +140,14 @@ def _within(anchor: StoredAnchor, until: int | datetime | None) -> bool:
     return until is None or anchor.size <= until
 
 
-def _write(lines: Iterator[bytes], path: Path) -> None:
-    """Write a file that is whole and on disk when it has its name."""
+def _write(lines: Iterator[bytes], path: Path, verify: Callable[[Path], None]) -> None:
+    """Write a file that is whole, on disk and verified when it has its name."""
     _make(path.parent)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         write_export(lines, partial, compressed=True)
         _sync(partial)
+        verify(partial)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

@@ -171,6 +171,7 @@ def test_a_log_that_does_not_verify_is_not_moved(
         patch.setattr(service._store.audit, "read", altered)
         with pytest.raises(qpher_core.AuditIntegrityError):
             service.audit.move_out(tmp_path, tenant.id)
+    assert list(tmp_path.iterdir()) == []  # nothing has the name of a segment that is none
     assert len(list(session.audit.entries())) == 2
     assert service.audit.verify(tenant.id).ok
 
