@@ -46,10 +46,11 @@ class Ask:
 
 @frozen
 class Raw:
-    """An answer outside of the envelope: pieces of a stream."""
+    """An answer outside of the envelope: pieces of a stream, the first of which may be there."""
 
     media_type: str
     pieces: Iterator[bytes] = field(repr=False)
+    first: bytes = field(default=b"", repr=False)
 
 
 Handler = Callable[[Ask], object]

@@ -9,7 +9,6 @@ than 64 KiB is not read before its sender is known.
 """
 
 import asyncio
-import itertools
 import logging
 import time
 import traceback
@@ -249,8 +248,8 @@ class Gateway:
                 ask.kms.permit(ask.context, self._endpoint.operations[0], SERVICE)
             value = self._endpoint.handler(ask)
             if isinstance(value, Raw):
-                first = next(value.pieces, b"")  # what goes wrong at once is still an answer
-                return Raw(value.media_type, itertools.chain((first,), value.pieces))
+                # What goes wrong at once is still an answer.
+                return Raw(value.media_type, value.pieces, next(value.pieces, b""))
         except QpherError as error:
             raise self._endpoint.translate(error)  # noqa: B904 - it is the same error
         return success_answer(value, str(ask.context.request_id), self._endpoint.status)
@@ -324,9 +323,9 @@ async def _stream(
 ) -> None:
     """Send a stream. One that fails is cut, so that nobody takes it for whole."""
     headers.append((b"content-type", answer.media_type.encode()))
-    piece = await workers.run(next, answer.pieces, None)
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    piece: bytes | None = answer.first
     while piece is not None:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
-        piece = await workers.run(next, answer.pieces, None)
+        piece = await workers.go_on(next, answer.pieces, None)
     await send({"type": "http.response.body", "body": b""})

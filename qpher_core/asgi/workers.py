@@ -34,15 +34,24 @@ class Workers:
             Unavailable: too many requests wait already.
             QpherError: ``ERR_TIMEOUT_001``, the deadline passed.
         """
-        loop = asyncio.get_running_loop()
         self._begin()
+        try:
+            return await self.go_on(function, *arguments)
+        finally:
+            self.busy -= 1
+
+    async def go_on(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return what a function gives for an answer that was begun: however many wait.
+
+        Raises:
+            QpherError: ``ERR_TIMEOUT_001``, the deadline passed.
+        """
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._deadline):
                 return await loop.run_in_executor(self._pool, function, *arguments)
         except TimeoutError:
             raise deadline_passed() from None
-        finally:
-            self.busy -= 1
 
     async def run_together(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return what a function gives that is soon done, in a thread with others of its kind.

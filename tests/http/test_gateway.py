@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gateway: heads, bodies, limits, idempotency, and what it never shows."""
 
+import asyncio
 import base64
 import json
 import math
@@ -18,7 +19,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from qpher_core.asgi import Settings, create_app
+from qpher_core.asgi.endpoint import Raw
+from qpher_core.asgi.gateway import send_answer
 from qpher_core.asgi.headers import Proxies, read_head
+from qpher_core.asgi.workers import Workers
 from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.models import Decision, PolicyRequest
 from qpher_core.service import Qpher
@@ -317,6 +321,28 @@ def test_too_many_requests_do_not_pile_up(kms: Qpher, api_key: str) -> None:
         assert error(answer) == (503, "ERR_SERVICE_001")
         assert answer.headers["retry-after"] == "1"
     assert [answer.status_code for answer in let_in] == [200, 200]
+
+
+def test_an_export_that_has_begun_is_not_refused() -> None:
+    """However many wait by then, it is sent to its end: it was let in when it was asked for."""
+    scope = {"type": "http", "headers": []}
+    answer = Raw("application/jsonl", iter([b"two", b"three"]), b"one")
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def stream() -> int:
+        workers = Workers(Settings(threads=1, waiting=1))
+        workers.busy = 2
+        try:
+            return await send_answer(scope, send, answer, read_head(scope), workers)
+        finally:
+            workers.close()
+
+    assert asyncio.run(stream()) == 200
+    assert sent[0]["status"] == 200
+    assert [message["body"] for message in sent[1:]] == [b"one", b"two", b"three", b""]
 
 
 # --- rate limits -------------------------------------------------------------------------------
