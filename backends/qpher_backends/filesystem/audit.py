@@ -1,45 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Audit logs as segments of 10,000 entries, and anchors.
+"""Audit logs as segments of 10,000 entries.
 
     audit/<tenant>/head            number of entries and hash of the last, in one line
     audit/<tenant>/base.json       where the log begins, if its first entries were moved out
     audit/<tenant>/<first>.jsonl   the entries, one in a line
     audit/<tenant>/<first>.index   for each the end of its line in the segment, and its hash
     audit/<tenant>/<first>.tree    the hashes of the subtrees that each entry completes
-    anchors/<tenant>.jsonl         the anchors, one in a line
-    anchors/<tenant>.index         for each its size and the end of its line
-    anchors/statements.json        the rotation statements
 
-Lines of the three indexes have one length, so any of them is found without a search. Leaf ``i``
+Lines of index and tree have one length, so any of them is found without a search. Leaf ``i``
 of the tree is preceded by ``2 i - popcount(i)`` hashes: that many subtrees are complete by then.
 """
 
-import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, frozen
 
+from qpher_backends.filesystem.anchors import AnchorTable
+from qpher_backends.filesystem.heads import (
+    LINE_BYTES,
+    head_path,
+    number_line,
+    parse_line,
+    recorded_head,
+)
 from qpher_backends.filesystem.journal import Add
-from qpher_backends.filesystem.tables import tenant_path
 from qpher_backends.filesystem.view import Look, Transaction, View
 from qpher_core.audit.entry import EMPTY_HEAD
-from qpher_core.audit.records import EMPTY_LOG, LogBase, LogState, StoredAnchor
+from qpher_core.audit.records import EMPTY_LOG, LogBase, LogState
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, subtrees
 from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable
-from qpher_core.models import AuditEntry, rfc3339
+from qpher_core.models import AuditEntry
 
-__all__ = ["AnchorTable", "AnchorWriter", "AuditTable", "AuditWriter"]
+__all__ = ["AuditTable", "AuditWriter"]
 
 _SEGMENT: Final = 10_000  # entries
 _PAGE: Final = 1000  # entries that are read at once
-_HEAD_LINE: Final = 86  # 20 digits, a space, 64 hexadecimal digits, a newline
-_INDEX_LINE: Final = 86
 _TREE_LINE: Final = 65
-_ANCHOR_LINE: Final = 42  # two numbers of 20 digits
-_STATEMENTS: Final = "anchors/statements.json"
 
 
 @frozen
@@ -70,22 +68,6 @@ def _nodes_before(leaf: int) -> int:
     return 2 * leaf - leaf.bit_count()
 
 
-def _head_line(size: int, head: bytes) -> bytes:
-    return b"%020d %s\n" % (size, head.hex().encode())
-
-
-def _head_path(tenant_id: uuid.UUID) -> str:
-    return f"audit/{tenant_id}/head"
-
-
-def _numbers(line: bytes) -> tuple[int, bytes]:
-    """Return number and hash of a line of a head or index. Raises ``ValueError``."""
-    digits = line[:20].isdigit()
-    if len(line) != _INDEX_LINE or not digits or line[20:21] != b" " or line[-1:] != b"\n":
-        raise ValueError("a line has another form")
-    return int(line[:20]), bytes.fromhex(line[21:-1].decode("ascii"))
-
-
 class AuditTable:
     """Implements ``AuditRecords``."""
 
@@ -94,7 +76,7 @@ class AuditTable:
 
     def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
         """Return (number of entries, hash of the last)."""
-        return self._look(lambda view: _recorded_head(view, tenant_id))
+        return self._look(lambda view: recorded_head(view, tenant_id))
 
     def state(self, tenant_id: uuid.UUID) -> LogState:
         """Return size, head and peaks."""
@@ -125,18 +107,6 @@ class AuditTable:
         return self._look(lambda view: _subtrees(view, tenant_id, wanted))
 
 
-def _recorded_head(view: View, tenant_id: uuid.UUID) -> tuple[int, bytes]:
-    content = view.content(_head_path(tenant_id))
-    if content is None:
-        if view.exists(tenant_path(tenant_id)):
-            raise StoreUnavailable(f"the audit log of tenant {tenant_id} is gone")
-        return 0, EMPTY_HEAD
-    try:
-        return _numbers(content)
-    except ValueError:
-        raise IntegrityError(f"the recorded head of log {tenant_id} was altered") from None
-
-
 def _base_path(tenant_id: uuid.UUID) -> str:
     return f"audit/{tenant_id}/base.json"
 
@@ -153,7 +123,7 @@ def _parse_base(document: Mapping[str, Any]) -> LogBase:
 
 
 def _state(view: View, tenant_id: uuid.UUID) -> LogState:
-    size, head = _recorded_head(view, tenant_id)
+    size, head = recorded_head(view, tenant_id)
     hashes = _subtrees(view, tenant_id, list(subtrees(0, size)), missing=b"")
     return LogState(size, head, b"".join(hashes))
 
@@ -195,9 +165,9 @@ def _page(
     files = _Files.holding(tenant_id, start)
     first = start - files.first
     before = 1 if first else 0  # an entry begins where the line of the one before it ends
-    offset, length = (first - before) * _INDEX_LINE, (count + before) * _INDEX_LINE
+    offset, length = (first - before) * LINE_BYTES, (count + before) * LINE_BYTES
     lines = view.part(files.index, offset, length) or b""
-    ends = [_end(lines[at : at + _INDEX_LINE]) for at in range(0, len(lines), _INDEX_LINE)]
+    ends = [_end(lines[at : at + LINE_BYTES]) for at in range(0, len(lines), LINE_BYTES)]
     if len(ends) <= before:
         return [], _next_segment(view, files, start)  # what is missing is a gap, if there is one
     begin = ends[0][0] if before else 0
@@ -220,7 +190,7 @@ def _next_segment(view: View, files: _Files, start: int) -> int | None:
 
 def _end(line: bytes) -> tuple[int, bytes]:
     try:
-        return _numbers(line)
+        return parse_line(line)
     except ValueError:
         return 0, b""
 
@@ -284,7 +254,7 @@ class AuditWriter:
 
     def begin_log(self, tenant_id: uuid.UUID) -> None:
         """Make the empty log of a new tenant."""
-        if self._view.content(_head_path(tenant_id)) is None:
+        if self._view.content(head_path(tenant_id)) is None:
             self._begun[tenant_id] = None
 
     def head(self, tenant_id: uuid.UUID) -> tuple[int, bytes]:
@@ -336,9 +306,9 @@ class AuditWriter:
             segments.setdefault(files, []).append(row)
         changes = [change for files, rows in segments.items() for change in _adds(files, rows)]
         last = {row.entry.tenant_id: row.entry for row in self._rows}
-        heads = {tenant: _head_line(0, EMPTY_HEAD) for tenant in self._begun}
-        heads |= {tenant: _head_line(e.seq + 1, e.hash) for tenant, e in last.items()}
-        return changes + [Add(_head_path(tenant), 0, line) for tenant, line in heads.items()]
+        heads = {tenant: number_line(0, EMPTY_HEAD) for tenant in self._begun}
+        heads |= {tenant: number_line(e.seq + 1, e.hash) for tenant, e in last.items()}
+        return changes + [Add(head_path(tenant), 0, line) for tenant, line in heads.items()]
 
     def check_places(self, status: Callable[[str], int | None]) -> None:
         """Refuse if a segment that grows is not as this store left it.
@@ -357,7 +327,7 @@ class AuditWriter:
             nodes = _nodes_before(entry.seq) - _nodes_before(files.first)
             expected = {
                 files.entries: row.end - len(entry.body) - 1,
-                files.index: inside * _INDEX_LINE,
+                files.index: inside * LINE_BYTES,
                 files.tree: nodes * _TREE_LINE,
             }
             for path, size in expected.items():
@@ -382,7 +352,7 @@ def _last_end(view: View, tenant_id: uuid.UUID, size: int) -> int:
     if size == 0:
         return 0
     files = _Files.holding(tenant_id, size - 1)
-    line = view.part(files.index, (size - 1 - files.first) * _INDEX_LINE, _INDEX_LINE) or b""
+    line = view.part(files.index, (size - 1 - files.first) * LINE_BYTES, LINE_BYTES) or b""
     return _end(line)[0]
 
 
@@ -391,7 +361,7 @@ def _adds(files: _Files, rows: Sequence[_Row]) -> list[Add]:
     inside = first.seq - files.first
     nodes = _nodes_before(first.seq) - _nodes_before(files.first)
     bodies = b"".join([row.entry.body + b"\n" for row in rows])
-    index = b"".join([_head_line(row.end, row.entry.hash) for row in rows])
+    index = b"".join([number_line(row.end, row.entry.hash) for row in rows])
     tree = b"".join(
         [
             row.nodes[at : at + HASH_BYTES].hex().encode() + b"\n"
@@ -401,158 +371,6 @@ def _adds(files: _Files, rows: Sequence[_Row]) -> list[Add]:
     )
     return [
         Add(files.entries, rows[0].end - len(first.body) - 1, bodies),
-        Add(files.index, inside * _INDEX_LINE, index),
+        Add(files.index, inside * LINE_BYTES, index),
         Add(files.tree, nodes * _TREE_LINE, tree),
     ]
-
-
-class AnchorTable:
-    """Implements ``AnchorRecords``."""
-
-    def __init__(self, look: Look) -> None:
-        self._look = look
-
-    def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
-        """Return the anchor that covers most entries."""
-
-        def look(view: View) -> StoredAnchor | None:
-            count = _anchor_count(view, tenant_id)
-            return _anchor(view, tenant_id, count - 1) if count else None
-
-        return self._look(look)
-
-    def covering(self, tenant_id: uuid.UUID, size: int) -> StoredAnchor | None:
-        """Return the smallest anchor of at least ``size`` entries."""
-
-        def look(view: View) -> StoredAnchor | None:
-            count = _anchor_count(view, tenant_id)
-            place = _first_covering(view, tenant_id, size, count)
-            return _anchor(view, tenant_id, place) if place < count else None
-
-        return self._look(look)
-
-    def read(self, tenant_id: uuid.UUID, *, start: int = 0) -> Iterator[StoredAnchor]:
-        """Yield anchors by size."""
-        found = self.covering(tenant_id, start)
-        while found is not None:
-            yield found
-            found = self.covering(tenant_id, found.size + 1)
-
-    def logs(self) -> Sequence[uuid.UUID]:
-        """Return the tenants whose log has an entry beyond its last anchor."""
-
-        def grown(tenant_id: uuid.UUID) -> bool:
-            latest = self.latest(tenant_id)
-            size, _ = self._look(lambda view: _recorded_head(view, tenant_id))
-            return size > (0 if latest is None else latest.size)
-
-        return [found for found in self._look(_logs) if grown(found)]
-
-    def statements(self) -> Sequence[str]:
-        """Return the rotation statements, oldest first."""
-        return self._look(lambda view: view.read(_STATEMENTS, _statements)) or []
-
-
-def _logs(view: View) -> list[uuid.UUID]:
-    return view.listing("audit", lambda names: [uuid.UUID(name) for name in names])
-
-
-def _statements(document: Mapping[str, Any]) -> list[str]:
-    return [str(note) for note in document["statements"]]
-
-
-def _anchors(tenant_id: uuid.UUID, kind: str) -> str:
-    return f"anchors/{tenant_id}.{kind}"
-
-
-def _anchor_count(view: View, tenant_id: uuid.UUID) -> int:
-    return (view.size(_anchors(tenant_id, "index")) or 0) // _ANCHOR_LINE
-
-
-def _anchor_line(view: View, tenant_id: uuid.UUID, place: int) -> tuple[int, int]:
-    """Return size and end of line of one anchor."""
-    path = _anchors(tenant_id, "index")
-    line = view.part(path, place * _ANCHOR_LINE, _ANCHOR_LINE) or b""
-    try:
-        size, end = line.split()
-        return int(size), int(end)
-    except ValueError:
-        raise IntegrityError(f"{path} is malformed: it was altered") from None
-
-
-def _first_covering(view: View, tenant_id: uuid.UUID, size: int, count: int) -> int:
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) // 2
-        if _anchor_line(view, tenant_id, middle)[0] < size:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def _anchor(view: View, tenant_id: uuid.UUID, place: int) -> StoredAnchor:
-    begin = _anchor_line(view, tenant_id, place - 1)[1] if place else 0
-    size, end = _anchor_line(view, tenant_id, place)
-    path = _anchors(tenant_id, "jsonl")
-    try:
-        document = json.loads(view.part(path, begin, max(end - begin, 0)) or b"")
-        if document["size"] != size:
-            raise ValueError("the index describes another anchor")
-        time = datetime.fromisoformat(document["time"])
-        return StoredAnchor(tenant_id, size, time, str(document["note"]))
-    except (ValueError, KeyError, TypeError):
-        raise IntegrityError(f"{path} is malformed: it was altered") from None
-
-
-class AnchorWriter:
-    """Implements ``AnchorRecordsWriter``: gathers the anchors of a transaction."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-        self._stored = AnchorTable(lambda function: function(transaction))
-        self._gathered: list[StoredAnchor] = []
-
-    def mark(self) -> Callable[[], None]:
-        """Return a function that undoes what is inserted from here on."""
-        length = len(self._gathered)
-        return lambda: self._gathered.__delitem__(slice(length, None))
-
-    def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
-        """Return the anchor that covers most entries."""
-        for anchor in reversed(self._gathered):
-            if anchor.tenant_id == tenant_id:
-                return anchor
-        return self._stored.latest(tenant_id)
-
-    def insert(self, anchor: StoredAnchor) -> None:
-        """Add an anchor."""
-        latest = self.latest(anchor.tenant_id)
-        if latest is not None and latest.size >= anchor.size:
-            raise StoreUnavailable("an anchor covers more entries than the one before it")
-        self._gathered.append(anchor)
-
-    def add_statement(self, note: str) -> None:
-        """Add a rotation statement."""
-        notes = [*self._stored.statements(), note]
-        self._transaction.write(_STATEMENTS, {"statements": notes})
-
-    def changes(self) -> list[Add]:
-        """Return what was gathered."""
-        ends: dict[uuid.UUID, tuple[int, int]] = {}  # number of anchors, end of the last line
-        changes = []
-        for anchor in self._gathered:
-            tenant_id = anchor.tenant_id
-            count, begin = ends.get(tenant_id) or self._end(tenant_id)
-            document = {"size": anchor.size, "time": rfc3339(anchor.time), "note": anchor.note}
-            line = json.dumps(document, ensure_ascii=False).encode() + b"\n"
-            end = begin + len(line)
-            index = b"%020d %020d\n" % (anchor.size, end)
-            changes.append(Add(_anchors(tenant_id, "jsonl"), begin, line))
-            changes.append(Add(_anchors(tenant_id, "index"), count * _ANCHOR_LINE, index))
-            ends[tenant_id] = count + 1, end
-        return changes
-
-    def _end(self, tenant_id: uuid.UUID) -> tuple[int, int]:
-        count = _anchor_count(self._transaction, tenant_id)
-        return count, _anchor_line(self._transaction, tenant_id, count - 1)[1] if count else 0

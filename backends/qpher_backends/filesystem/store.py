@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from qpher_backends.filesystem.access import ApiKeyTable, IdempotencyTable
-from qpher_backends.filesystem.audit import AnchorTable, AuditTable
+from qpher_backends.filesystem.anchors import AnchorTable
+from qpher_backends.filesystem.audit import AuditTable
 from qpher_backends.filesystem.commit import Files, FileTransaction, Writer
 from qpher_backends.filesystem.files import TRANSLATED, make_folders
 from qpher_backends.filesystem.keys import SERVICE_KEYS, KeyTable
