@@ -113,7 +113,7 @@ class StoredAuditLog:
             problem = "what says where the log begins, or its head, was altered"
             return AuditReport(tenant_id, base.size, base.size, problem, base.head)
         tree, record = _TreeCheck(self._records, tenant_id, base), _RecordCheck(base)
-        entries = self.entries(tenant_id, start=base.size, limit=state.size - base.size)
+        entries = self._records.read(tenant_id, start=base.size, limit=state.size - base.size)
         watched = record.watch(tree.watch(entries))
         report = verify_chain(tenant_id, watched, size=state.size, head=state.head, base=base)
         if not report.ok:
