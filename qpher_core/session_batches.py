@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from qpher_core import messages
 from qpher_core.calls import Effect, Item, KeyCall, KeySelector, Result
 from qpher_core.context_string import context_string
-from qpher_core.errors import QpherError, ValidationError
+from qpher_core.errors import QpherError, Unavailable, ValidationError
 from qpher_core.models import KeyVersion
 from qpher_core.operations import OPERATIONS
 from qpher_core.results import (
@@ -277,6 +277,8 @@ def _attempt(function: Callable[[bytes], T], item: bytes) -> Item[T]:
     """Return the effect of processing one item, or its error; the item is what is recorded."""
     try:
         return Effect(function(item), item)
+    except Unavailable:  # the key cannot be used: it is not this item's fault, and stops the call
+        raise
     except QpherError as error:
         return error
 

@@ -31,7 +31,7 @@ from qpher_core.errors import (
     StoreUnavailable,
 )
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyRef
+from qpher_core.models import Decision, KeyRef, PolicyRequest
 from qpher_core.operations import OPERATIONS, Recording
 from qpher_core.service import Qpher
 from tests.contract.served import quiet_key
@@ -261,6 +261,26 @@ def test_keys_there_policy_and_log_here(kms: Qpher, remote: Service, here: Qpher
     with pytest.raises(StoreUnavailable, match="session of that service"):
         session.keys.generate(KEM)
     assert here.audit.verify("branch").ok
+
+
+def test_a_batch_stops_where_its_key_cannot_be_used(
+    kms: Qpher, remote: Service, here: Qpher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key store that cannot answer is no fault of the items: the call is refused, once."""
+    owner = here.tenants.get("branch")
+    session = here.session("branch", actor="clerk", keys=remote.key_store(tenant_id=owner.id))
+    boxes = [session.kem.encrypt(bytes([number])).ciphertext for number in range(3)]
+    before, decide = here.audit.verify("branch").entries, kms._policy.decide
+
+    def broken(request: PolicyRequest) -> Decision:
+        if request.action == "kem.decapsulate":
+            raise OSError("the disk of the policies is gone")
+        return decide(request)
+
+    monkeypatch.setattr(kms._policy, "decide", broken)
+    with pytest.raises(errors.Unavailable):
+        session.kem.decrypt_many(boxes, 1)
+    assert here.audit.verify("branch").entries == before + 1
 
 
 def test_nothing_is_used_there_that_this_side_refuses(
