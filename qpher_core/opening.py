@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``qpher_core.open``: a service here, or the connection to one elsewhere."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import overload
 
@@ -9,6 +10,7 @@ from qpher_core.discovery import open_policy, open_primitives, open_store, servi
 from qpher_core.errors import IntegrityError, ValidationError
 from qpher_core.mixed import MixedStore, mix
 from qpher_core.models import PolicyDocument
+from qpher_core.policy.all_of import close_engine
 from qpher_core.policy.chain import DEFAULT_RULES
 from qpher_core.protectors import PROTECTOR_DEADLINE, Protectors
 from qpher_core.protocols import KeyProtector, PolicyEngine, Primitives, Store, StoreWriter
@@ -86,26 +88,25 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     check_seconds(policy_deadline, "policy_deadline")
     check_seconds(protector_deadline, "protector_deadline")
     provider = open_primitives(primitives)
-    store = _open_target(url, keys, audit)
-    try:
+    with contextlib.ExitStack() as opened:
+        store = _open_target(url, keys, audit)
+        opened.callback(store.close)
         _check_logs(store)
         needed = store.keys.kek_ids() | store.service_keys.kek_ids()
         chosen = store.default_protector if protector is None else protector
         guard = Protectors(_several(chosen), create=not needed, deadline=protector_deadline)
-    except BaseException:
-        store.close()
-        raise
-    try:
+        opened.callback(guard.close)
         for kek_id in sorted(needed):
             # A wrong KEK is noticed here, before anything is sealed under it.
             guard.derive(kek_id, KEK_CHECK)
         _install_default_rules(store)
         engine = open_policy(policy, store)
-    except BaseException:
-        guard.close()
-        store.close()
-        raise
-    return Qpher(store, guard, provider, engine, policy_deadline=policy_deadline, anchors=anchors)
+        opened.callback(close_engine, engine)
+        service = Qpher(
+            store, guard, provider, engine, policy_deadline=policy_deadline, anchors=anchors
+        )
+        opened.pop_all()  # from here on it is the service that closes them
+    return service
 
 
 def _connect(

@@ -159,3 +159,13 @@ def test_deadlines_are_checked(tmp_path: Path, parameter: str, wrong: Any) -> No
         qpher_core.open(f"sqlite:///{tmp_path}/q.db", **{parameter: wrong})
     assert caught.value.parameter == parameter
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_a_service_that_does_not_open_leaves_no_file_open(tmp_path: Path) -> None:
+    """Whatever was opened before a setting is found wrong is closed again."""
+    settings = qpher_core.AnchorSettings(publishers=["gopher://nowhere"])
+    with pytest.raises(ValidationError, match="publisher"):
+        qpher_core.open(f"sqlite:///{tmp_path}/q.db", anchors=settings)
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert not [link for link in links if str(tmp_path) in str(link.readlink())]
