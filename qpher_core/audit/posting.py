@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from qpher_core._deadline import call_with_deadline
 from qpher_core.errors import Unavailable, ValidationError
 
 __all__ = ["check_endpoint", "post"]
@@ -38,14 +39,19 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]
     """Return status and beginning of an answer, whatever the status is.
 
     Raises:
-        Unavailable: there is no answer.
+        Unavailable: there is no answer, or none in time.
     """
-    try:
+
+    def send() -> tuple[int, bytes]:
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             url, data=body, headers=dict(headers), method="POST"
         )
         with _answer(request) as answer:
             return answer.status, answer.read(_LONGEST_ANSWER)
+
+    try:
+        # A socket's own timeout begins anew with every byte that arrives.
+        return call_with_deadline(send, _TIMEOUT_SECONDS)
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = getattr(error, "reason", None) or error.__class__.__name__
         raise Unavailable(f"{urlsplit(url).hostname} does not answer ({why})") from error
