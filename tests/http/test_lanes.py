@@ -154,7 +154,7 @@ class Stuck:
     def decide(self, request: PolicyRequest) -> Decision:
         """Allow, sooner or later."""
         if request.payload_bytes == 3:
-            self.go.wait(10)
+            self.go.wait(30)
         return Decision(allow=True, rule="stuck", reason="")
 
 
@@ -163,7 +163,7 @@ def test_a_slow_request_holds_up_no_others(kms: Qpher, api_key: str) -> None:
     kms.session("acme", actor="test").keys.generate("ML-DSA-44")
     stuck = Stuck()
     kms._pipeline._policy = stuck
-    with serving(create_app(kms, Settings(deadline=1.0))) as base, client(base, api_key) as http:
+    with serving(create_app(kms, Settings(deadline=4.0))) as base, client(base, api_key) as http:
         slow = {"message": "AAAA", "algorithm": "ML-DSA-44"}
         quick = {"message": "AAAAAAAA", "algorithm": "ML-DSA-44"}
         with ThreadPoolExecutor(1) as pool:
