@@ -231,8 +231,7 @@ class ApiKeys:
             ended = evolve(old, expires_at=ends) if span else evolve(old, revoked_at=now)
             writer.api_keys.replace(evolve(record, key=ended))
             versions = [r.key.version for r in writer.api_keys.find(owner.id) if _same(r.key, old)]
-            again = None if old.expires_at is None else now + (old.expires_at - old.created_at)
-            expires = min(filter(None, (again, latest)), default=None)
+            expires = min(filter(None, (old.renewed(now), latest)), default=None)
             key = ApiKey(new_id, owner.id, old.name, old.scopes, max(versions) + 1, now, expires)
             writer.api_keys.insert(_record(key, secret))
             return Effect(key, _document(key))

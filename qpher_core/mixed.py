@@ -38,7 +38,7 @@ from qpher_core.protocols import (
 )
 from qpher_core.together import Recording, gathered
 
-__all__ = ["MixedStore", "mix", "open_store", "record"]
+__all__ = ["MixedStore", "mix", "open_pair", "open_store", "record"]
 
 T = TypeVar("T")
 
@@ -347,19 +347,30 @@ def _are_one(keys: Participant, audit: Participant) -> bool:
         keys.commit(lambda writer: writer.intents.remove(mark.id))
 
 
+def open_pair(keys: str | Store, audit: str | Store, *, parameter: str) -> MixedStore:
+    """Open two stores, or take ready-made ones, and return a store of both.
+
+    Args:
+        keys: where the keys are.
+        audit: where the audit log is.
+        parameter: the caller's name of ``keys``.
+
+    Raises:
+        ValidationError: as :func:`mix`, or a URL is none. Neither store stays open.
+    """
+    with contextlib.ExitStack() as opened:
+        here = open_any(keys, parameter=parameter)
+        opened.callback(here.close)
+        there = open_any(audit, parameter="audit")
+        opened.callback(there.close)
+        mixed = mix(here, there)
+        opened.pop_all()
+    return mixed
+
+
 def open_store(url: str) -> MixedStore:
     """Open ``mixed:keys=<URL> audit=<URL>``; the entry point."""
     keys_url, separator, audit_url = url.removeprefix(_KEYS).partition(_AUDIT)
     if not url.startswith(_KEYS) or not separator or _AUDIT in audit_url:
         raise ValidationError("url must be 'mixed:keys=<URL> audit=<URL>'", parameter="url")
-    keys = open_any(keys_url, parameter="keys")
-    try:
-        audit = open_any(audit_url, parameter="audit")
-        try:
-            return mix(keys, audit)
-        except BaseException:
-            audit.close()
-            raise
-    except BaseException:
-        keys.close()
-        raise
+    return open_pair(keys_url, audit_url, parameter="keys")

@@ -273,6 +273,10 @@ class ApiKey:
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
 
+    def renewed(self, now: datetime) -> datetime | None:
+        """Return when a successor that is made now expires: it lives as long again."""
+        return None if self.expires_at is None else now + (self.expires_at - self.created_at)
+
     def valid(self, now: datetime) -> bool:
         """Return whether it is accepted at a moment."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

@@ -8,7 +8,7 @@ from typing import overload
 from qpher_core.audit.anchors import AnchorSettings
 from qpher_core.discovery import open_policy, open_primitives, open_store, service_factory
 from qpher_core.errors import IntegrityError, ValidationError
-from qpher_core.mixed import MixedStore, mix
+from qpher_core.mixed import MixedStore, open_pair
 from qpher_core.models import PolicyDocument
 from qpher_core.policy.all_of import close_engine
 from qpher_core.policy.chain import DEFAULT_RULES
@@ -137,19 +137,9 @@ def _open_target(
         raise ValidationError("url is missing, such as 'sqlite:///qpher.db'", parameter="url")
     if keys is not None and keys != target:
         raise ValidationError("keys must not differ from url: leave one out", parameter="keys")
-    store = open_store(target, parameter="url")
     if audit is None or audit == target:
-        return store
-    try:
-        other = open_store(audit, parameter="audit")
-        try:
-            return mix(store, other)
-        except BaseException:
-            other.close()
-            raise
-    except BaseException:
-        store.close()
-        raise
+        return open_store(target, parameter="url")
+    return open_pair(target, audit, parameter="url")
 
 
 def _several(

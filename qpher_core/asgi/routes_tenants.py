@@ -164,7 +164,7 @@ def _check_rotation(ask: Ask, old: ApiKey, now: datetime) -> None:
         return
     if not old.scopes <= mine.scopes:
         _refuse_more(ask, "scopes")
-    ends = None if old.expires_at is None else now + (old.expires_at - old.created_at)
+    ends = old.renewed(now)
     if mine.expires_at is not None and (ends is None or ends > mine.expires_at):
         _refuse_more(ask, "expires_at")
 

@@ -125,7 +125,8 @@ class Transaction:
         try:
             work()
         except Exception as error:
-            if isinstance(error, StoreUnavailable) or getattr(error, "transaction", None) is self:
+            lost = isinstance(error, TransactionLost) and error.transaction is self
+            if lost or isinstance(error, StoreUnavailable):
                 raise  # nothing of this transaction counts; that of another store may be lost
             undo()
             self._undo_job()
