@@ -4,13 +4,15 @@
 from datetime import datetime
 from typing import Final, TypeVar
 
-from qpher_core.calls import KeyCall, Request
+from attrs import evolve
+
+from qpher_core.calls import Combined, KeyCall, Request
 from qpher_core.errors import NotFound, PermissionDenied, QpherError, RateLimited, StateConflict
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import Decision, KeyVersion, PolicyRequest, RequestContext, Tenant
 from qpher_core.operations import Operation
 
-__all__ = ["check_scope", "denial", "is_compromised", "policy_question", "usable_key"]
+__all__ = ["check_scope", "denial", "is_compromised", "policy_questions", "usable_key"]
 
 T = TypeVar("T")
 
@@ -66,14 +68,14 @@ def usable_key(call: KeyCall[T], key: KeyVersion | None) -> KeyVersion:
     )
 
 
-def policy_question(
+def policy_questions(
     context: RequestContext, tenant: Tenant, call: Request, key: KeyVersion | None, now: datetime
-) -> PolicyRequest:
-    """Return what the policy engine is asked."""
+) -> list[PolicyRequest]:
+    """Return what the policy engine is asked; all must be allowed."""
     selector = call.selector
     hybrid = selector is not None and selector.algorithm.hybrid
     features = call.operation.features | call.features()
-    return PolicyRequest(
+    question = PolicyRequest(
         tenant_id=tenant.id,
         plan=tenant.plan,
         actor=context.actor,
@@ -89,3 +91,6 @@ def policy_question(
         time=now,
         source=context.source,
     )
+    if not isinstance(call, Combined):
+        return [question]
+    return [evolve(question, payload_bytes=size) for size in call.sizes]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pipeline is given and what it gives back: calls, their effects, recorded results."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypedDict, TypeVar
 
 from attrs import field, frozen
@@ -10,11 +10,12 @@ from qpher_core.algorithms import Algorithm
 from qpher_core.errors import QpherError
 from qpher_core.models import KeyVersion, Receipt, RequestContext
 from qpher_core.operations import Operation
-from qpher_core.protocols import StoreWriter
+from qpher_core.protocols import KeyStore, StoreWriter
 
 __all__ = [
     "Call",
     "Change",
+    "Combined",
     "Common",
     "Done",
     "Effect",
@@ -27,9 +28,11 @@ __all__ = [
     "Request",
     "Result",
     "Runner",
+    "Shared",
 ]
 
 T = TypeVar("T")
+In = TypeVar("In")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -114,12 +117,46 @@ class Call(Request, Generic[T]):
     execute: Callable[[], Outcome[T]] = field(repr=False)
 
 
+@frozen
+class Shared(Generic[In, T]):
+    """How a call is executed together with others that are alike.
+
+    Attributes:
+        item: what is this call's own.
+        execute: gives the effect of each item, with the key store's key and what ``rest`` is.
+        rest: what else executing depends on, equal in calls that are alike.
+    """
+
+    item: In = field(repr=False)
+    execute: Callable[[KeyStore, KeyVersion, Sequence[In], Any], Sequence[Effect[T]]]
+    rest: Hashable = field(default=None, repr=False)
+
+
 @frozen(kw_only=True)
 class KeyCall(Request, Generic[T]):
-    """One call of an operation on one existing key version, which the pipeline resolves."""
+    """One call of an operation on one existing key version, which the pipeline resolves.
+
+    Attributes:
+        shared: for a call that is brief, changes no state and gives no plan features or reason of
+            its own, so that several can be executed at once.
+    """
 
     selector: KeySelector
     execute: Callable[[KeyVersion], Outcome[T]] = field(repr=False)
+    shared: Shared[Any, T] | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class Combined(KeyCall[Sequence[Item[T]]]):
+    """Several calls that are alike: one look at the store, one commit, an entry for each.
+
+    Attributes:
+        request_ids: of each call.
+        sizes: ``payload_bytes`` of the calls, each once; policy is asked about each.
+    """
+
+    request_ids: Sequence[str]
+    sizes: Sequence[int]
 
 
 class Common(TypedDict):

@@ -70,6 +70,8 @@ class SealedKeyStore:
         importer: unwraps private keys that callers bring.
     """
 
+    here = True
+
     def __init__(
         self,
         store: Store,

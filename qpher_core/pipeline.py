@@ -16,11 +16,13 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from qpher_core._deadline import call_with_deadline
-from qpher_core.admission import check_scope, denial, policy_question, usable_key
+from qpher_core.admission import check_scope, denial, policy_questions, usable_key
+from qpher_core.alike import Alike
 from qpher_core.audit.entry import EntryDraft, digest
 from qpher_core.calls import (
     Call,
     Change,
+    Combined,
     Done,
     Effect,
     Item,
@@ -32,6 +34,7 @@ from qpher_core.calls import (
     Request,
     Withdrawn,
 )
+from qpher_core.combined import Apart, Asked, combined, kind_of, request_id_of
 from qpher_core.errors import (
     AuditUnavailable,
     AuthenticationError,
@@ -57,8 +60,8 @@ from qpher_core.models import (
 from qpher_core.operations import OPERATIONS, Operation, Recording
 from qpher_core.protocols import AuditLog, KeyStore, Mark, PolicyEngine, Store, StoreWriter
 from qpher_core.recorded import ItemsOf, Recorded, draft_of, items_of_value, itself, recorded
-from qpher_core.request_ids import new_request_id
-from qpher_core.together import Commit
+from qpher_core.together import Commit, own_error
+from qpher_core.together import Outcome as Ended
 from qpher_core.validation import check_name
 
 __all__ = ["Pipeline"]
@@ -76,7 +79,11 @@ _ATTEMPTS: Final = 32
 
 
 class Pipeline:
-    """Runs calls. Thread-safe."""
+    """Runs calls. Thread-safe.
+
+    Calls of one actor on one key that are made at the same time are run at once (see
+    :class:`~qpher_core.calls.Combined`) where neither policy nor keys wait for a network.
+    """
 
     here = True
 
@@ -97,13 +104,23 @@ class Pipeline:
         self._clock = clock
         self._policy_deadline = policy_deadline
         self._may_block = getattr(policy, "may_block", True)
+        self._combines = not self._may_block and getattr(keys, "here", False)
+        self._alike = Alike(kind_of, self._run_alike)
         # A decision that takes its time takes longer than what this saves.
         self._lately: Callable[[uuid.UUID], contextlib.AbstractContextManager[Mark]] | None = (
             None if self._may_block else getattr(store, "lately", None)
         )
 
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
-        """Run one call for one tenant and record it."""
+        """Run one call for one tenant and record it, with those that are alike."""
+        if self._combines and isinstance(call, KeyCall):
+            ended = self._alike((context, call))
+            if ended is not None:
+                done: Done[T] = ended.get()
+                return done
+        return self._run_alone(context, call)
+
+    def _run_alone(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
         (done,) = self._run(context, call, itself)
         if isinstance(done, QpherError):
             raise done
@@ -119,10 +136,23 @@ class Pipeline:
         """
         return self._run(context, call, items_of_value)
 
+    def _run_alike(self, asked: Sequence[Asked]) -> Sequence[Ended | None]:
+        """Run calls that are alike at once; None for those that are to be run by themselves."""
+        context, call = asked[0]
+        if len(asked) == 1:
+            return [Ended(self._run_alone(context, call))]
+        try:
+            done = self._run(context, combined(asked, self._keys), items_of_value)
+        except AuditUnavailable as error:
+            return [own_error(error) for _ in asked]
+        except Exception:  # noqa: BLE001 - such as Apart: each call will have its own
+            return [None] * len(asked)
+        return [Ended(each) for each in done]
+
     def _run(
         self, context: RequestContext, call: Call[T] | KeyCall[T], items: ItemsOf[T, R]
     ) -> list[Done[R] | QpherError]:
-        request_id = _request_id(context)
+        request_id = request_id_of(context)
         for attempt in range(_ATTEMPTS):
             try:
                 with self._reading(context, attempt) as mark:
@@ -137,7 +167,7 @@ class Pipeline:
         """Run one call that releases only public data; only a refusal is recorded."""
         if call.operation.recording is not Recording.REFUSALS:
             raise TypeError(f"{call.operation.action} must be recorded")
-        with self._refusals(context, call, _request_id(context)):
+        with self._refusals(context, call, request_id_of(context)):
             _, outcome = self._execute(context, call)
         if not isinstance(outcome, Effect):
             raise TypeError(f"{call.operation.action} must not change the store")
@@ -164,7 +194,7 @@ class Pipeline:
             self._permit(context, operation, foreign=tenant_id != context.tenant_id)
         else:
             context = RequestContext(tenant_id, check_name(actor, "actor"))
-        request_id = _request_id(context)
+        request_id = request_id_of(context)
 
         def work(writer: StoreWriter) -> T:
             effect = change(writer)
@@ -192,7 +222,7 @@ class Pipeline:
     def _permit(self, context: RequestContext, operation: Operation, *, foreign: bool) -> None:
         """Ask scope and policy on a call by a remote caller that is about no key."""
         call: Call[None] = Call(operation=operation, execute=lambda: Effect(None))
-        with self._refusals(context, call, _request_id(context)):
+        with self._refusals(context, call, request_id_of(context)):
             tenant = self._authenticate(context)
             self._decide(context, tenant, call, None, foreign=foreign)
 
@@ -242,9 +272,10 @@ class Pipeline:
         foreign: bool = False,
     ) -> None:
         check_scope(context, call.operation, foreign=foreign)
-        decision = self.ask(policy_question(context, tenant, call, key, self._clock()))
-        if decision.allow is not True:
-            raise denial(call.operation, decision)
+        for question in policy_questions(context, tenant, call, key, self._clock()):
+            decision = self.ask(question)
+            if decision.allow is not True:
+                raise denial(call.operation, decision)
 
     def ask(self, request: PolicyRequest) -> Decision:
         """Return what the policy engine says. Raises ``PolicyUnavailable`` if it cannot answer.
@@ -355,6 +386,8 @@ class Pipeline:
         mark: Mark | None = None,
     ) -> None:
         """Record a refusal; if that is impossible, ``AuditUnavailable`` takes its place."""
+        if isinstance(call, Combined):
+            raise Apart from error
         if not isinstance(error, QpherError):
             # Not one of ours: its text could hold anything, so only its type is recorded.
             error = QpherError(f"unexpected {type(error).__name__}")
@@ -399,7 +432,3 @@ def _is_text(value: object) -> bool:
     if not isinstance(value, str):
         return False
     return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
-
-
-def _request_id(context: RequestContext) -> str:
-    return new_request_id() if context.request_id is None else str(context.request_id)

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from qpher_core.admission import is_compromised
 from qpher_core.audit.entry import EntryDraft, KeyAddress, Result, digest
-from qpher_core.calls import Done, Effect, Item, Request
+from qpher_core.calls import Combined, Done, Effect, Item, Request
 from qpher_core.errors import QpherError
 from qpher_core.models import AuditEntry, KeyVersion, RequestContext, canonical_json
 
@@ -35,10 +35,12 @@ class Recorded(Generic[R]):
 
     def done(self, entries: Sequence[AuditEntry]) -> list[Done[R] | QpherError]:
         """Return what the caller gets, once the entries are durable."""
-        key, request_id = self.key, self.draft.request_id
+        key = self.key
         return [
             Done(item.value, key, request_id, entry.receipt) if isinstance(item, Effect) else item
-            for item, entry in zip(self.items, entries, strict=True)
+            for item, (_, _, _, request_id), entry in zip(
+                self.items, self.results, entries, strict=True
+            )
         ]
 
 
@@ -68,11 +70,12 @@ def recorded(
     if call.accept_compromised and is_compromised(key):
         reason = f"{reason}; {_ACCEPTED}" if reason else _ACCEPTED
     each = items(effect)
+    ids = call.request_ids if isinstance(call, Combined) else [request_id] * len(each)
     results: list[Result] = [
-        ("success", reason, digest(item.content))
+        ("success", reason, digest(item.content), own)
         if isinstance(item, Effect)
-        else ("failed", f"{item.code}: {item}", None)
-        for item in each
+        else ("failed", f"{item.code}: {item}", None, own)
+        for item, own in zip(each, ids, strict=True)
     ]
     draft = draft_of(context, call, request_id, used, "success", reason)
     return Recorded(used, draft, each, results)

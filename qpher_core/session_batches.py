@@ -31,12 +31,14 @@ from qpher_core.results import (
     VerifyResult,
 )
 from qpher_core.session_files import FileKem
-from qpher_core.session_kem import kem_selector
+from qpher_core.session_kem import decapsulate_all, encapsulate_all, kem_selector
 from qpher_core.session_signatures import (
     Signatures,
     bound_input,
     recorded_context,
+    sign_all,
     signature_selector,
+    verify_all,
 )
 from qpher_core.validation import check_bytes, check_context, check_threads, check_version
 
@@ -71,9 +73,7 @@ class BatchSignatures(Signatures):
         check_threads(threads)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bytes]]]:
-            opened = self._keys.open_signing(key)
-            signatures = opened.sign_many(data, context=string, threads=threads)
-            return Effect([Effect(signature, signature) for signature in signatures])
+            return Effect(sign_all(self._keys, key, data, string, threads))
 
         call = KeyCall(
             operation=OPERATIONS["signatures.sign"],
@@ -103,9 +103,7 @@ class BatchSignatures(Signatures):
         check_threads(threads)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bool]]]:
-            opened = self._keys.open_verification(key)
-            valid = opened.verify_many(given, context=string, threads=threads)
-            return Effect([Effect(ok, s) for ok, (_, s) in zip(valid, given, strict=True)])
+            return Effect(verify_all(self._keys, key, given, string, threads))
 
         call = KeyCall(
             operation=OPERATIONS["signatures.verify"],
@@ -141,8 +139,7 @@ class BatchKem(FileKem):
         check_threads(threads)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[tuple[bytes, bytes]]]]:
-            made = self._keys.open_encapsulation(key).encapsulate_many(count, threads=threads)
-            return Effect([Effect(pair, pair[0]) for pair in made])
+            return Effect(encapsulate_all(self._keys, key, range(count), threads=threads))
 
         call = KeyCall(
             operation=OPERATIONS["kem.encapsulate"],
@@ -175,11 +172,10 @@ class BatchKem(FileKem):
         check_threads(threads)
 
         def execute(key: KeyVersion) -> Effect[Sequence[Item[bytes]]]:
-            opened = self._keys.open_decapsulation(key)
             if selector.algorithm.hybrid:  # X-Wing alone can fail, and then item by item
+                opened = self._keys.open_decapsulation(key)
                 return Effect([_attempt(opened.decapsulate, item) for item in data])
-            secrets = opened.decapsulate_many(data, threads=threads)
-            return Effect([Effect(s, item) for s, item in zip(secrets, data, strict=True)])
+            return Effect(decapsulate_all(self._keys, key, data, threads=threads))
 
         call = KeyCall(
             operation=OPERATIONS["kem.decapsulate"],

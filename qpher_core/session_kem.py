@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``session.kem``: encrypting messages, encapsulating, wrapping keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Sized
 from typing import Final
 
 from attrs import frozen
 
 from qpher_core import algorithms, messages
-from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
+from qpher_core.calls import Effect, KeyCall, KeySelector, Runner, Shared
 from qpher_core.envelopes import EncryptedEnvelope, open_envelope, seal_envelope
 from qpher_core.errors import ValidationError
 from qpher_core.models import KeyVersion, RequestContext
@@ -23,7 +23,16 @@ from qpher_core.results import (
 )
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
-__all__ = ["WRAPPING_METHOD", "Context", "Kem", "check_mode", "check_salt", "kem_selector"]
+__all__ = [
+    "WRAPPING_METHOD",
+    "Context",
+    "Kem",
+    "check_mode",
+    "check_salt",
+    "decapsulate_all",
+    "encapsulate_all",
+    "kem_selector",
+]
 
 _DEFAULT: Final = "ML-KEM-768"
 _WRAPPABLE: Final = (16, 24, 32, 48, 64)
@@ -137,6 +146,7 @@ class Kem:
             operation=OPERATIONS["kem.encapsulate"],
             selector=kem_selector(name, algorithm, key_version),
             execute=execute,
+            shared=Shared(None, encapsulate_all),
         )
         done = self._pipeline.run(self._context, call)
         ciphertext, secret = done.value
@@ -169,6 +179,8 @@ class Kem:
             accept_compromised=accept_compromised,
             inputs={"kem_ciphertext": data},
             execute=execute,
+            # X-Wing alone can fail, and then for one ciphertext only
+            shared=None if selector.algorithm.hybrid else Shared(data, decapsulate_all),
         )
         done = self._pipeline.run(self._context, call)
         return DecapsulateResult(shared_secret=done.value, **done.common)
@@ -297,6 +309,26 @@ class Kem:
             inputs={_INPUT[action]: data, "context": bound},
             execute=execute,
         )
+
+
+def encapsulate_all(
+    keys: KeyStore, key: KeyVersion, each: Sized, _: None = None, threads: int = 1
+) -> list[Effect[tuple[bytes, bytes]]]:
+    """Return as many independent encapsulations as ``each`` has items."""
+    made = keys.open_encapsulation(key).encapsulate_many(len(each), threads=threads)
+    return [Effect(pair, pair[0]) for pair in made]
+
+
+def decapsulate_all(
+    keys: KeyStore,
+    key: KeyVersion,
+    ciphertexts: Sequence[bytes],
+    _: None = None,
+    threads: int = 1,
+) -> list[Effect[bytes]]:
+    """Decapsulate KEM ciphertexts of an algorithm that rejects none of the right length."""
+    secrets = keys.open_decapsulation(key).decapsulate_many(ciphertexts, threads=threads)
+    return [Effect(secret, given) for secret, given in zip(secrets, ciphertexts, strict=True)]
 
 
 def kem_selector(name: str, algorithm: str, version: int | None) -> KeySelector:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``session.signatures``: signing and verifying."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
 
 from qpher_core import algorithms
-from qpher_core.calls import Effect, KeyCall, KeySelector, Runner
+from qpher_core.calls import Effect, KeyCall, KeySelector, Runner, Shared
 from qpher_core.chunked import Progress
 from qpher_core.context_string import Context, context_string
 from qpher_core.errors import NotFound, ValidationError
@@ -18,7 +19,15 @@ from qpher_core.results import SignHashResult, SignResult, VerifyHashResult, Ver
 from qpher_core.signed_files import FILE_HASH, FileSignature, file_digest, fingerprint
 from qpher_core.validation import check_bytes, check_context, check_name, check_version
 
-__all__ = ["HASHES", "Signatures", "bound_input", "recorded_context", "signature_selector"]
+__all__ = [
+    "HASHES",
+    "Signatures",
+    "bound_input",
+    "recorded_context",
+    "sign_all",
+    "signature_selector",
+    "verify_all",
+]
 
 _DEFAULT: Final = "ML-DSA-65"
 _SIGNATURE_TYPE: Final = "detached"
@@ -71,6 +80,7 @@ class Signatures:
             payload_bytes=len(data),
             inputs={"message": data, "deterministic": deterministic, **bound_input(context)},
             execute=execute,
+            shared=None if deterministic else Shared(data, sign_all, string),
         )
         done = self._pipeline.run(self._context, call)
         return SignResult(signature=done.value, **done.common)
@@ -103,6 +113,7 @@ class Signatures:
             accept_compromised=accept_compromised,
             inputs={"message": data, "signature": given, **bound_input(context)},
             execute=execute,
+            shared=Shared((data, given), verify_all, string),
         )
         done = self._pipeline.run(self._context, call)
         return VerifyResult(valid=done.value, **done.common)
@@ -251,6 +262,26 @@ class Signatures:
             context=context,
             accept_compromised=accept_compromised,
         )
+
+
+def sign_all(
+    keys: KeyStore, key: KeyVersion, messages: Sequence[bytes], string: bytes, threads: int = 1
+) -> list[Effect[bytes]]:
+    """Sign messages under one context string."""
+    signatures = keys.open_signing(key).sign_many(messages, context=string, threads=threads)
+    return [Effect(signature, signature) for signature in signatures]
+
+
+def verify_all(
+    keys: KeyStore,
+    key: KeyVersion,
+    pairs: Sequence[tuple[bytes, bytes]],
+    string: bytes,
+    threads: int = 1,
+) -> list[Effect[bool]]:
+    """Verify (message, signature) pairs under one context string."""
+    valid = keys.open_verification(key).verify_many(pairs, context=string, threads=threads)
+    return [Effect(ok, signature) for ok, (_, signature) in zip(valid, pairs, strict=True)]
 
 
 def signature_selector(name: str, algorithm: str, version: int | None) -> KeySelector:

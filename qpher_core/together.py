@@ -1,25 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recording together: several calls that one thread has in hand share one durable commit.
+"""Several calls that one thread has in hand are run at once, or share one durable commit.
 
 A thread that has more to do than the call that comes to its commit says so with :func:`gathering`.
 What that call would commit is then handed to the thread, which begins the other calls first, and
-commits for all of them with :func:`record_all`. Each call still has its own decision and its own
-entry, and goes on only when that is durable.
+commits for all of them with :func:`record_all`. Before that, calls that are alike join
+(``qpher_core.alike``). Each call has an entry of its own, and goes on only when that is durable.
 """
 
 import contextlib
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from qpher_core.calls import KeyChanged
-from qpher_core.errors import StoreUnavailable
+from qpher_core.errors import QpherError, StoreUnavailable
 from qpher_core.protocols import StoreWriter
 
-__all__ = ["Commit", "Gather", "Outcome", "Recording", "gathered", "gathering", "record_all"]
+__all__ = [
+    "Commit",
+    "Gather",
+    "Joining",
+    "Outcome",
+    "Recording",
+    "gathered",
+    "gathering",
+    "own_error",
+    "record_all",
+]
 
 T = TypeVar("T")
 
@@ -42,8 +52,19 @@ class Recording:
     tenant_id: uuid.UUID | None
 
 
-#: Gives what the work returned once it is committed, or raises why it is not.
-Gather = Callable[[Recording], Any]
+@define(eq=False)
+class Joining:
+    """A call that may be run at once with those of the same kind."""
+
+    kind: Hashable
+    call: Any = field(repr=False)
+    outcome: "Outcome | None" = field(default=None, repr=False)
+    ended: bool = False
+
+
+#: Of a recording, gives what the work returned once it is committed, or raises why it is not. Of
+#: a call that joins, gives those that its caller is to run, or None once another one ran it.
+Gather = Callable[[Recording | Joining], Any]
 
 
 @frozen(eq=False)
@@ -103,7 +124,7 @@ def _record(commit: Commit, recordings: Sequence[Recording]) -> list[Outcome]:
     try:
         return commit(work, tenant_id=tenants.pop() if len(tenants) == 1 else None)
     except StoreUnavailable as error:
-        return [_unavailable(error) for _ in recordings]
+        return [own_error(error) for _ in recordings]
     except Exception:  # noqa: BLE001 - of one of them, which gets it again by itself
         return [_alone(each) for each in recordings]
 
@@ -122,8 +143,8 @@ def _alone(recording: Recording) -> Outcome:
         return Outcome(error=error)
 
 
-def _unavailable(error: StoreUnavailable) -> Outcome:
-    """Return the outcome of one of several whose commit failed; each caller raises its own."""
+def own_error(error: QpherError) -> Outcome:
+    """Return the outcome of one of several that failed for one reason; each raises its own."""
     own = type(error)(str(error))
     own.__cause__ = error
     return Outcome(error=own)

@@ -3,17 +3,18 @@
 
 Handing a request to a thread and back takes longer than a signature: threads take turns, and
 each turn costs. So the event loop hands over all that it has read at once. The thread takes them
-one after the other; one that comes to its commit waits there, as a greenlet, while the next is
-begun, and one durable commit does for all of them (``qpher_core.together``). Each goes the whole
-way by itself, with its own decision and its own entry. While that thread waits for the disk,
-another one takes those that have come meanwhile.
+one after the other, each as a greenlet. Those that come to calls which are alike wait there, and
+one of them runs them at once (``qpher_core.alike``); one that comes to its commit waits until the
+others have, and one durable commit does for all of them (``qpher_core.together``). Each has an
+entry of its own. While that thread waits for the disk, another one takes those that have come
+meanwhile.
 """
 
 import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -22,7 +23,7 @@ from attrs import define, field
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from qpher_core.errors import QpherError, Unavailable
-from qpher_core.together import Outcome, Recording, gathering, record_all
+from qpher_core.together import Joining, Outcome, Recording, gathering, record_all
 
 __all__ = ["Lanes", "deadline_passed"]
 
@@ -201,28 +202,42 @@ class _Together:
         """Run all; call ``committing`` before each commit."""
         while len(self._idle) < len(calls):
             self._idle.append(self._new())
-        waiting = self._go_on([(self._idle.pop(), call) for call in calls])
-        while waiting:
-            committing()
-            outcomes = record_all([recording for _, recording in waiting])
-            begun = [each for each, _ in waiting]
-            waiting = self._go_on(list(zip(begun, outcomes, strict=True)))
+        under_way: list[tuple[greenlet, Any]] = [(self._idle.pop(), call) for call in calls]
+        recording: list[tuple[greenlet, Recording]] = []
+        parked: list[tuple[greenlet, Joining]] = []
+        while under_way:
+            joining = self._go_on(under_way, recording)
+            under_way = _chosen(joining, parked) + _ended(parked)
+            if recording and not under_way:
+                committing()
+                outcomes = record_all([what for _, what in recording])
+                under_way = list(zip([each for each, _ in recording], outcomes, strict=True))
+                recording = []
 
-    def _go_on(self, under_way: Sequence[tuple[greenlet, Any]]) -> list[tuple[greenlet, Recording]]:
-        """Let each go on with what it waits for; return those that have come to a commit."""
-        waiting = []
+    def _go_on(
+        self,
+        under_way: Sequence[tuple[greenlet, Any]],
+        recording: list[tuple[greenlet, Recording]],
+    ) -> list[tuple[greenlet, Joining]]:
+        """Let each go on with what it waits for; add those that come to a commit to ``recording``.
+
+        Returns those that have come to a call which may be alike others.
+        """
+        joining = []
         with gathering(self._gather):
-            for each, what in under_way:
-                recording = each.switch(what)
-                if recording is None:
+            for each, given in under_way:
+                what = each.switch(given)
+                if what is None:
                     self._idle.append(each)
+                elif isinstance(what, Recording):
+                    recording.append((each, what))
                 else:
-                    waiting.append((each, recording))
-        return waiting
+                    joining.append((each, what))
+        return joining
 
-    def _gather(self, recording: Recording) -> Any:
-        outcome: Outcome = self._here.switch(recording)
-        return outcome.get()
+    def _gather(self, what: Recording | Joining) -> Any:
+        given = self._here.switch(what)
+        return given.get() if isinstance(given, Outcome) else given
 
     def _new(self) -> greenlet:
         """Return another one, which waits for its first call as it will for each."""
@@ -234,6 +249,26 @@ class _Together:
         while True:
             # No name and no argument keeps the call: it holds what was asked and answered.
             self._here.switch(None)()
+
+
+def _chosen(
+    joining: Sequence[tuple[greenlet, Joining]], parked: list[tuple[greenlet, Joining]]
+) -> list[tuple[greenlet, Any]]:
+    """Return the first call of each kind with all of its kind, which it is to run; park others."""
+    kinds: dict[Hashable, list[tuple[greenlet, Joining]]] = {}
+    for each, what in joining:
+        kinds.setdefault(what.kind, []).append((each, what))
+    for alike in kinds.values():
+        parked += alike[1:]
+    return [(alike[0][0], [what for _, what in alike]) for alike in kinds.values()]
+
+
+def _ended(parked: list[tuple[greenlet, Joining]]) -> list[tuple[greenlet, Any]]:
+    """Take out those whose calls were run: they can go on."""
+    ended = [each for each, what in parked if what.ended]
+    if ended:
+        parked[:] = [(each, what) for each, what in parked if not what.ended]
+    return [(each, None) for each in ended]
 
 
 class _Threads(threading.local):

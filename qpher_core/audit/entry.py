@@ -39,8 +39,8 @@ _quote: Final = json.encoder.encode_basestring
 #: ``prev_hash`` of the first entry.
 EMPTY_HEAD: Final = bytes(32)
 
-#: Outcome, reason and content of an entry, as :class:`EntryDraft` has them.
-Result = tuple[str, str, bytes | None]
+#: Outcome, reason, content and request id of an entry, as :class:`EntryDraft` has them.
+Result = tuple[str, str, bytes | None, str]
 
 
 @frozen
@@ -74,8 +74,8 @@ class EntryDraft:
 
     @property
     def result(self) -> Result:
-        """What differs among the entries of one call."""
-        return self.outcome, self.reason, self.content
+        """What differs among the entries of calls that are recorded at once."""
+        return self.outcome, self.reason, self.content, self.request_id
 
 
 def digest(data: bytes | None) -> bytes | None:
@@ -91,13 +91,13 @@ def digest(data: bytes | None) -> bytes | None:
 
 
 class EntryForm:
-    """The canonical text of entries that differ in place, time, outcome, reason and content only.
+    """The canonical text of entries that differ in place, time and :data:`Result` only.
 
     Member names are sorted here, by hand: this is on the path of every operation, and takes a
     fifth of the time of canonical_json(), whose bytes a property test compares with these.
     """
 
-    __slots__ = ("_after_content", "_after_reason", "_before_content", "_tail", "_tenant_id")
+    __slots__ = ("_after_content", "_before_content", "_tail", "_tenant_id")
 
     def __init__(self, draft: EntryDraft, tenant_id: uuid.UUID) -> None:
         self._tenant_id = tenant_id
@@ -108,16 +108,15 @@ class EntryForm:
             f',"context":{_hex(draft.context)},"format":"{FORMAT}","key":{_key(draft.key)}'
             ',"outcome":'
         )
-        self._after_reason = f',"request_id":"{draft.request_id}","seq":'
         self._tail = f',"tenant":"{tenant_id}","time":"'
 
     def fill(self, result: Result, *, seq: int, prev_hash: bytes, time: str) -> AuditEntry:
         """Return the entry at place ``seq``; ``time`` as :func:`rfc3339` gives it."""
-        outcome, reason, content = result
+        outcome, reason, content, request_id = result
         text = (
             f"{self._before_content}{_hex(content)}{self._after_content}{_quote(outcome)}"
             f',"prev_hash":"{prev_hash.hex()}","reason":{_quote(reason)}'
-            f'{self._after_reason}{seq}{self._tail}{time}"}}'
+            f',"request_id":"{request_id}","seq":{seq}{self._tail}{time}"}}'
         )
         body = text.encode()
         return AuditEntry(self._tenant_id, seq, body, hashlib.sha256(body).digest())

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls that are alike and made at the same time are run at once, by one of those who make them.
+
+There is no background thread. Whoever finds nobody at work on calls like its own runs it at once;
+those who come meanwhile wait, and then one of them runs the calls of all. A thread that gathers
+calls (``qpher_core.together``) has them at hand, and lets the first of those that are alike run.
+A caller alone does nothing of this.
+"""
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, Generic, TypeVar
+
+from qpher_core.together import Gather, Joining, Outcome, gathered
+
+__all__ = ["Alike"]
+
+C = TypeVar("C")
+
+#: Calls that are run at once at most: it bounds how long the first of them waits for the others.
+_MOST: Final = 64
+
+#: Seconds after which a call is no longer kept waiting by those that are being run.
+_PATIENCE: Final = 0.05
+
+#: Returns what is equal for calls that are alike, or None for a call that no other is like.
+KindOf = Callable[[C], Hashable | None]
+
+#: Runs calls that are alike; None for those that their callers are to run by themselves.
+Run = Callable[[Sequence[C]], Sequence[Outcome | None]]
+
+
+class _Place(Generic[C]):
+    """One call that waits for its turn."""
+
+    __slots__ = ("call", "ended", "outcome", "wake")
+
+    def __init__(self, call: C) -> None:
+        self.call = call
+        self.outcome: Outcome | None = None
+        self.ended = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+    def signal(self) -> None:
+        """Let the caller look again."""
+        if self.wake.locked():
+            self.wake.release()
+
+
+class _Line(Generic[C]):
+    """Calls of one kind."""
+
+    __slots__ = ("running", "users", "waiting")
+
+    def __init__(self) -> None:
+        self.running = threading.Lock()
+        self.users = 0
+        self.waiting: list[_Place[C]] = []
+
+
+class Alike(Generic[C]):
+    """Brings calls together. Thread-safe."""
+
+    def __init__(self, kind_of: KindOf[C], run: Run[C]) -> None:
+        self._kind_of = kind_of
+        self._run = run
+        self._lock = threading.Lock()
+        self._lines: dict[Hashable, _Line[C]] = {}
+        self._under_way: list[None] = []  # one for each call, other than those that are gathered
+
+    def __call__(self, call: C) -> Outcome | None:
+        """Run a call, alone or with those that are alike; None if its caller is to run it."""
+        gather = gathered()
+        if gather is not None:
+            kind = self._kind_of(call)
+            return None if kind is None else self._gathered(gather, kind, call)
+        self._under_way.append(None)
+        try:
+            kind = None if len(self._under_way) == 1 else self._kind_of(call)
+            return self._run((call,))[0] if kind is None else self._in_line(kind, call)
+        finally:
+            self._under_way.pop()
+
+    def _in_line(self, kind: Hashable, call: C) -> Outcome | None:
+        place = _Place(call)
+        with self._lock:
+            line = self._lines.get(kind)
+            if line is None:
+                line = self._lines[kind] = _Line()
+            line.users += 1
+            line.waiting.append(place)
+        try:
+            self._see_ended(line, place)
+        finally:
+            self._leave(kind, line, place)
+        return place.outcome
+
+    def _see_ended(self, line: _Line[C], place: _Place[C]) -> None:
+        """Wait until the call was run, run those that wait, or give up waiting."""
+        if line.running.locked():
+            place.wake.acquire(timeout=_PATIENCE)
+        while not place.ended:
+            if line.running.acquire(blocking=False):
+                try:
+                    if not place.ended:
+                        self._take_turn(line)
+                finally:
+                    line.running.release()
+            elif place in line.waiting:
+                return  # those that are being run take their time
+            else:
+                place.wake.acquire(timeout=_PATIENCE)
+
+    def _take_turn(self, line: _Line[C]) -> None:
+        with self._lock:
+            places, line.waiting = line.waiting[:_MOST], line.waiting[_MOST:]
+        try:
+            outcomes = self._run([place.call for place in places])
+            for place, outcome in zip(places, outcomes, strict=True):
+                place.outcome = outcome
+        finally:
+            for place in places:
+                place.ended = True
+            for place in places:
+                place.signal()
+
+    def _leave(self, kind: Hashable, line: _Line[C], place: _Place[C]) -> None:
+        """Take the place away, and let the next one run those that wait."""
+        with self._lock:
+            line.users -= 1
+            if not line.users:
+                del self._lines[kind]
+            if place in line.waiting:
+                line.waiting.remove(place)
+            if line.waiting and not line.running.locked():
+                line.waiting[0].signal()
+
+    def _gathered(self, gather: Gather, kind: Hashable, call: C) -> Outcome | None:
+        joining = Joining((self, kind), call)
+        chosen: Sequence[Joining] | None = gather(joining)
+        if chosen is None:
+            return joining.outcome
+        try:
+            outcomes = self._run([each.call for each in chosen])
+            for each, outcome in zip(chosen, outcomes, strict=True):
+                each.outcome = outcome
+        finally:
+            for each in chosen:
+                each.ended = True
+        return joining.outcome
