@@ -107,10 +107,18 @@ class Alike(Generic[C]):
                         self._take_turn(line)
                 finally:
                     line.running.release()
-            elif place in line.waiting:
+            elif self._gives_up(line, place):
                 return  # those that are being run take their time
             else:
                 place.wake.acquire(timeout=_PATIENCE)
+
+    def _gives_up(self, line: _Line[C], place: _Place[C]) -> bool:
+        """Take the place away, unless its call is being run: nobody else runs it from now on."""
+        with self._lock:
+            waits = place in line.waiting
+            if waits:
+                line.waiting.remove(place)
+            return waits
 
     def _take_turn(self, line: _Line[C]) -> None:
         with self._lock:

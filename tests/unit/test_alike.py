@@ -2,6 +2,7 @@
 """Calls that are alike: each is run once, by one of its callers, and none waits for ever."""
 
 import ctypes
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -199,6 +200,33 @@ def test_each_is_run_once_under_load() -> None:
     assert sorted(ran + alone, key=lambda call: call[1]) == [(n % 3, n) for n in range(6000)]
     assert not brought._lines
     assert not brought._under_way
+
+
+def test_who_gives_up_is_not_run_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call whose caller loses patience just as others begin to run it is still run once."""
+    monkeypatch.setattr(alike, "_PATIENCE", 0.001)
+    ran: list[int] = []
+
+    def run(calls: Sequence[Call]) -> list[Outcome | None]:
+        ran.extend(number for _, number in calls)
+        time.sleep(0.001)
+        return [Outcome(number) for _, number in calls]
+
+    brought = Alike[Call](lambda call: call[0], run)
+    interval = sys.getswitchinterval()
+
+    def make(number: int) -> None:
+        outcome = brought(("a", number))
+        if outcome is None:
+            ran.append(number)
+
+    sys.setswitchinterval(1e-5)  # threads take turns in the middle of everything
+    try:
+        with ThreadPoolExecutor(24) as pool:
+            list(pool.map(make, range(3000)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(ran) == [*range(3000)]
 
 
 def test_a_thread_that_gathers_lets_one_run_them() -> None:
