@@ -98,8 +98,6 @@ class Alike(Generic[C]):
 
     def _see_ended(self, line: _Line[C], place: _Place[C]) -> None:
         """Wait until the call was run, run those that wait, or give up waiting."""
-        if line.running.locked():
-            place.wake.acquire(timeout=_PATIENCE)
         while not place.ended:
             if line.running.acquire(blocking=False):
                 try:
@@ -107,10 +105,8 @@ class Alike(Generic[C]):
                         self._take_turn(line)
                 finally:
                     line.running.release()
-            elif self._gives_up(line, place):
+            elif not place.wake.acquire(timeout=_PATIENCE) and self._gives_up(line, place):
                 return  # those that are being run take their time
-            else:
-                place.wake.acquire(timeout=_PATIENCE)
 
     def _gives_up(self, line: _Line[C], place: _Place[C]) -> bool:
         """Take the place away, unless its call is being run: nobody else runs it from now on."""

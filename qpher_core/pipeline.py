@@ -113,18 +113,12 @@ class Pipeline:
 
     def run(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
         """Run one call for one tenant and record it, with those that are alike."""
-        if self._combines and isinstance(call, KeyCall):
+        if self._combines and isinstance(call, KeyCall) and call.shared is not None:
             ended = self._alike((context, call))
             if ended is not None:
                 done: Done[T] = ended.get()
                 return done
-        return self._run_alone(context, call)
-
-    def _run_alone(self, context: RequestContext, call: Call[T] | KeyCall[T]) -> Done[T]:
-        (done,) = self._run(context, call, itself)
-        if isinstance(done, QpherError):
-            raise done
-        return done
+        return _only(self._run(context, call, itself))
 
     def run_many(
         self, context: RequestContext, call: KeyCall[Sequence[Item[T]]]
@@ -140,7 +134,7 @@ class Pipeline:
         """Run calls that are alike at once; None for those that are to be run by themselves."""
         context, call = asked[0]
         if len(asked) == 1:
-            return [Ended(self._run_alone(context, call))]
+            return [Ended(_only(self._run(context, call, itself)))]
         try:
             done = self._run(context, combined(asked, self._keys), items_of_value)
         except AuditUnavailable as error:
@@ -411,6 +405,14 @@ class Pipeline:
     def _append(self, tenant_id: uuid.UUID, work: Callable[[StoreWriter], T]) -> T:
         """Commit work that writes nothing but audit entries."""
         return _durable(functools.partial(record, self._store), tenant_id, work)
+
+
+def _only(results: Sequence[Done[T] | QpherError]) -> Done[T]:
+    """Return the result of a call on one item, or raise why there is none."""
+    (done,) = results
+    if isinstance(done, QpherError):
+        raise done
+    return done
 
 
 def _durable(commit: Commit, tenant_id: uuid.UUID, work: Callable[[StoreWriter], T]) -> T:
