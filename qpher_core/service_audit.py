@@ -70,7 +70,7 @@ class ServiceAudit:
         ``.gz`` is compressed. ``qpher-core audit verify`` checks it anywhere.
 
         Args:
-            target: the file.
+            target: the file, which appears complete and durable or not at all.
             tenant: whose log; the service's own where none is given.
             where: which entries, each with its proof; all of the log where none is given.
 

@@ -27,6 +27,7 @@ from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.records import EMPTY_LOG, LogState, StoredAnchor
 from qpher_core.audit.tree import HASH_BYTES
 from qpher_core.errors import NotFound, StateConflict
+from qpher_core.file_io import open_target
 from qpher_core.models import canonical_json
 from qpher_core.protocols import Store
 
@@ -101,9 +102,12 @@ def lines_between(
 
 
 def write_export(lines: Iterator[bytes], target: Path, *, compressed: bool | None = None) -> None:
-    """Write an export to a file; compressed, if its name ends with ``.gz``, where not stated."""
+    """Write an export to a file, which appears complete and durable or not at all.
+
+    It is compressed, if its name ends with ``.gz``, where not stated.
+    """
     with contextlib.ExitStack() as stack:
-        file: BinaryIO = stack.enter_context(target.open("wb"))
+        file = stack.enter_context(open_target(target))
         if compressed or (compressed is None and target.suffix == ".gz"):
             # Without name and time: the same lines give the same file.
             packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)

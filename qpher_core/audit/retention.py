@@ -146,7 +146,6 @@ def _write(lines: Iterator[bytes], path: Path, verify: Callable[[Path], None]) -
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         write_export(lines, partial, compressed=True)
-        _sync(partial)
         verify(partial)
         partial.replace(path)
     except BaseException:

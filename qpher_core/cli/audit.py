@@ -214,8 +214,8 @@ def move_out(
 def proof(export: Path, seq: int, out: Path, entry: Path) -> None:
     """Prove an entry out of an EXPORT or a segment, for verify-proof. Needs no store."""
     made, body = prove_from_export(export, seq)
-    entry.write_bytes(body)
-    out.write_text(str(made), encoding="utf-8")
+    write_bytes(entry, body)
+    write_bytes(out, str(made).encode())
 
 
 @audit.command(example="qpher-core audit keys > anchor.vkey")

@@ -157,6 +157,26 @@ def test_a_kept_anchor_is_replaced_whole(folder: Path, tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [kept, old]
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_an_export_and_a_proof_are_replaced_whole(
+    folder: Path, tmp_path: Path, suffix: str
+) -> None:
+    """No file that is there is written into: whoever reads it, or a crash, finds one of the two."""
+    export, out, entry = (tmp_path / f"{name}{suffix}" for name in ("export", "proof", "entry"))
+    for path in (export, out, entry):
+        path.write_text("older")
+        path.with_name(f"{path.name}.old").hardlink_to(path)
+    store = ("--store", f"sqlite:///{folder}/q.db")
+    assert _run(folder, "export", str(export), "--tenant", "acme", *store)[0] == 0
+    seq = json.loads((folder / "entry").read_bytes())["seq"]
+    words = ("--seq", str(seq), "--out", str(out), "--entry", str(entry))
+    assert _run(folder, "proof", str(export), *words) == (0, "")
+    proved = ("--entry", str(entry), "--content", "signature", "--key", "all.vkey")
+    assert _run(folder, "verify-proof", str(out), *proved) == (0, f"sound: entry {seq}\n")
+    assert [path.read_text() for path in tmp_path.glob("*.old")] == ["older"] * 3
+    assert len(list(tmp_path.iterdir())) == 6
+
+
 def test_an_operator_anchors_and_rotates(tmp_path: Path) -> None:
     """Anchor prints the signed state of a log, rotate-key the key that signs the next."""
     store = f"sqlite:///{tmp_path}/q.db"

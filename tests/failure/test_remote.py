@@ -373,15 +373,19 @@ def test_exports_that_do_not_begin(tmp_path: Path) -> None:
 
 
 def test_an_export_that_is_cut(tmp_path: Path) -> None:
-    """An answer that ends before its end is an error, however it was framed."""
+    """An answer that ends before its end is an error, however framed; an older export stays."""
+    target = tmp_path / "log"
+    target.write_text("an older export")
     chunked = b"transfer-encoding: chunked\r\n\r\n5\r\n12345\r\n"
     for rest in (chunked, b"content-length: 9\r\n\r\n12345"):
         with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as threads:
             cut = threads.submit(_cut_after, listener, b"HTTP/1.1 200 OK\r\n" + rest)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             with pytest.raises(Unavailable):
-                export(url, tmp_path / "log")
+                export(url, target)
             cut.result()
+        assert target.read_text() == "an older export"
+        assert list(tmp_path.iterdir()) == [target]
 
 
 def _cut_after(listener: socket.socket, answer: bytes) -> None:
