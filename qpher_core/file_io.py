@@ -158,7 +158,7 @@ def _give_name(handle: int, path: Path) -> Path:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a directory durable."""
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:

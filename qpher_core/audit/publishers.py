@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where anchors are published besides the store: out of reach of whoever runs the database."""
 
-import contextlib
-import os
-import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +11,7 @@ from attrs import field, frozen
 
 from qpher_core.audit.posting import check_endpoint, post
 from qpher_core.errors import Unavailable, ValidationError
+from qpher_core.file_io import open_target
 
 __all__ = ["AnchorPublisher", "CallPublisher", "FilePublisher", "HttpPublisher", "open_publisher"]
 
@@ -48,7 +46,8 @@ class FilePublisher:
         """Replace the file of a log."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self._path(tenant_id), note.encode())
+            with open_target(self._path(tenant_id)) as file:
+                file.write(note.encode())
         except OSError as error:
             raise Unavailable(f"cannot publish to {self.folder}: {error.strerror}") from error
 
@@ -119,23 +118,3 @@ def open_publisher(
     raise ValidationError(
         "publishers must be file:///folder, an http(s) URL or a function", parameter="publishers"
     )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that its name shows the old content or the new, never a part."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -9,7 +9,6 @@ file that the next attempt replaces.
 
 import contextlib
 import hashlib
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -30,6 +29,7 @@ from qpher_core.audit.tree import subtrees
 from qpher_core.audit.verifier import verify_export
 from qpher_core.calls import Effect
 from qpher_core.errors import NotFound, Unavailable, ValidationError
+from qpher_core.file_io import sync_folder
 from qpher_core.key_usage import LogUsage
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import Store, StoreWriter
@@ -151,7 +151,7 @@ def _write(lines: Iterator[bytes], path: Path, verify: Callable[[Path], None]) -
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _make(folder: Path) -> None:
@@ -159,15 +159,7 @@ def _make(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
-        _sync(made.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_folder(made.parent)
 
 
 def _digest(path: Path) -> bytes:

@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from attrs import Factory, define
 
 from qpher_core.errors import StateConflict, ValidationError
+from qpher_core.file_io import sync_folder
 from qpher_core.migration.report import Failure, ItemId
 
 __all__ = ["Journal", "Tally"]
@@ -127,7 +128,7 @@ class Journal:
         os.lseek(self._handle, 0, os.SEEK_END)
         if kept == 0:
             self._append(self._subject)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def record(self, batch: Tally, position: ItemId) -> None:
         """Add a batch whose new values are durable."""
@@ -185,11 +186,3 @@ def _line(document: Mapping[str, Any]) -> bytes:
 
 def _refused(path: Path) -> ValidationError:
     return ValidationError(f"{path} is not a journal of a migration", parameter="journal")
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

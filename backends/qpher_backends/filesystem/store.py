@@ -21,6 +21,7 @@ from qpher_backends.filesystem.tables import IntentTable, PolicyTable, TenantTab
 from qpher_backends.filesystem.view import Documents, View
 from qpher_backends.group_commit import Announced, GroupCommit
 from qpher_core.errors import StoreUnavailable, ValidationError
+from qpher_core.file_io import sync_folder
 
 __all__ = ["FileStore", "open_store"]
 
@@ -175,12 +176,8 @@ def _check_format(root: str) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-        for folder in (root, os.path.dirname(root)):  # noqa: PTH120
-            handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+        for folder in (path.parent, path.parent.parent):
+            sync_folder(folder)
     elif found != _FORMAT:
         raise StoreUnavailable(f"{path} names a format that this version lacks")
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from qpher_core.errors import ProtectorUnavailable
+from qpher_core.file_io import open_target, sync_folder
 
 __all__ = ["append_line", "create_once", "read_private"]
 
@@ -27,7 +28,7 @@ def create_once(path: Path, data: bytes) -> bool:
             os.link(partial, path)
         finally:
             partial.unlink()
-        _sync_directory(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         return False  # another process was faster; its file is the one
     except OSError as error:
@@ -48,9 +49,8 @@ def append_line(path: Path, line: bytes) -> None:
         with _alone(place):
             before = read_private(place)
             ended = before if before.endswith(b"\n") else before + b"\n"  # not by every editor
-            partial = _write_beside(place, ended + line)
-            partial.replace(place)
-            _sync_directory(place.parent)
+            with open_target(place) as file:
+                file.write(ended + line)
     except OSError as error:
         raise ProtectorUnavailable(f"cannot write {path}: {error.strerror}") from error
 
@@ -96,11 +96,3 @@ def _write_beside(path: Path, data: bytes) -> Path:
         Path(name).unlink()
         raise
     return Path(name)
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
