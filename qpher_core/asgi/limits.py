@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rate limits per tenant and per API key, with the headers of the IETF's RateLimit draft.
 
-A request must pass both; one that is refused counts for neither.
+A request must pass both; one that is refused counts for neither, but where another node comes
+between (docs/http.md, What is not protected).
 """
 
+import contextlib
 import functools
 import math
+import threading
 import time
 from typing import Any, Final
 
@@ -34,6 +37,9 @@ class RateVerdict:
 
 _PASSED: Final = RateVerdict()
 
+#: Whose rate it is, the rate, and the identity of whose it is.
+_Rate = tuple[str, RateLimitItem, str]
+
 
 class RateLimits:
     """Counts requests. Thread-safe.
@@ -47,6 +53,8 @@ class RateLimits:
         self._key_rate = _rate(settings.key_rate, "key_rate")
         self._storage, self._limiter = _opened(settings.rate_storage)
         self.local = isinstance(self._storage, MemoryStorage)
+        # Answers from elsewhere take time: threads would wait for one another, and other nodes not.
+        self._counting = threading.Lock() if self.local else contextlib.nullcontext()
 
     def check(self, tenant: Tenant, key: ApiKey) -> RateVerdict:
         """Count one request.
@@ -73,7 +81,7 @@ class RateLimits:
         if not self._storage.check():
             raise StoreUnavailable("the rate limits cannot be counted")
 
-    def _rates(self, tenant: Tenant, key: ApiKey) -> list[tuple[str, RateLimitItem, str]]:
+    def _rates(self, tenant: Tenant, key: ApiKey) -> list[_Rate]:
         planned = LIMITS[tenant.plan].rate if tenant.plan is not None else None
         of_tenant = self._tenant_rate or (parsed_rate(planned) if planned else None)
         found = []
@@ -83,10 +91,19 @@ class RateLimits:
             found.append(("key", self._key_rate, key.id))
         return found
 
-    def _check(self, rates: list[tuple[str, RateLimitItem, str]]) -> RateVerdict:
-        refused = [row for row in rates if not self._limiter.test(row[1], row[0], row[2])]
-        if not refused:
-            refused = [row for row in rates if not self._limiter.hit(row[1], row[0], row[2])]
+    def _count(self, rates: list[_Rate]) -> list[_Rate]:
+        """Count a request, or return the rates that refuse it."""
+        with self._counting:
+            refused = [row for row in rates if not self._limiter.test(row[1], row[0], row[2])]
+            if refused:
+                return refused
+            for row in reversed(rates):  # the tenant's last: its other keys pay for no refusal
+                if not self._limiter.hit(row[1], row[0], row[2]):
+                    return [row]
+            return []
+
+    def _check(self, rates: list[_Rate]) -> RateVerdict:
+        refused = self._count(rates)
         policies, states, waits = [], [], []
         for name, item, identity in rates:
             left = self._limiter.get_window_stats(item, name, identity)
