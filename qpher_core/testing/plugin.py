@@ -7,9 +7,15 @@ __all__ = ["pytest_addoption"]
 
 pytest.register_assert_rewrite(
     "qpher_core.testing.test_access",
+    "qpher_core.testing.test_entries",
+    "qpher_core.testing.test_intents",
+    "qpher_core.testing.test_keys",
+    "qpher_core.testing.test_openings",
+    "qpher_core.testing.test_policies",
     "qpher_core.testing.test_retention",
     "qpher_core.testing.test_service",
-    "qpher_core.testing.test_store",
+    "qpher_core.testing.test_tenants",
+    "qpher_core.testing.test_transactions",
 )
 
 

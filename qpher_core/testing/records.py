@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records for tests of stores: as the engine would write them, without the engine."""
+"""Records for tests of stores, written as the engine would write them, without the engine."""
 
 import hashlib
 import uuid
@@ -11,11 +11,26 @@ from attrs import evolve
 from qpher_core.audit.entry import EntryDraft, build_entry
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import AuditEntry, KeyRecord, KeyRef, KeyVersion, Tenant, TenantStatus
-from qpher_core.protocols import StoreWriter
+from qpher_core.protocols import Store, StoreWriter
 
-__all__ = ["NOW", "append", "draft", "moved", "new_record", "new_tenant"]
+__all__ = [
+    "NOW",
+    "Stop",
+    "add_key",
+    "add_tenant",
+    "append",
+    "draft",
+    "moved",
+    "new_record",
+    "new_tenant",
+    "replace",
+]
 
 NOW = datetime(2026, 1, 31, 23, 59, 59, 123456, tzinfo=UTC)
+
+
+class Stop(Exception):  # noqa: N818 - what a caller's work may raise
+    """Raised inside a transaction."""
 
 
 def new_tenant(name: str = "acme", *, plan: str | None = None) -> Tenant:
@@ -51,6 +66,24 @@ def moved(record: KeyRecord, state: KeyState) -> KeyRecord:
     )
     sealed = None if state is KeyState.DESTROYED else record.sealed
     return evolve(record, key=key, sealed=sealed)
+
+
+def add_tenant(store: Store, name: str = "acme", *, plan: str | None = None) -> Tenant:
+    """Store a tenant and return it."""
+    tenant = new_tenant(name, plan=plan)
+    store.commit(lambda writer: writer.tenants.insert(tenant))
+    return tenant
+
+
+def add_key(store: Store, record: KeyRecord) -> KeyRecord:
+    """Store a key record and return it."""
+    store.commit(lambda writer: writer.keys.insert(record))
+    return record
+
+
+def replace(store: Store, record: KeyRecord, revision: int) -> bool:
+    """Replace a key record that is at a revision; return whether it was."""
+    return store.commit(lambda writer: writer.keys.replace(record, revision=revision))
 
 
 def draft(action: str = "kem.encrypt", **changes: Any) -> EntryDraft:
