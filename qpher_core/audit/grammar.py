@@ -9,7 +9,7 @@ entry, in one call and in less time than a JSON parser needs.
 import re
 from typing import Final
 
-__all__ = ["ENTRY", "entries_of", "is_entry", "is_utf8"]
+__all__ = ["ENTRY", "entries_of", "is_entry", "is_link", "is_utf8"]
 
 # RFC 8785 section 3.2.2.2: what must be escaped is escaped in one way, and nothing else is.
 _PLAIN: Final = rb'[^"\\\x00-\x1f]*+'
@@ -61,6 +61,13 @@ def entries_of(tenant: str) -> re.Pattern[bytes]:
 def is_entry(body: bytes) -> bool:
     """Return whether these are the canonical bytes of an entry; UTF-8 included."""
     return ENTRY.fullmatch(body) is not None and is_utf8(body)
+
+
+def is_link(body: bytes, prev_hash: bytes, seq: int, tenant: str) -> bool:
+    """Return whether these are the canonical bytes of the entry at a place in a log's chain."""
+    found = ENTRY.fullmatch(body)
+    expected = (prev_hash.hex().encode(), b"%d" % seq, tenant.encode())
+    return found is not None and found.groups() == expected and is_utf8(body)
 
 
 def is_utf8(data: bytes) -> bool:

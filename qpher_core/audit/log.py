@@ -11,6 +11,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from qpher_core.audit.entry import FORMAT, EntryDraft, EntryForm, Result
+from qpher_core.audit.grammar import is_link
 from qpher_core.audit.records import EMPTY_LOG, LogBase
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
@@ -222,9 +223,9 @@ def verify_chain(
     A chain alone shows alterations by someone who does not recompute all that follows and the
     head with it; against that, keep a head (``report.head``) where they cannot reach it.
     """
-    expected, prev_hash = base.size, base.head
+    tenant, expected, prev_hash = str(tenant_id), base.size, base.head
     for entry in entries:
-        problem = _problem(entry, tenant_id, expected, prev_hash)
+        problem = _problem(entry, tenant, expected, prev_hash)
         if problem:
             return AuditReport(tenant_id, expected, expected, problem, prev_hash)
         expected, prev_hash = expected + 1, entry.hash
@@ -236,17 +237,19 @@ def verify_chain(
     return AuditReport(tenant_id, expected, None, "", prev_hash)
 
 
-def _problem(entry: AuditEntry, tenant_id: uuid.UUID, seq: int, prev_hash: bytes) -> str:
+def _problem(entry: AuditEntry, tenant: str, seq: int, prev_hash: bytes) -> str:
     """Return what is wrong with an entry that must have this place in the chain, or ''."""
     if entry.seq != seq:
         return "the entry is missing"
     if _hash(entry) != entry.hash:
         return "the entry was altered"
+    if is_link(entry.body, prev_hash, seq, tenant):
+        return ""  # as nearly every entry, in a fraction of the time of what follows
     fields = _canonical_fields(entry)
     if fields is None:
         return "the entry is not canonical JSON"
     found = (fields.get("format"), fields.get("seq"), fields.get("tenant"))
-    if found != (FORMAT, seq, str(tenant_id)):
+    if found != (FORMAT, seq, tenant):
         return "the entry belongs elsewhere"
     if fields.get("prev_hash") != prev_hash.hex():
         return "the entry does not follow the one before it"

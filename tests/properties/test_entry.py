@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qpher_core.audit.entry import EntryDraft, KeyAddress, build_entry
-from qpher_core.audit.grammar import is_entry
+from qpher_core.audit.grammar import is_entry, is_link
 from qpher_core.models import canonical_json
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -49,3 +49,18 @@ def test_what_is_no_canonical_entry_does_not_match(draft: EntryDraft) -> None:
     spaced = json.dumps(entry.fields, ensure_ascii=False, sort_keys=True).encode()
     assert not is_entry(spaced)
     assert not is_entry(entry.body + b"\n")
+
+
+@given(DRAFTS, st.integers(0, 2**53 - 1), st.binary(min_size=32, max_size=32), st.uuids())
+def test_an_entry_has_one_place_in_one_chain(
+    draft: EntryDraft, seq: int, prev: bytes, tenant: uuid.UUID
+) -> None:
+    """It is a link where its members say, and nowhere else; in another spelling it is none."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    body = build_entry(draft, tenant_id=tenant, seq=seq, prev_hash=prev, time=moment).body
+    assert is_link(body, prev, seq, str(tenant))
+    assert not is_link(body, prev, seq + 1, str(tenant))
+    assert not is_link(body, bytes(byte ^ 1 for byte in prev), seq, str(tenant))
+    assert not is_link(body, prev, seq, str(uuid.UUID(int=tenant.int ^ 1)))
+    assert not is_link(body.replace(b',"', b', "', 1), prev, seq, str(tenant))
+    assert not is_link(body.replace(draft.outcome.encode(), b"\xff", 1), prev, seq, str(tenant))
