@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tenants."""
+
+import enum
+import uuid
+from datetime import datetime
+
+from attrs import frozen
+
+__all__ = ["Tenant", "TenantStatus"]
+
+
+class TenantStatus(enum.StrEnum):
+    """Whether a tenant may do anything at all."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@frozen
+class Tenant:
+    """One tenant. ``plan`` is None for tenants that have everything."""
+
+    id: uuid.UUID
+    name: str
+    plan: str | None
+    status: TenantStatus
+    created_at: datetime
+    updated_at: datetime
