@@ -6,5 +6,6 @@ from qpher_core.testing.test_intents import *  # noqa: F403
 from qpher_core.testing.test_keys import *  # noqa: F403
 from qpher_core.testing.test_openings import *  # noqa: F403
 from qpher_core.testing.test_policies import *  # noqa: F403
+from qpher_core.testing.test_service import *  # noqa: F403
 from qpher_core.testing.test_tenants import *  # noqa: F403
 from qpher_core.testing.test_transactions import *  # noqa: F403
