@@ -49,13 +49,17 @@ class _Place(Generic[C]):
 
 
 class _Line(Generic[C]):
-    """Calls of one kind."""
+    """Calls of one kind, as long as there are any.
 
-    __slots__ = ("running", "users", "waiting")
+    Changed under the lock, but for the end of a turn, which its leader tells alone: an interrupt
+    while waiting for the lock must not leave a line that is led for ever.
+    """
+
+    __slots__ = ("leader", "turn", "waiting")
 
     def __init__(self) -> None:
-        self.running = threading.Lock()
-        self.users = 0
+        self.leader: _Place[C] | None = None  # whose caller runs calls
+        self.turn: list[_Place[C]] = []  # what the leader runs
         self.waiting: list[_Place[C]] = []
 
 
@@ -75,50 +79,51 @@ class Alike(Generic[C]):
         if gather is not None:
             kind = self._kind_of(call)
             return None if kind is None else self._gathered(gather, kind, call)
-        self._under_way.append(None)
         try:
+            self._under_way.append(None)
             kind = None if len(self._under_way) == 1 else self._kind_of(call)
             return self._run((call,))[0] if kind is None else self._in_line(kind, call)
         finally:
             self._under_way.pop()
 
     def _in_line(self, kind: Hashable, call: C) -> Outcome | None:
-        place = _Place(call)
-        with self._lock:
-            line = self._lines.get(kind)
-            if line is None:
-                line = self._lines[kind] = _Line()
-            line.users += 1
-            line.waiting.append(place)
+        place, line = _Place(call), None
         try:
+            with self._lock:
+                line = self._lines.get(kind)
+                if line is None:
+                    line = self._lines[kind] = _Line()
+                line.waiting.append(place)
             self._see_ended(line, place)
         finally:
-            self._leave(kind, line, place)
+            if line is not None:
+                if line.leader is place:
+                    line.turn, line.leader = [], None
+                self._leave(kind, line, place)
         return place.outcome
 
     def _see_ended(self, line: _Line[C], place: _Place[C]) -> None:
         """Wait until the call was run, run those that wait, or give up waiting."""
+        if line.leader is not None:
+            place.wake.acquire(timeout=_PATIENCE)
         while not place.ended:
-            if line.running.acquire(blocking=False):
-                try:
-                    if not place.ended:
-                        self._take_turn(line)
-                finally:
-                    line.running.release()
-            elif not place.wake.acquire(timeout=_PATIENCE) and self._gives_up(line, place):
-                return  # those that are being run take their time
+            with self._lock:
+                leads = line.leader is None or line.leader is place
+                if place not in line.waiting:
+                    if leads or place not in line.turn:
+                        return  # it has just ended, or whoever took it was interrupted
+                elif leads:
+                    line.leader = place
+                    line.turn, line.waiting = line.waiting[:_MOST], line.waiting[_MOST:]
+                else:
+                    line.waiting.remove(place)
+                    return  # those that are being run take their time
+            if leads:
+                self._run_all(line.turn)
+            else:
+                place.wake.acquire(timeout=_PATIENCE)
 
-    def _gives_up(self, line: _Line[C], place: _Place[C]) -> bool:
-        """Take the place away, unless its call is being run: nobody else runs it from now on."""
-        with self._lock:
-            waits = place in line.waiting
-            if waits:
-                line.waiting.remove(place)
-            return waits
-
-    def _take_turn(self, line: _Line[C]) -> None:
-        with self._lock:
-            places, line.waiting = line.waiting[:_MOST], line.waiting[_MOST:]
+    def _run_all(self, places: Sequence[_Place[C]]) -> None:
         try:
             outcomes = self._run([place.call for place in places])
             for place, outcome in zip(places, outcomes, strict=True):
@@ -132,13 +137,14 @@ class Alike(Generic[C]):
     def _leave(self, kind: Hashable, line: _Line[C], place: _Place[C]) -> None:
         """Take the place away, and let the next one run those that wait."""
         with self._lock:
-            line.users -= 1
-            if not line.users:
-                del self._lines[kind]
-            if place in line.waiting:
+            if place in line.waiting:  # its caller was interrupted
                 line.waiting.remove(place)
-            if line.waiting and not line.running.locked():
+            if line.leader is not None:
+                return
+            if line.waiting:
                 line.waiting[0].signal()
+            elif self._lines.get(kind) is line:
+                del self._lines[kind]
 
     def _gathered(self, gather: Gather, kind: Hashable, call: C) -> Outcome | None:
         joining = Joining((self, kind), call)

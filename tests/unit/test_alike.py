@@ -2,11 +2,13 @@
 """Calls that are alike: each is run once, by one of its callers, and none waits for ever."""
 
 import ctypes
+import dis
 import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
 
 import pytest
 
@@ -172,6 +174,68 @@ def test_who_is_interrupted_while_waiting_leaves(led: Led, monkeypatch: pytest.M
     led.go.set()
     assert next_one.result(10) == 2
     assert led.turns == [[("a", 0)], [("a", 2)]]
+
+
+class Interrupts:
+    """Interrupts a thread at one of the places where Python looks for signals."""
+
+    def __init__(self, place: int) -> None:
+        self.left = place
+        self._before: dict[FrameType, str] = {}
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> "Interrupts | None":
+        """Trace the module's functions, and raise at the place."""
+        if event == "call":
+            if frame.f_code.co_filename != alike.__file__:
+                return None
+            frame.f_trace_opcodes = True
+        elif event == "opcode":
+            before = self._before.get(frame, "")
+            self._before[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            self.left -= before in {"CALL", "CALL_KW", "RESUME", "JUMP_BACKWARD"}
+            if self.left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self
+
+
+def interrupted(brought: Alike[Call], interrupts: Interrupts) -> bool:
+    """Make the call ``("a", 0)``; return whether it was interrupted."""
+    sys.settrace(interrupts)
+    try:
+        brought(("a", 0))
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+@pytest.mark.parametrize("place", range(24))
+def test_an_interrupt_anywhere_is_nobody_elses(place: int) -> None:
+    """Wherever a caller is interrupted, others end, and those that come later do not wait."""
+    go = threading.Event()
+
+    def run(calls: Sequence[Call]) -> list[Outcome | None]:
+        assert calls
+        assert go.wait(10)
+        return [Outcome(number) for _, number in calls]
+
+    brought = Alike[Call](lambda call: call[0], run)
+    brought._under_way.append(None)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(brought, ("a", 4))
+        until(lambda: bool(brought._lines))
+        second = pool.submit(interrupted, brought, Interrupts(place))
+        others = [pool.submit(brought, ("a", number)) for number in range(1, 4)]
+        time.sleep(0.005)
+        go.set()
+        second.result(10)
+        for number, future in enumerate((*others, first), 1):
+            outcome = future.result(10)
+            assert outcome is None or outcome.get() == number
+    assert all(brought(("a", number)) is not None for number in range(2))
+    assert not brought._lines
 
 
 def test_each_is_run_once_under_load() -> None:
