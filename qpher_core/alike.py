@@ -7,6 +7,7 @@ calls (``qpher_core.together``) has them at hand, and lets the first of those th
 A caller alone does nothing of this.
 """
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar
@@ -69,6 +70,7 @@ class Alike(Generic[C]):
     def __init__(self, kind_of: KindOf[C], run: Run[C]) -> None:
         self._kind_of = kind_of
         self._run = run
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._lines: dict[Hashable, _Line[C]] = {}
         self._under_way: list[None] = []  # one for each call, other than those that are gathered
@@ -87,6 +89,8 @@ class Alike(Generic[C]):
             self._under_way.pop()
 
     def _in_line(self, kind: Hashable, call: C) -> Outcome | None:
+        if os.getpid() != self._pid:
+            return None  # forked: those that are in line and their locks stayed behind
         place, line = _Place(call), None
         try:
             with self._lock:

@@ -3,6 +3,8 @@
 
 import ctypes
 import dis
+import os
+import signal
 import sys
 import threading
 import time
@@ -174,6 +176,19 @@ def test_who_is_interrupted_while_waiting_leaves(led: Led, monkeypatch: pytest.M
     led.go.set()
     assert next_one.result(10) == 2
     assert led.turns == [[("a", 0)], [("a", 2)]]
+
+
+def test_a_forked_child_waits_for_nobody(led: Led) -> None:
+    """In a child those that run calls are gone, and locks that they held are never given back."""
+    with led.alike._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(5)
+            try:
+                os._exit(led(("a", 1)) is not None)
+            finally:
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 class Interrupts:
