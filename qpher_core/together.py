@@ -56,7 +56,7 @@ class Recording:
 class Joining:
     """A call that may be run at once with those of the same kind."""
 
-    kind: Hashable
+    kind: Hashable = field(repr=False)
     call: Any = field(repr=False)
     outcome: "Outcome | None" = field(default=None, repr=False)
     ended: bool = False

@@ -30,6 +30,7 @@ from qpher_core.operations import OPERATIONS
 from qpher_core.results import SignResult
 from qpher_core.service import Qpher
 from qpher_core.session import Session
+from qpher_core.together import Joining
 
 SIGNATURE = "ML-DSA-44"
 
@@ -317,6 +318,12 @@ def test_whatever_policy_or_the_log_see_makes_calls_differ() -> None:
             assert kind_of((CONTEXT, attrs.evolve(CALL, **{name: value}))) != kind, name
     own = attrs.evolve(CALL, payload_bytes=4, inputs={"a": 1}, shared=Shared(b"x", list, b"rest"))
     assert kind_of((CONTEXT, own)) == kind
+
+
+def test_a_call_that_joins_shows_no_context() -> None:
+    """What makes calls alike has the caller's context in it, which no repr may show."""
+    call = attrs.evolve(CALL, context={"purpose": "canary"}, shared=Shared(b"", list, b"canary"))
+    assert "canary" not in repr(Joining(kind_of((CONTEXT, call)), (CONTEXT, call)))
 
 
 @pytest.mark.parametrize(
