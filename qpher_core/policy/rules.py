@@ -83,8 +83,8 @@ class PlanRule:
 class QuotaRule:
     """Denies what goes beyond limits: those given, or those of the tenant's plan.
 
-    Concurrent calls are decided one by one before they are recorded: as many as are in flight
-    may go beyond a limit.
+    Concurrent calls are decided before they are recorded: as many as are in flight may go beyond
+    a limit.
     """
 
     limits: Limits | None

@@ -12,7 +12,9 @@ class PolicyEngine(Protocol):
     """Decides whether an operation may happen. Thread-safe.
 
     An engine that may block (network, disk, foreign code) leaves ``may_block`` unset or True
-    and is called with a deadline; only one that answers from memory sets it to False.
+    and is called with a deadline; only one that answers from memory sets it to False. Then one
+    answer may be for several calls that are made at the same time and differ in nothing that it
+    is told, so it must not count what it is asked.
     """
 
     def decide(self, request: PolicyRequest) -> Decision:
