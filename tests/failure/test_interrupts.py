@@ -105,6 +105,25 @@ def test_an_interrupted_commit_counts_for_nothing(where: str) -> None:
     assert transaction.committed == ["second"]
 
 
+def test_an_interrupt_at_its_very_end_leaves_no_commit_in_memory_open() -> None:
+    """The store in memory takes the next commit, wherever the one before was interrupted."""
+    store = open_store("memory:", parameter="url")
+
+    class Interrupted(list):
+        """What is to be undone; forgetting it is interrupted."""
+
+        def clear(self) -> None:
+            """Forget it."""
+            super().clear()
+            raise KeyboardInterrupt
+
+    store._state.undo = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        store.commit(lambda _: None)
+    store._state.undo = []
+    assert store.commit(lambda _: "done") == "done"
+
+
 def test_work_that_was_lost_with_its_leader_is_not_waited_for() -> None:
     """Work that a leader took and never finished is refused, not waited for until the end."""
     transaction = _Transaction()

@@ -414,8 +414,8 @@ class MemoryStore:
                     self._state.undo.pop()()
                 raise
             finally:
-                self._state.undo.clear()
                 self._state.committing = False
+                self._state.undo.clear()
 
     def close(self) -> None:
         """Refuse further work."""
