@@ -226,6 +226,19 @@ def test_wrong_signatures_are_wrong_alone(kms: Qpher, acme: Session) -> None:
     assert len(entries(acme, "signatures.verify")) == 12
 
 
+def test_what_is_too_long_for_a_signature_keeps_nobody_waiting(
+    kms: Qpher, acme: Session, asked: Asked
+) -> None:
+    """Bytes that are longer than any signature, and may be very long, are looked at alone."""
+    asked.questions.clear()
+    longest = ALGORITHMS[SIGNATURE].output_bytes
+    results = at_once(
+        kms, *[lambda: acme.signatures.verify(b"m", bytes(longest + 1), 1, SIGNATURE)] * 6
+    )
+    assert [result.valid for result in results] == [False] * 6
+    assert len(asked.questions) == 6
+
+
 def test_shared_secrets_are_each_callers(kms: Qpher, acme: Session) -> None:
     """Encapsulations that are made at once differ, and each opens to its own secret."""
     acme.keys.generate("ML-KEM-512")
