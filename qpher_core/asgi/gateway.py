@@ -8,7 +8,6 @@ in a thread. Policy is asked by the pipeline, once the body says about which key
 than 64 KiB is not read before its sender is known.
 """
 
-import asyncio
 import logging
 import time
 import traceback
@@ -18,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 from attrs import frozen
 
 from qpher_core.api_keys import Authenticated
+from qpher_core.asgi.bodies import Bodies, Disconnected
 from qpher_core.asgi.endpoint import Ask, Endpoint, Raw
 from qpher_core.asgi.envelope import Rendered, error_answer, success_answer
 from qpher_core.asgi.headers import Head, Proxies, read_head, secured
@@ -41,10 +41,6 @@ _log: Final = logging.getLogger("qpher_core.http")
 _READ_FIRST: Final = 1 << 16  # bytes of a body that may come before its sender is known
 _BATCH_FACTOR: Final = 8
 _API_SCOPES: Final = frozenset({"usage"})  # what every key may see of its own tenant
-
-
-class _Disconnected(Exception):  # noqa: N818 - a signal, not an error
-    """The client went away."""
 
 
 @frozen
@@ -79,7 +75,7 @@ class Gateway:
         self._parts = parts
         self._remembered = Remembered(parts.kms)
         factor = _BATCH_FACTOR if endpoint.items > 1 else 1
-        self._largest = parts.settings.largest_body * factor
+        self._bodies = Bodies(parts.settings.largest_body * factor, parts.settings.body_deadline)
         self._together = endpoint.brief and parts.kms.local and parts.rates.local
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -88,7 +84,7 @@ class Gateway:
         head = read_head(scope)
         try:
             answer = await self._answer(scope, receive, head)
-        except _Disconnected:
+        except Disconnected:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets an answer
             answer = self._refusal(error, head)
@@ -105,16 +101,16 @@ class Gateway:
         asked = self._asked(scope, head)
         run = self._parts.workers.run
         if head.length is not None and head.length <= _READ_FIRST:
-            body = await self._read(receive, _READ_FIRST)
+            body = await self._bodies.read(receive, _READ_FIRST)
             if self._together:
                 return await self._parts.workers.run_together(self._serve, asked, body, None)
             return await run(self._serve, asked, body, None)
         who = await run(self._resolve, asked)
         if isinstance(who, Rendered):
             return who
-        if head.length is not None and head.length > self._largest:
-            raise self._too_large()
-        body = await self._read(receive, self._largest)
+        if head.length is not None and head.length > self._bodies.largest:
+            raise self._bodies.too_large()
+        body = await self._bodies.read(receive, self._bodies.largest)
         return await run(self._serve, asked, body, who)
 
     def _asked(self, scope: Any, head: Head) -> _Asked:
@@ -128,34 +124,6 @@ class Gateway:
             scope["path"],
             _values(scope.get("path_params") or {}, query),
             query,
-        )
-
-    async def _read(self, receive: Any, most: int) -> bytes:
-        """Return the whole body. Raises ``ValidationError`` beyond ``most`` bytes."""
-        pieces, size, more = [], 0, True
-        try:
-            # Before the first piece too: a client may announce a body and send nothing of it.
-            async with asyncio.timeout(self._parts.settings.body_deadline):
-                while more:
-                    message = await self._receive(receive)
-                    pieces.append(message.get("body", b""))
-                    size += len(pieces[-1])
-                    if size > most:
-                        raise self._too_large()
-                    more = message.get("more_body", False)
-        except TimeoutError:
-            raise QpherError("the body did not arrive in time", code="ERR_TIMEOUT_001") from None
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def _receive(self, receive: Any) -> Any:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        return message
-
-    def _too_large(self) -> ValidationError:
-        return ValidationError(
-            f"the body must have at most {self._largest} bytes", code="ERR_INVALID_004"
         )
 
     # --- in a thread ---------------------------------------------------------------------------
