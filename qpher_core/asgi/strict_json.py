@@ -89,15 +89,10 @@ def _at_a_glance(body: bytes, kind: Any) -> Any:
     if not body.isascii() or b"\\" in body:
         return None
     try:
-        members = _MEMBERS.decode(body)
-        texts = 0
-        for value in members.values():
-            first = memoryview(value)[0]
-            if first in _NESTED:
-                return None
-            texts += first == _MARK
+        members = _FLAT.decode(body)
+        texts = list(map(type, members.values())).count(str)
         unique = body.count(b'"') == 2 * (len(members) + texts)
-        return _decoder(kind).decode(body) if unique else None
+        return msgspec.convert(members, kind, dec_hook=decode_hook) if unique else None
     except msgspec.MsgspecError:
         return None  # what is wrong is found out without haste
 
@@ -130,7 +125,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-_MARK: Final = ord('"')
-_NESTED: Final = b"{["
-_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_FLAT: Final = msgspec.json.Decoder(dict[str, str | int | float | bool | None])
 _UNIQUE: Final = json.JSONDecoder(object_pairs_hook=_unique)
