@@ -4,11 +4,13 @@
 There is no background thread. Whoever finds nobody at work on calls like its own runs it at once;
 those who come meanwhile wait, and then one of them runs the calls of all. A thread that gathers
 calls (``qpher_core.together``) has them at hand, and lets the first of those that are alike run.
-A caller alone does nothing of this.
+Whoever begins waits a little for as many as were run at once before: else the first to come back
+would keep the others waiting for a commit of its own. A caller alone does nothing of this.
 """
 
 import os
 import threading
+import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -21,8 +23,18 @@ C = TypeVar("C")
 #: Calls that are run at once at most: it bounds how long the first of them waits for the others.
 _MOST: Final = 64
 
-#: Seconds after which a call is no longer kept waiting by those that are being run.
+#: Seconds after which a call is no longer kept waiting by those that are being run: so many times
+#: what the calls before took, within limits.
+_TURNS: Final = 2
 _PATIENCE: Final = 0.05
+_MOST_PATIENCE: Final = 1.0
+
+#: Of the time that the calls before took: what is waited for as many to come, and at most.
+_SHARE: Final = 0.25
+_MOST_SECONDS: Final = 0.005
+
+#: Kinds of which it is remembered how many were run at once.
+_MOST_HABITS: Final = 1024
 
 #: Returns what is equal for calls that are alike, or None for a call that no other is like.
 KindOf = Callable[[C], Hashable | None]
@@ -56,12 +68,19 @@ class _Line(Generic[C]):
     while waiting for the lock must not leave a line that is led for ever.
     """
 
-    __slots__ = ("leader", "turn", "waiting")
+    __slots__ = ("expected", "leader", "turn", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, expected: tuple[int, float]) -> None:
+        self.expected = expected  # how many calls are to come, and the seconds they take
         self.leader: _Place[C] | None = None  # whose caller runs calls
         self.turn: list[_Place[C]] = []  # what the leader runs
         self.waiting: list[_Place[C]] = []
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a call waits for those that are being run."""
+        _, seconds = self.expected
+        return min(max(_TURNS * seconds, _PATIENCE), _MOST_PATIENCE)
 
 
 class Alike(Generic[C]):
@@ -74,6 +93,10 @@ class Alike(Generic[C]):
         self._lock = threading.Lock()
         self._lines: dict[Hashable, _Line[C]] = {}
         self._under_way: list[None] = []  # one for each call, other than those that are gathered
+        #: How many of a kind were run at once, and how long it took, by its hash: what a kind is
+        #: made of is the callers' and not kept.
+        self._habits: dict[int, tuple[int, float]] = {}
+        self._crowded = False  # whether the calls before were more than one
 
     def __call__(self, call: C) -> Outcome | None:
         """Run a call, alone or with those that are alike; None if its caller is to run it."""
@@ -81,9 +104,10 @@ class Alike(Generic[C]):
         if gather is not None:
             kind = self._kind_of(call)
             return None if kind is None else self._gathered(gather, kind, call)
+        self._under_way.append(None)
         try:
-            self._under_way.append(None)
-            kind = None if len(self._under_way) == 1 else self._kind_of(call)
+            alone = len(self._under_way) == 1 and not self._crowded
+            kind = None if alone else self._kind_of(call)
             return self._run((call,))[0] if kind is None else self._in_line(kind, call)
         finally:
             self._under_way.pop()
@@ -96,9 +120,11 @@ class Alike(Generic[C]):
             with self._lock:
                 line = self._lines.get(kind)
                 if line is None:
-                    line = self._lines[kind] = _Line()
+                    line = self._lines[kind] = _Line(self._habits.get(hash(kind), (1, 0.0)))
                 line.waiting.append(place)
-            self._see_ended(line, place)
+                if line.leader is not None and len(line.waiting) >= line.expected[0]:
+                    line.leader.signal()
+            self._see_ended(kind, line, place)
         finally:
             if line is not None:
                 if line.leader is place:
@@ -106,10 +132,9 @@ class Alike(Generic[C]):
                 self._leave(kind, line, place)
         return place.outcome
 
-    def _see_ended(self, line: _Line[C], place: _Place[C]) -> None:
+    def _see_ended(self, kind: Hashable, line: _Line[C], place: _Place[C]) -> None:
         """Wait until the call was run, run those that wait, or give up waiting."""
-        if line.leader is not None:
-            place.wake.acquire(timeout=_PATIENCE)
+        patient = line.leader is None or place.wake.acquire(timeout=line.patience)
         while not place.ended:
             with self._lock:
                 leads = line.leader is None or line.leader is place
@@ -118,14 +143,37 @@ class Alike(Generic[C]):
                         return  # it has just ended, or whoever took it was interrupted
                 elif leads:
                     line.leader = place
-                    line.turn, line.waiting = line.waiting[:_MOST], line.waiting[_MOST:]
-                else:
+                elif not patient:
                     line.waiting.remove(place)
                     return  # those that are being run take their time
             if leads:
-                self._run_all(line.turn)
+                self._lead(kind, line, place)
             else:
-                place.wake.acquire(timeout=_PATIENCE)
+                patient = place.wake.acquire(timeout=line.patience)
+
+    def _lead(self, kind: Hashable, line: _Line[C], place: _Place[C]) -> None:
+        """Wait a little for as many as before, and run those that have come."""
+        expected, seconds = line.expected
+        if len(line.waiting) < expected:
+            place.wake.acquire(timeout=min(seconds * _SHARE, _MOST_SECONDS))
+        with self._lock:
+            line.turn, line.waiting = line.waiting[:_MOST], line.waiting[_MOST:]
+        count, begun = len(line.turn), time.monotonic()
+        try:
+            self._run_all(line.turn)
+        finally:
+            line.expected = self._expect(kind, count, time.monotonic() - begun)
+
+    def _expect(self, kind: Hashable, count: int, seconds: float) -> tuple[int, float]:
+        """Remember how many were run at once, and return it."""
+        self._crowded = count > 1
+        if count == 1:
+            self._habits.pop(hash(kind), None)
+        else:
+            if len(self._habits) >= _MOST_HABITS:
+                self._habits.clear()
+            self._habits[hash(kind)] = count, seconds
+        return count, seconds
 
     def _run_all(self, places: Sequence[_Place[C]]) -> None:
         try:

@@ -52,8 +52,12 @@ class Led:
     def follow(self, numbers: Sequence[int]) -> list[Future[object]]:
         """Make calls that are alike, and return once all wait."""
         futures = [self.pool.submit(self, ("a", number)) for number in numbers]
-        until(lambda: len(self.alike._lines["a"].waiting) == len(numbers))
+        until(lambda: self._waiting() == len(numbers))
         return futures
+
+    def _waiting(self) -> int:
+        line = self.alike._lines.get("a")
+        return 0 if line is None else len(line.waiting)
 
 
 def until(met: Callable[[], bool]) -> None:
@@ -109,6 +113,34 @@ def test_no_more_than_so_many_at_once(led: Led) -> None:
     assert [future.result(10) for future in futures] == [*range(1, 81)]
     assert max(map(len, led.turns)) == 64
     assert sorted(call for turn in led.turns for call in turn) == [("a", n) for n in range(81)]
+
+
+def test_as_many_as_before_are_waited_for(led: Led, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After several were run at once, the first to come back does not begin without the others."""
+    futures = led.follow(range(1, 5))
+    led.go.set()
+    assert [future.result(10) for future in futures] == [1, 2, 3, 4]
+    monkeypatch.setattr(alike, "_SHARE", 1e6)
+    monkeypatch.setattr(alike, "_MOST_SECONDS", 10.0)
+    back = led.follow(range(5, 8))
+    assert len(led.turns) == 2
+    back.append(led.pool.submit(led, ("a", 8)))
+    assert [future.result(10) for future in back] == [5, 6, 7, 8]
+    assert sorted(led.turns[2]) == [("a", number) for number in range(5, 9)]
+
+
+def test_a_habit_ends_and_keeps_nothing(led: Led, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes alone waits once for those of before; what their calls were about is not kept."""
+    futures = led.follow(range(1, 5))
+    led.go.set()
+    assert [future.result(10) for future in futures] == [1, 2, 3, 4]
+    assert [*led.alike._habits] == [hash("a")]
+    monkeypatch.setattr(alike, "_MOST_SECONDS", 0.001)
+    led.error = ValueError()
+    with pytest.raises(ValueError):  # noqa: PT011 - ours
+        led(("a", 5))
+    assert not led.alike._habits
+    assert not led.alike._crowded
 
 
 def test_who_waits_too_long_goes_alone(led: Led, monkeypatch: pytest.MonkeyPatch) -> None:
