@@ -258,7 +258,7 @@ def interrupted(brought: Alike[Call], interrupts: Interrupts) -> bool:
     return False
 
 
-@pytest.mark.parametrize("place", range(24))
+@pytest.mark.parametrize("place", range(70))
 def test_an_interrupt_anywhere_is_nobody_elses(place: int) -> None:
     """Wherever a caller is interrupted, others end, and those that come later do not wait."""
     go = threading.Event()
