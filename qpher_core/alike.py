@@ -14,7 +14,10 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar
 
+from attrs import define, field
+
 from qpher_core.together import Gather, Joining, Outcome, gathered
+from qpher_core.wake import Wake
 
 __all__ = ["Alike"]
 
@@ -43,25 +46,14 @@ KindOf = Callable[[C], Hashable | None]
 Run = Callable[[Sequence[C]], Sequence[Outcome | None]]
 
 
-class _Place(Generic[C]):
+@define(eq=False)
+class _Place(Joining):
     """One call that waits for its turn."""
 
-    __slots__ = ("call", "ended", "outcome", "wake")
-
-    def __init__(self, call: C) -> None:
-        self.call = call
-        self.outcome: Outcome | None = None
-        self.ended = False
-        self.wake = threading.Lock()
-        self.wake.acquire()
-
-    def signal(self) -> None:
-        """Let the caller look again."""
-        if self.wake.locked():
-            self.wake.release()
+    wake: Wake = field(factory=Wake)
 
 
-class _Line(Generic[C]):
+class _Line:
     """Calls of one kind, as long as there are any.
 
     Changed under the lock, but for the end of a turn, which its leader tells alone: an interrupt
@@ -72,9 +64,9 @@ class _Line(Generic[C]):
 
     def __init__(self, expected: tuple[int, float]) -> None:
         self.expected = expected  # how many calls are to come, and the seconds they take
-        self.leader: _Place[C] | None = None  # whose caller runs calls
-        self.turn: list[_Place[C]] = []  # what the leader runs
-        self.waiting: list[_Place[C]] = []
+        self.leader: _Place | None = None  # whose caller runs calls
+        self.turn: list[_Place] = []  # what the leader runs
+        self.waiting: list[_Place] = []
 
     @property
     def patience(self) -> float:
@@ -91,7 +83,7 @@ class Alike(Generic[C]):
         self._run = run
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._lines: dict[Hashable, _Line[C]] = {}
+        self._lines: dict[Hashable, _Line] = {}
         self._under_way: list[None] = []  # one for each call, other than those that are gathered
         #: How many of a kind were run at once, and how long it took, by its hash: what a kind is
         #: made of is the callers' and not kept.
@@ -115,7 +107,7 @@ class Alike(Generic[C]):
     def _in_line(self, kind: Hashable, call: C) -> Outcome | None:
         if os.getpid() != self._pid:
             return None  # forked: those that are in line and their locks stayed behind
-        place, line = _Place(call), None
+        place, line = _Place(kind, call), None
         try:
             with self._lock:
                 line = self._lines.get(kind)
@@ -123,7 +115,7 @@ class Alike(Generic[C]):
                     line = self._lines[kind] = _Line(self._habits.get(hash(kind), (1, 0.0)))
                 line.waiting.append(place)
                 if line.leader is not None and len(line.waiting) >= line.expected[0]:
-                    line.leader.signal()
+                    line.leader.wake.signal()
             self._see_ended(kind, line, place)
         finally:
             if line is not None:
@@ -132,9 +124,9 @@ class Alike(Generic[C]):
                 self._leave(kind, line, place)
         return place.outcome
 
-    def _see_ended(self, kind: Hashable, line: _Line[C], place: _Place[C]) -> None:
+    def _see_ended(self, kind: Hashable, line: _Line, place: _Place) -> None:
         """Wait until the call was run, run those that wait, or give up waiting."""
-        patient = line.leader is None or place.wake.acquire(timeout=line.patience)
+        patient = line.leader is None or place.wake.wait(line.patience)
         while not place.ended:
             with self._lock:
                 leads = line.leader is None or line.leader is place
@@ -149,19 +141,21 @@ class Alike(Generic[C]):
             if leads:
                 self._lead(kind, line, place)
             else:
-                patient = place.wake.acquire(timeout=line.patience)
+                patient = place.wake.wait(line.patience)
 
-    def _lead(self, kind: Hashable, line: _Line[C], place: _Place[C]) -> None:
+    def _lead(self, kind: Hashable, line: _Line, place: _Place) -> None:
         """Wait a little for as many as before, and run those that have come."""
         expected, seconds = line.expected
         if len(line.waiting) < expected:
-            place.wake.acquire(timeout=min(seconds * _SHARE, _MOST_SECONDS))
+            place.wake.wait(min(seconds * _SHARE, _MOST_SECONDS))
         with self._lock:
             line.turn, line.waiting = line.waiting[:_MOST], line.waiting[_MOST:]
         count, begun = len(line.turn), time.monotonic()
         try:
             self._run_all(line.turn)
         finally:
+            for each in line.turn:
+                each.wake.signal()
             line.expected = self._expect(kind, count, time.monotonic() - begun)
 
     def _expect(self, kind: Hashable, count: int, seconds: float) -> tuple[int, float]:
@@ -175,18 +169,16 @@ class Alike(Generic[C]):
             self._habits[hash(kind)] = count, seconds
         return count, seconds
 
-    def _run_all(self, places: Sequence[_Place[C]]) -> None:
+    def _run_all(self, joined: Sequence[Joining]) -> None:
         try:
-            outcomes = self._run([place.call for place in places])
-            for place, outcome in zip(places, outcomes, strict=True):
-                place.outcome = outcome
+            outcomes = self._run([each.call for each in joined])
+            for each, outcome in zip(joined, outcomes, strict=True):
+                each.outcome = outcome
         finally:
-            for place in places:
-                place.ended = True
-            for place in places:
-                place.signal()
+            for each in joined:
+                each.ended = True
 
-    def _leave(self, kind: Hashable, line: _Line[C], place: _Place[C]) -> None:
+    def _leave(self, kind: Hashable, line: _Line, place: _Place) -> None:
         """Take the place away, and let the next one run those that wait."""
         with self._lock:
             if place in line.waiting:  # its caller was interrupted
@@ -194,20 +186,13 @@ class Alike(Generic[C]):
             if line.leader is not None:
                 return
             if line.waiting:
-                line.waiting[0].signal()
+                line.waiting[0].wake.signal()
             elif self._lines.get(kind) is line:
                 del self._lines[kind]
 
     def _gathered(self, gather: Gather, kind: Hashable, call: C) -> Outcome | None:
         joining = Joining((self, kind), call)
         chosen: Sequence[Joining] | None = gather(joining)
-        if chosen is None:
-            return joining.outcome
-        try:
-            outcomes = self._run([each.call for each in chosen])
-            for each, outcome in zip(chosen, outcomes, strict=True):
-                each.outcome = outcome
-        finally:
-            for each in chosen:
-                each.ended = True
+        if chosen is not None:
+            self._run_all(chosen)
         return joining.outcome

@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 from qpher_core.errors import OutcomeUnknown, StoreUnavailable
 from qpher_core.together import gathered
+from qpher_core.wake import Wake
 
 __all__ = ["Announced", "GroupCommit", "Transaction", "TransactionLost"]
 
@@ -72,13 +73,7 @@ class _Job(Generic[W]):
         self.value: Any = None
         self.error: BaseException | None = None
         self.done = False
-        self.wake = threading.Lock()
-        self.wake.acquire()
-
-    def signal(self) -> None:
-        """Wake the caller, who is to look again. Signals never come from two threads at once."""
-        if self.wake.locked():
-            self.wake.release()
+        self.wake = Wake()
 
     def run(self, writer: W) -> None:
         self.value = self.work(writer)
@@ -177,7 +172,7 @@ class GroupCommit(Generic[W]):
     def _see_done(self, job: _Job[W]) -> None:
         """Wait for a leader, or lead, until the job is done or given up."""
         waits = self._leading.locked() or not self._ripe()
-        if waits and not job.wake.acquire(timeout=self._patience):
+        if waits and not job.wake.wait(self._patience):
             self._coming.clear()  # who does not come in time is not waited for again
         if not job.done:
             with self._leading:
@@ -217,7 +212,7 @@ class GroupCommit(Generic[W]):
         """Wake one of those who wait, to lead."""
         with self._waiting_lock:
             if self._waiting and self._ripe() and not self._leading.locked():
-                self._waiting[0].signal()
+                self._waiting[0].wake.signal()
 
     def _lead(self) -> None:
         with self._waiting_lock:
@@ -275,7 +270,7 @@ def _settle(jobs: Sequence[_Job[W]]) -> None:
     for job in jobs:
         job.done = True
     for job in jobs:
-        job.signal()
+        job.wake.signal()
 
 
 def _fail(jobs: Sequence[_Job[W]], error: StoreUnavailable) -> None:
