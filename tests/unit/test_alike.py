@@ -73,6 +73,7 @@ def until(met: Callable[[], bool]) -> None:
 def led(monkeypatch: pytest.MonkeyPatch) -> Iterator[Led]:
     """Give a thread that runs calls; others wait for it as long as it takes."""
     monkeypatch.setattr(alike, "_PATIENCE", 10.0)
+    monkeypatch.setattr(alike, "_MOST_PATIENCE", 10.0)
     led = Led()
     yield led
     led.go.set()

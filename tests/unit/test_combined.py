@@ -63,6 +63,7 @@ def asked() -> Asked:
 def kms(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Qpher]:
     """Open a service; calls wait for those of their kind as long as it takes."""
     monkeypatch.setattr(alike, "_PATIENCE", 10.0)
+    monkeypatch.setattr(alike, "_MOST_PATIENCE", 10.0)
     with qpher_core.open("memory:", policy=asked) as opened:
         opened.tenants.create("acme")
         yield opened
@@ -77,13 +78,15 @@ def acme(kms: Qpher) -> Session:
 
 
 def at_once(kms: Qpher, *calls: Callable[[], Any]) -> list[Any]:
-    """Make calls so that all but two are there at the same time; return results and errors."""
+    """Make calls so that all are there at the same time; return results and errors."""
     pipeline: Any = kms._pipeline
     brought = pipeline._alike
     run, go = brought._run, threading.Event()
+    held: list[Any] = []  # by who runs them already
 
     def hold(asked: Sequence[Any]) -> Any:
-        assert go.wait(10)
+        held.extend(asked)
+        assert go.wait(20)
         return run(asked)
 
     def tried(call: Callable[[], Any]) -> Any:
@@ -95,11 +98,11 @@ def at_once(kms: Qpher, *calls: Callable[[], Any]) -> list[Any]:
     brought._run = hold
     with ThreadPoolExecutor(len(calls)) as pool:
         futures = [pool.submit(tried, call) for call in calls]
-        for _ in range(1000):
-            if len(brought._under_way) == len(calls):
+        for _ in range(2000):
+            waiting = sum(len(line.waiting) for line in [*brought._lines.values()])
+            if len(held) + waiting == len(calls):
                 break
             time.sleep(0.005)
-        time.sleep(0.05)  # the last one gets in line
         go.set()
         results = [future.result(30) for future in futures]
     brought._run = run
