@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server stops, crashes or loses connections under load: typed errors, nothing lost."""
 
+import gc
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -391,6 +393,31 @@ def test_a_server_that_hangs_is_given_up(own: Server, tmp_path: Path) -> None:
     assert store.tenants.get(tenant.id) == tenant
     assert store.audit.head(tenant.id)[0] == 0
     store.close()
+
+
+def test_a_wait_that_is_given_up_leaves_nothing_behind(
+    own: Server, around_commit: Callable[..., None], request: pytest.FixtureRequest
+) -> None:
+    """What waited for a server that hangs in a commit ends then, not when memory is cleared."""
+    store = PostgresStore(own.fresh(f"d_{os.urandom(4).hex()}"), deadline=0.5)
+    request.addfinalizer(store.close)
+    tenant, hanging, abandoned = new_tenant(), [], []
+    store.commit(lambda w: w.tenants.insert(tenant), tenant_id=tenant.id)
+    request.addfinalizer(lambda: [os.kill(pid, signal.SIGCONT) for pid in hanging])
+    request.addfinalizer(lambda hook=sys.unraisablehook: setattr(sys, "unraisablehook", hook))
+    sys.unraisablehook = abandoned.append
+
+    def hang(connection: Connection, commit: Callable[[], Any]) -> Any:
+        hanging.append(connection.info.backend_pid)
+        os.kill(hanging[0], signal.SIGSTOP)
+        return commit()
+
+    around_commit(hang)
+    with pytest.raises(StoreUnavailable):
+        store.commit(lambda w: append(w, tenant.id), tenant_id=tenant.id)
+    gc.collect()
+    assert hanging
+    assert not abandoned
 
 
 def test_two_who_wait_for_each_other_both_succeed(

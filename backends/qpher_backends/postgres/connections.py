@@ -5,7 +5,9 @@ Not ``psycopg_pool``: after a failure it waits 1, 2, 4, ... seconds before it co
 is longer than those wait who want to work; here whoever needs a connection makes it.
 """
 
+import contextlib
 import functools
+import inspect
 import math
 import os
 import threading
@@ -75,9 +77,24 @@ class Connection(psycopg.Connection[Row]):
     deadline: Deadline | None = None
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        """Wait for the server, but not beyond the deadline."""
+        """Wait for the server, but not beyond the deadline.
+
+        Whoever stops waiting in the middle has lost the connection.
+        """
         left = math.inf if self.deadline is None else self.deadline.left
-        return super().wait(gen, interval, left if timeout is None else min(left, timeout))
+        try:
+            return super().wait(gen, interval, left if timeout is None else min(left, timeout))
+        except BaseException:
+            self._abandon(gen)
+            raise
+
+    def _abandon(self, gen: PQGen[T]) -> None:
+        """End what waits in the middle, or it wakes up when memory is cleared and fails there."""
+        if inspect.getgeneratorstate(gen) == inspect.GEN_CLOSED:
+            return  # it came to its end: the server answered with an error
+        self.close()
+        with contextlib.suppress(psycopg.Error):
+            gen.close()
 
     def begin(self, tenant_id: uuid.UUID | None, *, how: str = "READ ONLY") -> None:
         """Begin a transaction of a tenant, to be sent with what follows."""
