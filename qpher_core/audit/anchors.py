@@ -186,19 +186,26 @@ class Anchorer:
             size: number of entries, whose tree is sound.
 
         Returns:
-            (last entry that the anchor covers, what is wrong).
+            (last entry that the anchor covers, or the first that is gone; what is wrong).
         """
         fetch = self._fetch(tenant_id)
         for anchor in self._store.anchors.read(tenant_id, start=max(start, 1)):
-            if anchor.size > size:
-                break  # made meanwhile
             try:
                 checkpoint = self.check(anchor.note, tenant_id)
             except AuditIntegrityError as error:
                 return anchor.size - 1, str(error)
+            if anchor.size > size:
+                return self._beyond(anchor)
             if (checkpoint.size, checkpoint.root) != (anchor.size, root_at(anchor.size, fetch)):
                 return anchor.size - 1, f"{Problem.REWRITTEN}: the entries are not those anchored"
         return None
+
+    def _beyond(self, anchor: StoredAnchor) -> tuple[int, str] | None:
+        """Tell an anchor of entries that are gone from one that was made meanwhile."""
+        now = self._store.audit.state(anchor.tenant_id).size  # read after the anchor
+        if anchor.size <= now:
+            return None
+        return now, f"{Problem.ROLLED_BACK}: {anchor.size} entries were anchored, not {now}"
 
     def check_state(self, tenant_id: uuid.UUID, note: str) -> None:
         """Check that the log, as it is now, continues an anchor that was kept elsewhere.

@@ -170,7 +170,7 @@ def _refused(kms: qpher_core.Qpher, tenant: qpher_core.Tenant) -> Problem:
 def test_a_log_cut_behind_its_anchor_is_not_anchored_again(
     kms: qpher_core.Qpher, prompt: Prompt
 ) -> None:
-    """A head and tail set back to before the anchor are noticed."""
+    """A head and tail set back to before the anchor are noticed, by verification too."""
     tenant = _anchored(kms)
     state = kms._store.audit.state(tenant.id)
     entry = next(kms._store.audit.read(tenant.id, start=1, limit=1))
@@ -182,6 +182,19 @@ def test_a_log_cut_behind_its_anchor_is_not_anchored_again(
     )
     assert state.size > 2
     assert _refused(kms, tenant) is Problem.ROLLED_BACK
+    report = kms.audit.verify("acme")
+    assert (report.bad_seq, report.problem.partition(":")[0]) == (2, Problem.ROLLED_BACK)
+
+
+def test_a_log_that_is_gone_while_its_anchors_stay_is_named(
+    kms: qpher_core.Qpher, prompt: Prompt
+) -> None:
+    """Without entries and head a log looks like one that never was, but for its anchors."""
+    tenant = _anchored(kms)
+    for table in ("audit_entries", "audit_heads"):
+        prompt(f"DELETE FROM {table} WHERE tenant_id = ?", (str(tenant.id),))
+    report = kms.audit.verify("acme")
+    assert (report.bad_seq, report.problem.partition(":")[0]) == (0, Problem.ROLLED_BACK)
 
 
 @pytest.mark.parametrize("column", ["nodes", "body"])

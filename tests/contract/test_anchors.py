@@ -14,7 +14,14 @@ import pytest
 from attrs import evolve
 
 import qpher_core
-from qpher_core import AnchorSettings, NotFound, StoreUnavailable, Unavailable, ValidationError
+from qpher_core import (
+    AnchorSettings,
+    NotFound,
+    Problem,
+    StoreUnavailable,
+    Unavailable,
+    ValidationError,
+)
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.note import Note
 from qpher_core.audit.publishers import FilePublisher
@@ -60,6 +67,20 @@ def test_a_log_that_did_not_grow_keeps_its_anchor(
     assert list(service.anchors.list(tenant, start=2)) == [second]
     assert service.anchors.latest(tenant) == second
     service.anchors.check(first.note, tenant)
+
+
+def test_an_anchor_of_entries_that_are_gone_is_named(
+    service: Qpher, tenant: qpher_core.Tenant
+) -> None:
+    """A log that is shorter than an anchor in its store was cut: verification tells where."""
+    log, keys = service._store.audit.state(tenant.id), service._anchorer.keys
+    longer = evolve(Checkpoint.of(keys.service, tenant.id, log), size=log.size + 3)
+    note = Note(longer.text).signed(*(signer.sign(longer.text) for signer in keys.signers()))
+    anchor = StoredAnchor(tenant.id, longer.size, NOW, str(note))
+    assert service.audit.verify(tenant.id).ok
+    service._store.commit(lambda writer: writer.anchors.insert(anchor), tenant_id=tenant.id)
+    report = service.audit.verify(tenant.id)
+    assert (report.bad_seq, report.problem.partition(":")[0]) == (1, Problem.ROLLED_BACK)
 
 
 def test_a_rotation_is_stated_by_the_old_key(service: Qpher, tenant: qpher_core.Tenant) -> None:
