@@ -12,7 +12,7 @@ from attrs import evolve
 from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.export import export_lines, write_export
-from qpher_core.audit.records import EMPTY_LOG
+from qpher_core.audit.moving import begins_at, while_it_moves
 from qpher_core.audit.retention import Retention, Segment
 from qpher_core.audit.selected import selection_lines
 from qpher_core.audit.selection import EntryFilter
@@ -50,11 +50,14 @@ class ServiceAudit:
         It may grow meanwhile. What was moved out is not looked at; verify those files.
         """
         tenant_id = self._id(tenant)
+        return while_it_moves(self._store.audit, tenant_id, lambda: self._verify(tenant_id))
+
+    def _verify(self, tenant_id: uuid.UUID) -> AuditReport:
         report = self._audit.verify(tenant_id)
         if not report.ok:
             return report
-        base = self._store.audit.base(tenant_id) or EMPTY_LOG
-        bad = self._anchorer.first_bad(tenant_id, base.size, report.entries)
+        begin = begins_at(self._store.audit, tenant_id)
+        bad = self._anchorer.first_bad(tenant_id, begin, report.entries)
         return report if bad is None else evolve(report, bad_seq=bad[0], problem=bad[1])
 
     def export(

@@ -20,6 +20,7 @@ from attrs import Attribute, field, frozen
 from qpher_core.audit.anchor_keys import AnchorKeys
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.inclusion import Inclusion
+from qpher_core.audit.moving import begins_at, while_it_moves
 from qpher_core.audit.note import Note, NoteSignature
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.proof import LogProof
@@ -33,7 +34,7 @@ from qpher_core.audit.tree import (
 )
 from qpher_core.audit.vkey import verify_note
 from qpher_core.audit.witness import Witness, cosign
-from qpher_core.errors import NotFound, QpherError, Unavailable
+from qpher_core.errors import IntegrityError, NotFound, QpherError, Unavailable
 from qpher_core.mixed import record
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives, Store, StoreWriter
@@ -115,6 +116,9 @@ class Anchorer:
             Unavailable: a publisher that can tell its last anchor, or a required witness, does
                 not answer.
         """
+        return while_it_moves(self._store.audit, tenant_id, lambda: self._anchor(tenant_id))
+
+    def _anchor(self, tenant_id: uuid.UUID) -> StoredAnchor:
         signers = self.keys.signers()
         latest = self._store.anchors.latest(tenant_id)
         earlier = [publisher.latest(tenant_id) for publisher in self._publishers]
@@ -152,10 +156,18 @@ class Anchorer:
         """Return the proof that an anchor covers an entry.
 
         Raises:
+            NotFound: the entry was moved out meanwhile.
             AuditIntegrityError: the stored tree does not lead from the entry to the anchor.
         """
-        anchor = self.covering(entry.tenant_id, entry.seq)
-        return self._inclusion.proof(entry, anchor, self._fetch(entry.tenant_id))
+        try:
+            anchor = self.covering(entry.tenant_id, entry.seq)
+            return self._inclusion.proof(entry, anchor, self._fetch(entry.tenant_id))
+        except IntegrityError:
+            if entry.seq < begins_at(self._store.audit, entry.tenant_id):
+                raise NotFound(
+                    f"audit entry {entry.seq} was moved out meanwhile", parameter="receipt"
+                ) from None
+            raise
 
     def consistency(self, tenant_id: uuid.UUID, first: int, second: int) -> list[bytes]:
         """Return the proof that the log of ``first`` entries is a prefix of that of ``second``.
@@ -213,9 +225,13 @@ class Anchorer:
         Raises:
             AuditIntegrityError: ``rolled-back`` or ``forked``.
         """
-        state = self._store.audit.state(tenant_id)
-        checkpoint = Checkpoint.of(self.keys.service, tenant_id, state)
-        self._check_continues(tenant_id, note, checkpoint)
+
+        def check() -> None:
+            state = self._store.audit.state(tenant_id)
+            checkpoint = Checkpoint.of(self.keys.service, tenant_id, state)
+            self._check_continues(tenant_id, note, checkpoint)
+
+        while_it_moves(self._store.audit, tenant_id, check)
 
     def _check_continues(self, tenant_id: uuid.UUID, earlier: str | None, now: Checkpoint) -> None:
         if earlier is None:

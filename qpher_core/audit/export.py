@@ -22,11 +22,12 @@ from attrs import frozen
 
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.checkpoint import Checkpoint
+from qpher_core.audit.moving import kept_entries
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.records import EMPTY_LOG, LogState, StoredAnchor
 from qpher_core.audit.tree import HASH_BYTES
-from qpher_core.errors import NotFound, StateConflict
+from qpher_core.errors import NotFound
 from qpher_core.file_io import open_target
 from qpher_core.models import canonical_json
 from qpher_core.protocols import Store
@@ -92,12 +93,8 @@ def lines_between(
         if stored.size > size:
             break
         yield _line({"anchor": stored.note})
-    expected = base.size
-    for entry in store.audit.read(tenant_id, start=expected, limit=size - expected):
-        if entry.seq > expected and (store.audit.base(tenant_id) or EMPTY_LOG).size > expected:
-            raise StateConflict("entries were moved out while the log was exported; export again")
+    for entry in kept_entries(store.audit, tenant_id, base, size):
         yield entry.body + b"\n"
-        expected = entry.seq + 1
     yield _line({"end": {"head": head.hex(), "size": size}})
 
 

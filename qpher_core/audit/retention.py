@@ -22,13 +22,14 @@ from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.export import lines_between, write_export
 from qpher_core.audit.log import moved_document
+from qpher_core.audit.moving import check_kept
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.records import EMPTY_LOG, LogBase, LogState, StoredAnchor
 from qpher_core.audit.tree import subtrees
 from qpher_core.audit.verifier import verify_export
 from qpher_core.calls import Effect
-from qpher_core.errors import NotFound, Unavailable, ValidationError
+from qpher_core.errors import IntegrityError, NotFound, Unavailable, ValidationError
 from qpher_core.file_io import sync_folder
 from qpher_core.key_usage import LogUsage
 from qpher_core.operations import OPERATIONS
@@ -73,6 +74,20 @@ class Retention:
         """Move the first entries of a log to a file; see ``kms.audit.move_out``."""
         _check_until(until)
         base = self._store.audit.base(tenant_id) or EMPTY_LOG
+        try:
+            return self._move(tenant_id, base, folder, until, actor)
+        except IntegrityError:  # another process may have moved out what was read
+            check_kept(self._store.audit, tenant_id, base.size)
+            raise
+
+    def _move(
+        self,
+        tenant_id: uuid.UUID,
+        base: LogBase,
+        folder: Path,
+        until: int | datetime | None,
+        actor: str,
+    ) -> Segment:
         anchor = self._choose(tenant_id, base, until)
         state = self._state(tenant_id, anchor)
         begin = f"{tenant_id}-{base.size:012d}-"

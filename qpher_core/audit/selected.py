@@ -19,13 +19,15 @@ from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.export import LONGEST_LINE, ExportFile, bad_export, is_tenant
 from qpher_core.audit.grammar import ENTRY, is_entry
+from qpher_core.audit.moving import check_kept, kept_entries
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
+from qpher_core.audit.records import EMPTY_LOG, LogState, StoredAnchor
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import inclusion_path, leaf_hash, root_from_inclusion
 from qpher_core.audit.verifier import ExportReport
 from qpher_core.audit.vkey import VerifierKey, verify_note
-from qpher_core.errors import ValidationError
+from qpher_core.errors import IntegrityError, ValidationError
 from qpher_core.models import AuditEntry, canonical_json, rfc3339
 from qpher_core.protocols import Primitives, Store
 
@@ -43,32 +45,39 @@ def selection_lines(
 
     Raises:
         NotFound: the log is empty.
+        StateConflict: entries were moved out meanwhile.
         AuditIntegrityError: as :meth:`Anchorer.anchor`.
     """
-    anchor = anchorer.anchor(tenant_id)
-    return _lines(store, tenant_id, where, anchor.size, anchor.note)
+    base = store.audit.base(tenant_id) or EMPTY_LOG
+    return _lines(store, tenant_id, where, base, anchorer.anchor(tenant_id))
 
 
 def _lines(
-    store: Store, tenant_id: uuid.UUID, where: EntryFilter, size: int, note: str
+    store: Store, tenant_id: uuid.UUID, where: EntryFilter, base: LogState, anchor: StoredAnchor
 ) -> Iterator[bytes]:
+    size, count = anchor.size, 0
     header = {"export": FORMAT, "size": size, "tenant": str(tenant_id), "where": _stated(where)}
     yield _line(header)
     for statement in store.anchors.statements():
         yield _line({"statement": statement})
-    yield _line({"anchor": note})
-    count = 0
-    for entry in store.audit.read(tenant_id):
-        if entry.seq >= size:
-            break
+    yield _line({"anchor": anchor.note})
+    for entry in kept_entries(store.audit, tenant_id, base, size):
         if where.matches(entry):
-            path = inclusion_path(
-                entry.seq, size, lambda wanted: store.audit.subtrees(tenant_id, wanted)
-            )
-            yield _line({"path": [node.hex() for node in path]})
+            yield _line({"path": [node.hex() for node in _path(store, entry, size)]})
             yield entry.body + b"\n"
             count += 1
     yield _line({"end": {"selected": count, "size": size}})
+
+
+def _path(store: Store, entry: AuditEntry, size: int) -> list[bytes]:
+    tenant_id = entry.tenant_id
+    try:
+        return inclusion_path(
+            entry.seq, size, lambda wanted: store.audit.subtrees(tenant_id, wanted)
+        )
+    except IntegrityError:
+        check_kept(store.audit, tenant_id, entry.seq)
+        raise
 
 
 def _stated(where: EntryFilter) -> dict[str, object]:
