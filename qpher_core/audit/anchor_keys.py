@@ -6,6 +6,7 @@ predecessor signed. The key ``cosigner`` adds the C2SP cosignature in ML-DSA-44;
 profile ``cnsa2``, which does not admit that algorithm, it is left out.
 """
 
+import contextlib
 import json
 import time
 import uuid
@@ -17,7 +18,7 @@ from qpher_core.audit.entry import digest
 from qpher_core.audit.note import Note
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.vkey import SIGNATURE_TYPES, NoteSigner, VerifierKey, verify_note
-from qpher_core.calls import Change, Effect
+from qpher_core.calls import Change, Effect, KeyChanged
 from qpher_core.errors import StateConflict
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.lifecycle import KeyState
@@ -38,6 +39,9 @@ _BY_ITSELF: Final = "service"
 _COSIGNER: Final = "cosigner"
 _COSIGNER_ALGORITHM: Final = "ML-DSA-44"
 _STATEMENT: Final = "qpher-core anchor key rotation 1"
+
+_ATTEMPTS: Final = 3  # another node may rotate between looking a key up and opening it
+_AT_ONCE: Final = "the anchor key was rotated at the same moment; look again"
 
 
 class Administrator(Protocol):
@@ -81,7 +85,17 @@ class AnchorKeys:
         return self._service
 
     def signers(self) -> list[NoteSigner]:
-        """Return who signs the next anchor: the anchor key, then the cosigner."""
+        """Return who signs the next anchor: the anchor key, then the cosigner.
+
+        Raises:
+            StateConflict: keys are rotated again and again at the same moment.
+        """
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(KeyChanged):
+                return self._signers()
+        raise StateConflict(_AT_ONCE)
+
+    def _signers(self) -> list[NoteSigner]:
         current = self._current()
         if current.algorithm != self._wanted():
             current = self._rotate(current, _BY_ITSELF)  # the profile of the service changed
@@ -120,11 +134,14 @@ class AnchorKeys:
         new_key = VerifierKey(service, SIGNATURE_TYPES[prepared.algorithm], prepared.public_key)
         old_key = self._verifier(service, old)
         text = f"{_STATEMENT}\nold {old_key}\nnew {new_key}\ntime {rfc3339(now)}\n"
-        note = str(Note(text).signed(self._signer(service, old).sign(text)))
+        try:
+            note = str(Note(text).signed(self._signer(service, old).sign(text)))
+        except KeyChanged:
+            raise StateConflict(_AT_ONCE) from None
 
         def change(writer: StoreWriter) -> Effect[KeyVersion]:
             if not self._keys.confirm(writer, old):
-                raise StateConflict("the anchor key was rotated at the same moment; look again")
+                raise StateConflict(_AT_ONCE)
             self._keys.transition(writer, old, KeyState.RETIRED, now=now, reason="rotated")
             added = self._keys.add(writer, SERVICE, _ANCHOR, prepared, now=now)
             writer.anchors.add_statement(note)

@@ -18,15 +18,18 @@ from qpher_core import (
     AnchorSettings,
     NotFound,
     Problem,
+    StateConflict,
     StoreUnavailable,
     Unavailable,
     ValidationError,
 )
+from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.note import Note
 from qpher_core.audit.publishers import FilePublisher
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.audit.vkey import COSIGNATURE, VerifierKey, parse_vkeys, verify_note
+from qpher_core.lifecycle import KeyState
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
 from tests.failure.wire import Answer, replying
@@ -95,6 +98,47 @@ def test_a_rotation_is_stated_by_the_old_key(service: Qpher, tenant: qpher_core.
     service.tenants.set_plan(tenant.id, None)
     verify_note(Note.parse(service.anchors.publish(tenant).note), [VerifierKey.parse(new)])
     assert service.audit.verify().ok
+
+
+@pytest.fixture
+def rotated(service: Qpher, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what has the anchor key rotated once, when it was looked up and not opened yet."""
+
+    def interrupt() -> None:
+        keys = service._anchorer.keys
+        look, pending = keys._current, [keys.rotate]
+
+        def looked() -> qpher_core.KeyVersion:
+            found = look()
+            if pending:
+                pending.pop()("another node")
+            return found
+
+        monkeypatch.setattr(keys, "_current", looked)
+
+    return interrupt
+
+
+def test_a_key_that_is_rotated_at_the_same_moment_is_looked_up_again(
+    service: Qpher, tenant: qpher_core.Tenant, rotated: Callable[[], None]
+) -> None:
+    """The anchor is made, and signed by the key that counts by then."""
+    service.anchors.publish(tenant)
+    service.tenants.set_plan(tenant.id, None)
+    rotated()
+    note = Note.parse(service.anchors.publish(tenant).note)
+    verify_note(note, [VerifierKey.parse(service.anchors.key())])
+
+
+def test_of_two_rotations_at_once_one_is_refused(service: Qpher) -> None:
+    """The one that comes second says so, however late it notices."""
+    keys = service._anchorer.keys
+    (old,) = service._anchorer.keys._keys.find(SERVICE, name="anchor", state=KeyState.ACTIVE)
+    service.anchors.rotate()
+    statements = service.anchors.statements()
+    with pytest.raises(StateConflict, match="at the same moment"):
+        keys._rotate(old, "another node")
+    assert service.anchors.statements() == statements
 
 
 def test_nothing_anchors_an_empty_log(service: Qpher) -> None:
