@@ -6,7 +6,6 @@ predecessor signed. The key ``cosigner`` adds the C2SP cosignature in ML-DSA-44;
 profile ``cnsa2``, which does not admit that algorithm, it is left out.
 """
 
-import contextlib
 import json
 import time
 import uuid
@@ -39,8 +38,6 @@ _BY_ITSELF: Final = "service"
 _COSIGNER: Final = "cosigner"
 _COSIGNER_ALGORITHM: Final = "ML-DSA-44"
 _STATEMENT: Final = "qpher-core anchor key rotation 1"
-
-_ATTEMPTS: Final = 3  # another node may rotate between looking a key up and opening it
 _AT_ONCE: Final = "the anchor key was rotated at the same moment; look again"
 
 
@@ -88,14 +85,8 @@ class AnchorKeys:
         """Return who signs the next anchor: the anchor key, then the cosigner.
 
         Raises:
-            StateConflict: keys are rotated again and again at the same moment.
+            KeyChanged: the anchor key was rotated between looking it up and opening it.
         """
-        for _ in range(_ATTEMPTS):
-            with contextlib.suppress(KeyChanged):
-                return self._signers()
-        raise StateConflict(_AT_ONCE)
-
-    def _signers(self) -> list[NoteSigner]:
         current = self._current()
         if current.algorithm != self._wanted():
             current = self._rotate(current, _BY_ITSELF)  # the profile of the service changed
@@ -104,6 +95,12 @@ class AnchorKeys:
             cosigner = self._active(_COSIGNER, _COSIGNER_ALGORITHM)
             signers.append(self._signer(f"{self.service}/{_COSIGNER}", cosigner))
         return signers
+
+    def confirm(self, writer: StoreWriter, key: VerifierKey) -> None:
+        """Raise ``KeyChanged`` if another key signs anchors by now."""
+        active = writer.service_keys.active(SERVICE, _ANCHOR, key.type.algorithm)
+        if active is None or active.key.public_key != key.public_key:
+            raise KeyChanged
 
     def current(self) -> VerifierKey:
         """Return the public key that signs anchors now."""

@@ -6,6 +6,7 @@ anchor, at any time; the store's commit lets one of them win, and only what was 
 published. So a crash at any moment leaves at worst an anchor that is published again.
 """
 
+import contextlib
 import functools
 import logging
 import queue
@@ -32,9 +33,10 @@ from qpher_core.audit.tree import (
     root_at,
     verify_consistency,
 )
-from qpher_core.audit.vkey import verify_note
+from qpher_core.audit.vkey import VerifierKey, verify_note
 from qpher_core.audit.witness import Witness, cosign
-from qpher_core.errors import IntegrityError, NotFound, QpherError, Unavailable
+from qpher_core.calls import KeyChanged
+from qpher_core.errors import IntegrityError, NotFound, QpherError, StateConflict, Unavailable
 from qpher_core.mixed import record
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives, Store, StoreWriter
@@ -45,6 +47,8 @@ __all__ = ["AnchorSettings", "AnchorThread", "Anchorer"]
 _log: Final = logging.getLogger("qpher_core.anchors")
 
 _LONGEST: Final = 366 * DAY
+
+_ATTEMPTS: Final = 3  # each after the anchor key was rotated meanwhile
 
 
 def _or_none(_: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -115,8 +119,12 @@ class Anchorer:
                 was anchored, published or witnessed before. Nothing is stored.
             Unavailable: a publisher that can tell its last anchor, or a required witness, does
                 not answer.
+            StateConflict: the anchor key is rotated again and again at the same moment.
         """
-        return while_it_moves(self._store.audit, tenant_id, lambda: self._anchor(tenant_id))
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(KeyChanged):
+                return while_it_moves(self._store.audit, tenant_id, lambda: self._anchor(tenant_id))
+        raise StateConflict("the anchor key is rotated again and again; anchor later")
 
     def _anchor(self, tenant_id: uuid.UUID) -> StoredAnchor:
         signers = self.keys.signers()
@@ -134,7 +142,8 @@ class Anchorer:
             lines = [signer.sign(checkpoint.text) for signer in signers]
             note = Note(checkpoint.text).signed(*lines)
             note = note.signed(*self._cosignatures(tenant_id, note, latest.size if latest else 0))
-            latest = self._keep(StoredAnchor(tenant_id, state.size, self._clock(), str(note)))
+            made = StoredAnchor(tenant_id, state.size, self._clock(), str(note))
+            latest = self._keep(made, signers[0].key)
         self._publish(latest)
         return latest
 
@@ -275,8 +284,10 @@ class Anchorer:
                 _log.warning("an anchor goes without a cosignature: %s", error)
         return lines
 
-    def _keep(self, anchor: StoredAnchor) -> StoredAnchor:
+    def _keep(self, anchor: StoredAnchor, key: VerifierKey) -> StoredAnchor:
         def work(writer: StoreWriter) -> StoredAnchor:
+            # Else it could come after one by the successor, as if made with a key of former times.
+            self.keys.confirm(writer, key)
             latest = writer.anchors.latest(anchor.tenant_id)
             if latest is not None and latest.size >= anchor.size:
                 return latest  # another node was faster; ours is never seen by anyone

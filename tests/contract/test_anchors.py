@@ -28,7 +28,13 @@ from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.note import Note
 from qpher_core.audit.publishers import FilePublisher
 from qpher_core.audit.records import StoredAnchor
-from qpher_core.audit.vkey import COSIGNATURE, VerifierKey, parse_vkeys, verify_note
+from qpher_core.audit.vkey import (
+    COSIGNATURE,
+    NoteSigner,
+    VerifierKey,
+    parse_vkeys,
+    verify_note,
+)
 from qpher_core.lifecycle import KeyState
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
@@ -128,6 +134,34 @@ def test_a_key_that_is_rotated_at_the_same_moment_is_looked_up_again(
     rotated()
     note = Note.parse(service.anchors.publish(tenant).note)
     verify_note(note, [VerifierKey.parse(service.anchors.key())])
+
+
+def test_no_anchor_by_a_former_key_comes_after_one_by_its_successor(
+    service: Qpher,
+    tenant: qpher_core.Tenant,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node that is slow to store its anchor makes it again, with the key that counts by then."""
+    service.anchors.publish(tenant)
+    service.tenants.set_plan(tenant.id, "pro")
+    keys = service._anchorer.keys
+    found, others = keys.signers, [service.anchors.rotate]
+
+    def slow() -> list[NoteSigner]:
+        signers = found()
+        if others:
+            others.pop()()
+            service.anchors.publish(tenant)
+            service.tenants.set_plan(tenant.id, None)
+        return signers
+
+    monkeypatch.setattr(keys, "signers", slow)
+    assert service.anchors.publish(tenant).size == 3
+    service.audit.export(tmp_path / "export", tenant.id)
+    keys_known = list(map(VerifierKey.parse, service.anchors.keys()))
+    report = qpher_core.verify_export(tmp_path / "export", keys_known)
+    assert (report.ok, report.anchors) == (True, 3), report.detail
 
 
 def test_of_two_rotations_at_once_one_is_refused(service: Qpher) -> None:
