@@ -9,23 +9,23 @@ profile ``cnsa2``, which does not admit that algorithm, it is left out.
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from qpher_core.audit.entry import digest
 from qpher_core.audit.note import Note
-from qpher_core.audit.problems import AuditIntegrityError, Problem
-from qpher_core.audit.vkey import SIGNATURE_TYPES, NoteSigner, VerifierKey, verify_note
+from qpher_core.audit.trust import COSIGNER, STATEMENT
+from qpher_core.audit.vkey import SIGNATURE_TYPES, NoteSigner, VerifierKey
 from qpher_core.calls import Change, Effect, KeyChanged
 from qpher_core.errors import StateConflict
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import KeyVersion, rfc3339
 from qpher_core.operations import OPERATIONS, Operation
-from qpher_core.protocols import Primitives, Store, StoreWriter
+from qpher_core.protocols import Store, StoreWriter
 
-__all__ = ["SERVICE", "AnchorKeys", "follow_statements"]
+__all__ = ["SERVICE", "AnchorKeys"]
 
 #: The tenant id that no tenant has: the service itself.
 SERVICE: Final = uuid.UUID(int=0)
@@ -37,7 +37,6 @@ _ANCHOR: Final = "anchor"
 _BY_ITSELF: Final = "service"
 _COSIGNER: Final = "cosigner"
 _COSIGNER_ALGORITHM: Final = "ML-DSA-44"
-_STATEMENT: Final = "qpher-core anchor key rotation 1"
 _AT_ONCE: Final = "the anchor key was rotated at the same moment; look again"
 
 
@@ -93,7 +92,7 @@ class AnchorKeys:
         signers = [self._signer(self.service, current)]
         if current.algorithm != "ML-DSA-87":
             cosigner = self._active(_COSIGNER, _COSIGNER_ALGORITHM)
-            signers.append(self._signer(f"{self.service}/{_COSIGNER}", cosigner))
+            signers.append(self._signer(f"{self.service}{COSIGNER}", cosigner))
         return signers
 
     def confirm(self, writer: StoreWriter, key: VerifierKey) -> None:
@@ -111,7 +110,7 @@ class AnchorKeys:
         self._current()
         keys = [self._verifier(self.service, key) for key in self._made()]
         cosigners = self._keys.find(SERVICE, name=_COSIGNER)
-        return keys + [self._verifier(f"{self.service}/{_COSIGNER}", key) for key in cosigners]
+        return keys + [self._verifier(f"{self.service}{COSIGNER}", key) for key in cosigners]
 
     def rotate(self, actor: str) -> VerifierKey:
         """Replace the anchor key; the old one signs a statement that names the new one.
@@ -130,7 +129,7 @@ class AnchorKeys:
         prepared = self._keys.prepare(SERVICE, self._wanted())
         new_key = VerifierKey(service, SIGNATURE_TYPES[prepared.algorithm], prepared.public_key)
         old_key = self._verifier(service, old)
-        text = f"{_STATEMENT}\nold {old_key}\nnew {new_key}\ntime {rfc3339(now)}\n"
+        text = f"{STATEMENT}\nold {old_key}\nnew {new_key}\ntime {rfc3339(now)}\n"
         try:
             note = str(Note(text).signed(self._signer(service, old).sign(text)))
         except KeyChanged:
@@ -184,45 +183,3 @@ class AnchorKeys:
 
     def _signer(self, name: str, key: KeyVersion) -> NoteSigner:
         return NoteSigner(self._verifier(name, key), self._keys.open_signing(key), time.time)
-
-
-def follow_statements(
-    trusted: Sequence[VerifierKey],
-    statements: Sequence[str],
-    *,
-    revoked: Sequence[VerifierKey],
-    primitives: Primitives | None,
-) -> list[VerifierKey]:
-    """Return the trusted keys and those that follow from them, in the order of rotation.
-
-    A statement is believed if a key that is trusted by then, and not revoked, signed it, and only
-    as the one replacement of that very key.
-
-    Raises:
-        AuditIntegrityError: ``bad-statement``, ``bad-signature``, ``unknown-key`` or
-            ``revoked-key``.
-    """
-    keys, replaced = list(trusted), dict[VerifierKey, VerifierKey]()
-    for statement in statements:
-        old, new = _parse_statement(note := Note.parse(statement))
-        if replaced.setdefault(old, new) != new:
-            raise AuditIntegrityError(Problem.BAD_STATEMENT, "a key is replaced by two others")
-        if new in keys:
-            continue  # the caller trusts the newer key by itself
-        if old in revoked:
-            raise AuditIntegrityError(Problem.REVOKED_KEY, "a revoked key names its replacement")
-        if old not in keys:
-            raise AuditIntegrityError(Problem.UNKNOWN_KEY, "a rotation replaces an unknown key")
-        verify_note(note, [old], primitives=primitives)
-        keys.insert(keys.index(old) + 1, new)
-    return keys
-
-
-def _parse_statement(note: Note) -> tuple[VerifierKey, VerifierKey]:
-    lines = note.text.split("\n")
-    if len(lines) != 5 or lines[0] != _STATEMENT or lines[4]:
-        raise AuditIntegrityError(Problem.BAD_STATEMENT, "this is not a rotation statement")
-    _, old, new, moment, _ = lines
-    if not (old.startswith("old ") and new.startswith("new ") and moment.startswith("time ")):
-        raise AuditIntegrityError(Problem.BAD_STATEMENT, "a rotation statement is malformed")
-    return VerifierKey.parse(old[4:]), VerifierKey.parse(new[4:])

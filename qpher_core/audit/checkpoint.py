@@ -66,6 +66,11 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{root}\n{head}"
 
     @property
+    def service(self) -> str:
+        """The name of the service that the origin begins with."""
+        return self.origin.rpartition("/")[0]
+
+    @property
     def tenant_id(self) -> uuid.UUID | None:
         """The tenant that the origin ends with, or None if it is not of that form."""
         try:

@@ -16,7 +16,8 @@ from qpher_core.audit.checkpoint import Checkpoint, parse_decimal
 from qpher_core.audit.note import Note, decode_base64
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.tree import HASH_BYTES, leaf_hash, root_from_inclusion
-from qpher_core.audit.vkey import VerifierKey, verify_note
+from qpher_core.audit.trust import believed
+from qpher_core.audit.vkey import VerifierKey
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives
 
@@ -106,8 +107,7 @@ def verify_proof(
     body = entry.body if isinstance(entry, AuditEntry) else bytes(entry)
     keys = [VerifierKey.parse(key) if isinstance(key, str) else key for key in trusted_keys]
     parsed = LogProof.parse(proof)
-    signers = verify_note(parsed.anchor, keys, primitives=primitives)
-    checkpoint = Checkpoint.parse(parsed.anchor.text)
+    checkpoint, signers = believed(parsed.anchor, keys, primitives=primitives)
     root = root_from_inclusion(leaf_hash(body), parsed.index, checkpoint.size, parsed.path)
     if root != checkpoint.root:
         raise _bad("the path does not lead from the entry to the anchored root")

@@ -122,6 +122,8 @@ def _joint(
     end, begin = before.entries, after.first
     if before.tenant != after.tenant:
         return Problem.FOREIGN, begin, f"it belongs to the log of {after.tenant}"
+    if before.service != after.service and before.service and after.service:
+        return Problem.FOREIGN, begin, f"it is signed by another service, {after.service!r}"
     if begin > end:
         return Problem.MISSING, end, f"the entries from {end} to {begin - 1} are in no file"
     if begin < end:

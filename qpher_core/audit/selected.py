@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, Final
 
 from attrs import asdict
 
-from qpher_core.audit.anchor_keys import follow_statements
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.export import LONGEST_LINE, ExportFile, bad_export, is_tenant
@@ -25,8 +24,9 @@ from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.records import EMPTY_LOG, LogState, StoredAnchor
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import inclusion_path, leaf_hash, root_from_inclusion
+from qpher_core.audit.trust import believed, follow_statements
 from qpher_core.audit.verifier import ExportReport
-from qpher_core.audit.vkey import VerifierKey, verify_note
+from qpher_core.audit.vkey import VerifierKey
 from qpher_core.errors import IntegrityError, ValidationError
 from qpher_core.models import AuditEntry, canonical_json, rfc3339
 from qpher_core.protocols import Primitives, Store
@@ -141,7 +141,7 @@ class _Selection:
         self._keys = list(keys)
         self._revoked = revoked
         self._primitives = primitives
-        self._tenant, self._size, self._count = "", 0, 0
+        self._tenant, self._service, self._size, self._count = "", "", 0, 0
         self._where = EntryFilter()
         self._bad: int | None = None
 
@@ -156,6 +156,7 @@ class _Selection:
             bad_seq=self._bad,
             detail=detail,
             selected=self._count,
+            service=self._service,
         )
 
     def read(self, file: BinaryIO) -> None:
@@ -191,13 +192,12 @@ class _Selection:
             raise bad_export("the header states a malformed filter") from None
 
     def _checkpoint(self, text: str) -> Checkpoint:
-        note = Note.parse(text)
-        if any(key.made(line) for key in self._revoked for line in note.signatures):
-            raise AuditIntegrityError(Problem.REVOKED_KEY, "the anchor is signed by a revoked key")
-        verify_note(note, self._keys, primitives=self._primitives)
-        checkpoint = Checkpoint.parse(note.text)
+        checkpoint, _ = believed(
+            Note.parse(text), self._keys, revoked=self._revoked, primitives=self._primitives
+        )
         if (str(checkpoint.tenant_id), checkpoint.size) != (self._tenant, self._size):
             raise AuditIntegrityError(Problem.BAD_ANCHOR, "the anchor is of another log or size")
+        self._service = checkpoint.service
         return checkpoint
 
     def _entry(

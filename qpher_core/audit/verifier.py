@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from qpher_core.audit.anchor_keys import follow_statements
 from qpher_core.audit.checkpoint import Checkpoint
 from qpher_core.audit.diagnosis import Finding, diagnose
 from qpher_core.audit.export import (
@@ -30,7 +29,8 @@ from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.records import EMPTY_LOG
 from qpher_core.audit.scan import Forest, Joint, Run, join, scan
 from qpher_core.audit.tree import EMPTY_ROOT
-from qpher_core.audit.vkey import VerifierKey, verify_note
+from qpher_core.audit.trust import believed, follow_statements
+from qpher_core.audit.vkey import VerifierKey
 from qpher_core.protocols import Primitives
 
 __all__ = ["ExportReport", "verify_export"]
@@ -57,6 +57,7 @@ class ExportReport:
         root: root of the Merkle tree over all entries, 32 bytes; meaningful only without a problem.
         newest: the last anchor, verified; to be kept for the next time. None with a problem.
         selected: of an export of chosen entries, how many it has; else None.
+        service: name of the service that signed the anchors; empty where none was verified.
     """
 
     tenant: str
@@ -71,6 +72,7 @@ class ExportReport:
     root: bytes = field(default=EMPTY_ROOT, repr=bytes.hex)
     newest: str | None = field(default=None, repr=False)
     selected: int | None = None
+    service: str = ""
 
     @property
     def ok(self) -> bool:
@@ -82,6 +84,7 @@ class ExportReport:
         return {
             "ok": self.ok,
             "tenant": self.tenant,
+            "service": self.service,
             "entries": self.entries,
             "first": self.first,
             "selected": self.selected,
@@ -144,6 +147,7 @@ class _Verification:
         self._head = EMPTY_LOG.head
         self._root = EMPTY_ROOT
         self._newest: str | None = None
+        self._service = ""
         self._anchored = self._anchors = 0
         self.bad_seq: int | None = None
 
@@ -159,7 +163,7 @@ class _Verification:
         )
         self._head = self._header.base.head
         checkpoints = list(self._check_anchors(notes))
-        last = None if last_anchor is None else self._checkpoint(last_anchor)
+        last = None if last_anchor is None else self._checkpoint(last_anchor)[0]
         if last is not None and last.size > self._header.size:
             self.bad_seq = self._header.size
             raise AuditIntegrityError(
@@ -206,6 +210,7 @@ class _Verification:
             first=self._header.base.size,
             root=self._root,
             newest=None if finding else self._newest,
+            service=self._service,
         )
 
     # --- anchors -------------------------------------------------------------------------------
@@ -214,7 +219,7 @@ class _Verification:
         """Verify signatures and order of the anchors; their roots are compared later."""
         size, newest, base = 0, 0, self._header.base.size
         for text in notes:
-            checkpoint, used = self._checkpoint(text), self._signer(text)
+            checkpoint, used = self._checkpoint(text)
             if size == 0 < base != checkpoint.size:
                 raise _no_base(base)
             if checkpoint.size <= size or checkpoint.size > self._header.size:
@@ -234,21 +239,20 @@ class _Verification:
         if size == 0 < base:
             raise _no_base(base)
 
-    def _checkpoint(self, text: str) -> Checkpoint:
-        note = Note.parse(text)
-        if any(key.made(line) for key in self._revoked for line in note.signatures):
-            raise AuditIntegrityError(Problem.REVOKED_KEY, "an anchor is signed by a revoked key")
-        verify_note(note, self._keys, primitives=self._primitives)
-        checkpoint = Checkpoint.parse(note.text)
+    def _checkpoint(self, text: str) -> tuple[Checkpoint, int]:
+        """Return what an anchor states, and which key, in the order of rotation, signed it."""
+        checkpoint, signers = believed(
+            Note.parse(text), self._keys, revoked=self._revoked, primitives=self._primitives
+        )
         if str(checkpoint.tenant_id) != self._header.tenant:
             raise AuditIntegrityError(Problem.BAD_ANCHOR, "an anchor belongs to another log")
-        return checkpoint
-
-    def _signer(self, text: str) -> int:
-        """Return which of the keys, in the order of their rotation, signed an anchor."""
-        lines = Note.parse(text).signatures
-        made = (n for n, key in enumerate(self._keys) if any(key.made(line) for line in lines))
-        return next(made, 0)
+        if self._service not in {"", checkpoint.service}:
+            raise AuditIntegrityError(
+                Problem.BAD_ANCHOR,
+                f"an anchor of {checkpoint.service!r} is among those of {self._service!r}",
+            )
+        self._service = checkpoint.service
+        return checkpoint, min(map(self._keys.index, signers))
 
     def _compare(
         self, checkpoints: Sequence[Checkpoint], states: dict[int, tuple[Joint, bytes]]

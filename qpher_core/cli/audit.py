@@ -240,10 +240,11 @@ def _vkeys(path: Path) -> list[VerifierKey]:
 
 def _text(report: ExportReport) -> str:
     if report.ok:
+        log = f"tenant {report.tenant}" + (f" of {report.service}" if report.service else "")
         if report.selected is not None:
-            return f"sound: {report.selected} of {report.entries} entries, tenant {report.tenant}"
+            return f"sound: {report.selected} of {report.entries} entries, {log}"
         counts = f"{report.entries - report.first} entries, {report.anchors} anchors"
         rest = f", from entry {report.first} on" if report.first else ""
-        return f"sound: {counts}, tenant {report.tenant}{rest}"
+        return f"sound: {counts}, {log}{rest}"
     where = "" if report.bad_seq is None else f" at entry {report.bad_seq}"
     return f"NOT SOUND: {report.problem}{where}: {report.detail}"

@@ -14,7 +14,16 @@ from qpher_core.audit.note import Note, NoteSignature
 from qpher_core.audit.vkey import NoteSigner, VerifierKey
 from qpher_core.models import canonical_json
 
-__all__ = ["Export", "forged_key", "made_export", "rechained"]
+__all__ = [
+    "Export",
+    "edited",
+    "flipped",
+    "forged_key",
+    "made_export",
+    "rechained",
+    "resigned",
+    "statement",
+]
 
 
 @define
@@ -125,3 +134,12 @@ def flipped(note: str) -> str:
     broken = first.signature[:-1] + bytes([first.signature[-1] ^ 1])
     line = NoteSignature(first.name, first.key_id, broken)
     return str(evolve(parsed, signatures=(line, *parsed.signatures[1:])))
+
+
+def statement(old: NoteSigner, new: NoteSigner) -> str:
+    """Return what ``old`` signs when ``new`` takes its place."""
+    text = (
+        f"qpher-core anchor key rotation 1\nold {old.key}\nnew {new.key}\n"
+        "time 2026-01-01T00:00:00.000000Z\n"
+    )
+    return str(Note(text).signed(old.sign(text)))

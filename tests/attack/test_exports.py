@@ -5,18 +5,19 @@ import gzip
 import json
 import shutil
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 import qpher_core
 from qpher_core import AuditIntegrityError, Problem, verify_export, verify_exports
-from qpher_core.audit.anchor_keys import follow_statements
 from qpher_core.audit.export import parse_end
 from qpher_core.audit.note import Note
+from qpher_core.audit.trust import follow_statements
 from qpher_core.audit.verifier import ExportReport
-from qpher_core.audit.vkey import NoteSigner
+from qpher_core.audit.vkey import NoteSigner, VerifierKey
 from tests.attack.exports import (
     Export,
     edited,
@@ -25,6 +26,7 @@ from tests.attack.exports import (
     made_export,
     rechained,
     resigned,
+    statement,
 )
 
 ENTRIES = 24
@@ -93,7 +95,22 @@ def _rewritten_without_anchors(e: Export, _: Export) -> None:
 
 
 def _old_key_again(e: Export, _: Export) -> None:
-    e.keys = [e.keys[1], e.keys[0], *e.keys[2:]]  # the verifier learns that the order is reversed
+    first, second = (forged_key(e.keys[0].name) for _ in range(2))
+    for place, signer in enumerate((first, second, first)):
+        resigned(e, place, signer)
+    e.keys, e.statements = [first.key], [statement(first, second)]
+
+
+def _signed_by_another_service(e: Export, _: Export) -> None:
+    other = forged_key("other.example")
+    resigned(e, 1, other)
+    e.keys.append(other.key)  # trusted, for its own logs
+
+
+def _of_another_service(e: Export, _: Export) -> None:
+    service = e.keys[0].name
+    e.anchors[1] = edited(e.anchors[1], lambda text: text.replace(service, "other.example"))
+    _signed_by_another_service(e, _)
 
 
 def _renamed_anchor(e: Export, o: Export) -> None:
@@ -214,7 +231,17 @@ FORGERIES: dict[str, tuple[Forgery, Problem, int | None]] = {
         lambda e, o: (e.keys.__delitem__(slice(1, None)),
                       e.statements.__setitem__(0, o.statements[0])),
         Problem.UNKNOWN_KEY, None),
+    "the rotation altered though both keys are trusted": (
+        lambda e, _: e.statements.__setitem__(0, flipped(e.statements[0])),
+        Problem.BAD_SIGNATURE, None),
+    "another time of the rotation": (
+        lambda e, _: e.statements.__setitem__(
+            0, edited(e.statements[0], lambda t: t.replace("time 2", "time 1"))),
+        Problem.BAD_SIGNATURE, None),
     "an old key after its rotation": (_old_key_again, Problem.REVOKED_KEY, None),
+    "an anchor signed by another service": (
+        _signed_by_another_service, Problem.UNKNOWN_KEY, None),
+    "an anchor of another service": (_of_another_service, Problem.BAD_ANCHOR, None),
     "another service's keys": (
         lambda e, o: e.__setattr__("keys", o.keys), Problem.UNKNOWN_KEY, None),
     # the file
@@ -312,41 +339,61 @@ def test_a_cut_or_damaged_archive_is_named(sound: Export, tmp_path: Path) -> Non
     assert verify_exports([path], sound.keys).problem is Problem.BAD_EXPORT
 
 
-def _statement(old: NoteSigner, new: NoteSigner) -> str:
-    """Return what ``old`` signs when ``new`` takes its place."""
-    text = (
-        f"qpher-core anchor key rotation 1\nold {old.key}\nnew {new.key}\n"
-        "time 2026-01-01T00:00:00.000000Z\n"
-    )
-    return str(Note(text).signed(old.sign(text)))
-
-
 def test_a_key_has_one_successor_and_a_revoked_one_names_none() -> None:
     """Who holds an old key cannot bring in a key beside the one that replaced it."""
     first, second, evil = (forged_key("kms") for _ in range(3))
-    genuine, forged = _statement(first, second), _statement(first, evil)
-
-    def follow(trusted: list[NoteSigner], *statements: str, revoked: bool = False) -> list[str]:
-        found = follow_statements(
-            [signer.key for signer in trusted],
-            statements,
-            revoked=[first.key] if revoked else [],
-            primitives=None,
-        )
-        return list(map(str, found))
-
-    both = [str(first.key), str(second.key)]
-    assert follow([first], genuine) == follow([first], genuine, genuine) == both
-    assert follow([first, second], genuine, revoked=True) == both
+    genuine, forged = statement(first, second), statement(first, evil)
+    both = [first.key, second.key]
+    assert _follow([first], genuine) == _follow([first], genuine, genuine) == both
+    assert _follow([first, second], genuine, revoked=[first]) == both
     for trusted, statements, revoked, problem in (
-        ([first], (genuine, forged), False, Problem.BAD_STATEMENT),
-        ([first, second], (genuine, forged), False, Problem.BAD_STATEMENT),
-        ([first], (forged,), True, Problem.REVOKED_KEY),
-        ([first, second], (forged,), True, Problem.REVOKED_KEY),
+        ([first], (genuine, forged), [], Problem.BAD_STATEMENT),
+        ([first, second], (genuine, forged), [], Problem.BAD_STATEMENT),
+        ([first], (statement(first, first),), [], Problem.BAD_STATEMENT),
+        ([first], (forged,), [first], Problem.REVOKED_KEY),
+        ([first, second], (forged,), [first], Problem.REVOKED_KEY),
     ):
         with pytest.raises(AuditIntegrityError) as caught:
-            follow(trusted, *statements, revoked=revoked)
+            _follow(trusted, *statements, revoked=revoked)
         assert caught.value.problem is problem
+
+
+def _follow(
+    trusted: Sequence[NoteSigner], *statements: str, revoked: Sequence[NoteSigner] = ()
+) -> list[VerifierKey]:
+    return follow_statements(
+        [signer.key for signer in trusted],
+        statements,
+        revoked=[signer.key for signer in revoked],
+        primitives=None,
+    )
+
+
+def test_keys_may_be_given_in_any_order_and_number() -> None:
+    """The statements tell the order; who knows a later key needs none of those before it."""
+    signers = [forged_key("kms") for _ in range(3)]
+    statements = list(map(statement, signers, signers[1:]))
+    keys = [signer.key for signer in signers]
+    for number in (1, 2, 3):
+        for trusted in permutations(signers, number):
+            oldest = min(map(signers.index, trusted))
+            assert _follow(trusted, *statements) == keys[oldest:]
+    for shuffled in (statements[::-1], [statement(forged_key("kms"), forged_key("kms"))]):
+        with pytest.raises(AuditIntegrityError) as caught:
+            _follow(signers[:1], *shuffled)
+        assert caught.value.problem is Problem.UNKNOWN_KEY
+
+
+def test_an_export_is_sound_whatever_the_order_of_the_keys(sound: Export, tmp_path: Path) -> None:
+    """Its anchors are by two keys, one after the other."""
+    export = sound.copy()
+    export.keys.reverse()
+    assert _verify(export, tmp_path).ok
+
+
+def test_the_report_names_the_service(sound: Export, tmp_path: Path) -> None:
+    """Who trusts the keys of several services sees whose log it is."""
+    assert _verify(sound.copy(), tmp_path).service == sound.keys[0].name
 
 
 def test_a_revoked_key_is_named(sound: Export, tmp_path: Path) -> None:

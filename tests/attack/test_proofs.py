@@ -13,6 +13,7 @@ from attrs import frozen
 
 import qpher_core
 from qpher_core import AnchorSettings, AuditIntegrityError, Problem, Receipt, verify_proof
+from qpher_core.audit.note import Note
 from qpher_core.audit.proof import LogProof
 from qpher_core.protocols import StoreWriter
 from tests.attack.conftest import Prompt
@@ -86,6 +87,14 @@ def _anchor(proof: str, edit: Callable[[str], str]) -> str:
     return f"{head}\n\n{edit(note)}"
 
 
+def _by_another_service(case: Case) -> tuple[object, ...]:
+    other = forged_key("other.example")
+    parsed = LogProof.parse(case.proof)
+    note = Note(parsed.anchor.text).signed(other.sign(parsed.anchor.text))
+    proof = str(LogProof(parsed.index, parsed.path, note))
+    return proof, case.entry, case.content, [*case.keys, other.key]
+
+
 FORGERIES: dict[str, tuple[Callable[[Case], tuple[object, ...]], Problem]] = {
     "another signature": (
         lambda c: (c.proof, c.entry, c.other_content, c.keys), Problem.OTHER_CONTENT),
@@ -128,6 +137,7 @@ FORGERIES: dict[str, tuple[Callable[[Case], tuple[object, ...]], Problem]] = {
     "a key of the attacker's": (
         lambda c: (c.proof, c.entry, c.content, [forged_key("mallory").key]),
         Problem.UNKNOWN_KEY),
+    "an anchor signed by another service": (_by_another_service, Problem.UNKNOWN_KEY),
     "no trusted key": (lambda c: (c.proof, c.entry, c.content, []), Problem.UNKNOWN_KEY),
     "another header": (
         lambda c: (c.proof.replace("@v1", "@v2"), c.entry, c.content, c.keys),
