@@ -102,13 +102,13 @@ def _header(path: Path) -> ExportHeader:
 def _compared(
     files: Sequence[Path], headers: dict[Path, ExportHeader], last_anchor: str | None
 ) -> Path:
-    """Return the file that holds the last entry of an anchor that was kept, or the last file."""
+    """Return the file that knows the log at the size of an anchor that was kept, or the last."""
     try:
         size = Checkpoint.parse(Note.parse(last_anchor or "").text).size
     except AuditIntegrityError:
         return files[-1]  # where it is refused
-    holding = (f for f in files if headers[f].base.size < size <= headers[f].size)
-    return next(holding, files[-1])
+    knowing = (file for file in files if headers[file].base.size <= size <= headers[file].size)
+    return next(knowing, files[-1] if size > headers[files[0]].base.size else files[0])
 
 
 def _shifted(progress: Progress, done: int, total: int) -> Progress:

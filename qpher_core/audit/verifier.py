@@ -163,7 +163,7 @@ class _Verification:
         )
         self._head = self._header.base.head
         checkpoints = list(self._check_anchors(notes))
-        last = None if last_anchor is None else self._checkpoint(last_anchor)[0]
+        last = None if last_anchor is None else self._kept(last_anchor)
         if last is not None and last.size > self._header.size:
             self.bad_seq = self._header.size
             raise AuditIntegrityError(
@@ -253,6 +253,16 @@ class _Verification:
             )
         self._service = checkpoint.service
         return checkpoint, min(map(self._keys.index, signers))
+
+    def _kept(self, last_anchor: str) -> Checkpoint:
+        """Return what an anchor that was kept states; the export is not to blame for it."""
+        try:
+            return self._checkpoint(last_anchor)[0]
+        except AuditIntegrityError as error:
+            detail = str(error).partition(": ")[2]
+            raise AuditIntegrityError(
+                error.problem, f"the anchor kept from before: {detail}"
+            ) from error
 
     def _compare(
         self, checkpoints: Sequence[Checkpoint], states: dict[int, tuple[Joint, bytes]]

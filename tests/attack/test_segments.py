@@ -14,7 +14,7 @@ from qpher_core import AuditIntegrityError, NotFound, Problem, VerifierKey, veri
 from qpher_core.audit.export import ExportFile, write_export
 from qpher_core.audit.segments import prove_from_export
 from qpher_core.audit.verifier import ExportReport
-from tests.attack.exports import Export
+from tests.attack.exports import Export, flipped
 
 Files = tuple[Export, Export, Export]  # two segments and the rest
 
@@ -138,6 +138,33 @@ def test_files_that_do_not_belong_together_are_found(
     assert (twice.problem, twice.bad_seq) == (Problem.DUPLICATED, 9)
     foreign = verify_exports([paths[0], paths[4], paths[2]], keys)
     assert (foreign.problem, foreign.bad_seq) == (Problem.FOREIGN, 9)
+
+
+def test_a_kept_anchor_is_continued_by_the_files_after_it(log: Files, tmp_path: Path) -> None:
+    """Who verified a segment and kept its anchor needs only what came later, in any number."""
+    paths = [export.write(tmp_path / f"{n}") for n, export in enumerate(log)]
+    keys = log[0].keys
+    for first in range(3):
+        for kept in log[max(first - 1, 0) :]:
+            report = verify_exports(paths[first:], keys, last_anchor=kept.anchors[-1])
+            assert report.ok, (first, report)
+    early = verify_exports(paths[2:], keys, last_anchor=log[0].anchors[-1])
+    assert early.problem is Problem.MISSING
+
+
+def test_a_kept_anchor_that_is_none_is_not_taken_for_the_exports(
+    log: Files, rival: Files, tmp_path: Path
+) -> None:
+    """What is wrong with the auditor's own file is said to be."""
+    path = log[0].write(tmp_path / "export")
+    for kept, problem in (
+        ("nonsense", Problem.BAD_ANCHOR),
+        (flipped(log[0].anchors[0]), Problem.BAD_SIGNATURE),
+        (rival[0].anchors[0], Problem.UNKNOWN_KEY),
+    ):
+        report = verify_exports([path], log[0].keys, last_anchor=kept)
+        assert report.problem is problem
+        assert report.detail.startswith("the anchor kept from before: ")
 
 
 def test_two_histories_do_not_join(tmp_path: Path) -> None:
