@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.audit.anchors import AnchorSettings
 from qpher_core.audit.problems import AuditIntegrityError, Problem
-from qpher_core.audit.proof import VerifiedEntry, verify_proof
+from qpher_core.audit.proof import VerifiedEntry, verify_inclusion, verify_proof
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.audit.retention import Segment
 from qpher_core.audit.segments import prove_from_export, verify_exports
@@ -164,6 +164,7 @@ __all__ = [
     "verify_export",
     "verify_exports",
     "verify_file",
+    "verify_inclusion",
     "verify_proof",
     "wrap_private_key",
 ]

@@ -21,7 +21,7 @@ from qpher_core.audit.vkey import VerifierKey
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives
 
-__all__ = ["LogProof", "VerifiedEntry", "verify_proof"]
+__all__ = ["LogProof", "VerifiedEntry", "verify_inclusion", "verify_proof"]
 
 _HEADER: Final = "c2sp.org/tlog-proof@v1"
 _LONGEST_PATH: Final = 63
@@ -104,6 +104,27 @@ def verify_proof(
     Raises:
         AuditIntegrityError: any of it does not hold; ``problem`` says what.
     """
+    verified = verify_inclusion(proof, entry, trusted_keys, primitives=primitives)
+    recorded = verified.fields.get("content")
+    if recorded != (None if content is None else hashlib.sha256(content).hexdigest()):
+        detail = "the entry is about another content"
+        if content is None:
+            detail = "the entry is about a content, and none was given"
+        raise AuditIntegrityError(Problem.OTHER_CONTENT, detail)
+    return verified
+
+
+def verify_inclusion(
+    proof: str,
+    entry: AuditEntry | bytes,
+    trusted_keys: Sequence[VerifierKey | str],
+    *,
+    primitives: Primitives | None = None,
+) -> VerifiedEntry:
+    """Verify that a log holds an entry, whatever the entry is about. Offline.
+
+    Parameters and errors are those of :func:`verify_proof`, which binds the entry to its content.
+    """
     body = entry.body if isinstance(entry, AuditEntry) else bytes(entry)
     keys = [VerifierKey.parse(key) if isinstance(key, str) else key for key in trusted_keys]
     parsed = LogProof.parse(proof)
@@ -114,9 +135,6 @@ def verify_proof(
     fields = _fields(body)
     if fields.get("seq") != parsed.index or fields.get("tenant") != str(checkpoint.tenant_id):
         raise AuditIntegrityError(Problem.FOREIGN, "the entry belongs to another place or log")
-    digest = None if content is None else hashlib.sha256(content).hexdigest()
-    if fields.get("content") != digest:
-        raise AuditIntegrityError(Problem.OTHER_CONTENT, "the entry is about another content")
     return VerifiedEntry(fields, checkpoint, tuple(key.name for key in signers))
 
 

@@ -10,7 +10,15 @@ from typing import BinaryIO
 from qpher_core.errors import ValidationError
 from qpher_core.file_io import open_target
 
-__all__ = ["STANDARD", "json_line", "new_target", "read_bytes", "source_of", "write_bytes"]
+__all__ = [
+    "STANDARD",
+    "json_line",
+    "new_target",
+    "read_bytes",
+    "read_text",
+    "source_of",
+    "write_bytes",
+]
 
 #: Stands for standard input or output.
 STANDARD = "-"
@@ -40,6 +48,18 @@ def new_target(name: str, *, force: bool) -> BinaryIO | Path:
 def read_bytes(name: str) -> bytes:
     """Return the content of a file or of standard input."""
     return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+
+
+def read_text(path: Path, parameter: str) -> str:
+    """Return the content of a file of text.
+
+    Raises:
+        ValidationError: it is none; a file of the caller's says nothing about a log.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValidationError(f"{path} is no text in UTF-8", parameter=parameter) from None
 
 
 def write_bytes(name: str | Path, data: bytes) -> None:

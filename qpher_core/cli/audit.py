@@ -3,6 +3,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +12,11 @@ import click
 
 import qpher_core
 from qpher_core.audit.segments import prove_from_export, verify_exports
+from qpher_core.audit.selected import is_selection
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.verifier import ExportReport
 from qpher_core.audit.vkey import VerifierKey, parse_vkeys
-from qpher_core.cli._files import write_bytes
+from qpher_core.cli._files import read_text, write_bytes
 from qpher_core.cli._frame import NO, Group
 from qpher_core.cli._output import bytes_bar
 from qpher_core.cli._target import AS_JSON, Target, on_store
@@ -36,7 +38,11 @@ def audit() -> None:
 @click.option("--key", "keys", type=_FILE, multiple=True, required=True, help="File of vkeys.")
 @click.option("--last-anchor", type=_FILE, help="An anchor kept from before.")
 @click.option("--revoked", type=_FILE, help="File of vkeys that were revoked.")
-@click.option("--save-anchor", type=_OUT, help="Where the newest anchor goes, if all is sound.")
+@click.option(
+    "--save-anchor",
+    type=_OUT,
+    help="Where the newest anchor goes, if all is sound; one that is there is the last anchor.",
+)
 @click.option("--processes", type=click.IntRange(1), help="One for each core by default.")
 @AS_JSON
 def verify(
@@ -54,20 +60,32 @@ def verify(
     Exit status: 0, everything is as it was signed; 1, something is wrong; others: it could not
     be checked.
     """
+    if save_anchor is not None and any(map(is_selection, exports)):
+        raise ValidationError("chosen entries give no anchor to keep", parameter="save_anchor")
+    if last_anchor is None and save_anchor is not None and save_anchor.exists():
+        last_anchor = save_anchor  # what an auditor kept is never replaced by an older state
     size = sum(export.stat().st_size for export in exports)
     with bytes_bar("verify", size, shown=not as_json) as bar:
         report = verify_exports(
             exports,
-            [key for path in keys for key in _vkeys(path)],
-            last_anchor=last_anchor.read_text(encoding="utf-8") if last_anchor else None,
-            revoked=_vkeys(revoked) if revoked else (),
+            _trusted(keys),
+            last_anchor=read_text(last_anchor, "last_anchor") if last_anchor else None,
+            revoked=_vkeys(revoked, "revoked") if revoked else (),
             processes=processes,
             progress=bar.update if bar else None,
         )
-    if save_anchor is not None and report.newest is not None:
-        write_bytes(save_anchor, report.newest.encode())
+    if save_anchor is not None:
+        _save(save_anchor, report)
     click.echo(json.dumps(report.as_dict()) if as_json else _text(report))
     sys.exit(0 if report.ok else NO)
+
+
+def _save(target: Path, report: ExportReport) -> None:
+    """Keep the newest anchor, if there is one and all is sound."""
+    if report.newest is not None:
+        write_bytes(target, report.newest.encode())
+    elif report.ok:
+        click.echo("no anchor was saved: an empty log has none", err=True)
 
 
 @audit.command("verify-store", example="qpher-core audit verify-store --tenant acme")
@@ -99,7 +117,7 @@ def _kept(kms: qpher_core.Qpher, tenant: str | None, anchor: Path) -> str:
     """Return why a log does not continue an anchor, or an empty string."""
     try:
         owner = None if tenant is None else kms.tenants.get(tenant)
-        kms.anchors.check(anchor.read_text(encoding="utf-8"), owner)
+        kms.anchors.check(read_text(anchor, "last_anchor"), owner)
     except qpher_core.AuditIntegrityError as error:
         return str(error)
     return ""
@@ -107,29 +125,46 @@ def _kept(kms: qpher_core.Qpher, tenant: str | None, anchor: Path) -> str:
 
 @audit.command(
     "verify-proof",
-    example="qpher-core audit verify-proof a.tlog-proof --entry a.entry --key anchor.vkey",
+    example="qpher-core audit verify-proof a.tlog-proof --entry a.entry --content a.signature "
+    "--key anchor.vkey",
 )
 @click.argument("proof", type=_FILE)
 @click.option("--entry", type=_FILE, required=True, help="The entry, its canonical bytes.")
 @click.option("--content", type=_FILE, help="The signature, ciphertext or public key itself.")
+@click.option("--entry-only", is_flag=True, help="Without content: that the log holds the entry.")
 @click.option("--key", "keys", type=_FILE, multiple=True, required=True, help="File of vkeys.")
 @AS_JSON
 def verify_proof(
-    proof: Path, entry: Path, content: Path | None, keys: tuple[Path, ...], *, as_json: bool
+    proof: Path,
+    entry: Path,
+    content: Path | None,
+    keys: tuple[Path, ...],
+    *,
+    entry_only: bool,
+    as_json: bool,
 ) -> None:
-    """Verify a PROOF that a log holds an entry about a content."""
-    trusted = [key for path in keys for key in _vkeys(path)]
-    text = proof.read_text(encoding="utf-8")
+    """Verify a PROOF that a log holds an entry about a content.
+
+    Entries of refusals are about none; all others need --content, or --entry-only.
+    """
+    if content is not None and entry_only:
+        raise ValidationError("--entry-only takes no --content", parameter="entry_only")
+    trusted, text = _trusted(keys), read_text(proof, "proof")
     body = entry.read_bytes().removesuffix(b"\n")
-    data = content and content.read_bytes()
     try:
-        verified = qpher_core.verify_proof(text, body, data or None, trusted)
+        if entry_only:
+            verified = qpher_core.verify_inclusion(text, body, trusted)
+        else:
+            data = None if content is None else content.read_bytes()
+            verified = qpher_core.verify_proof(text, body, data, trusted)
     except qpher_core.AuditIntegrityError as error:
         result = {"ok": False, "problem": str(error.problem), "detail": str(error)}
         click.echo(json.dumps(result) if as_json else f"NOT SOUND: {error}")
         sys.exit(NO)
     result = {"ok": True, "entry": verified.fields, "signers": verified.signers}
-    click.echo(json.dumps(result) if as_json else f"sound: entry {verified.fields['seq']}")
+    about = ", whatever it is about" if entry_only else ""
+    text = f"sound: entry {verified.fields['seq']}{about}"
+    click.echo(json.dumps(result) if as_json else text)
 
 
 @audit.command(example="qpher-core audit export acme.jsonl.gz --tenant acme")
@@ -231,11 +266,19 @@ def keys(target: Target) -> None:
     click.echo("\n".join(found))
 
 
-def _vkeys(path: Path) -> list[VerifierKey]:
+def _trusted(paths: Sequence[Path]) -> list[VerifierKey]:
+    """Return the keys of some files; without one nothing can be checked."""
+    found = [key for path in paths for key in _vkeys(path, "key")]
+    if not found:
+        raise ValidationError(f"no key in {', '.join(map(str, paths))}", parameter="key")
+    return found
+
+
+def _vkeys(path: Path, parameter: str) -> list[VerifierKey]:
     try:
-        return parse_vkeys(path.read_text(encoding="utf-8"))
+        return parse_vkeys(read_text(path, parameter))
     except qpher_core.AuditIntegrityError as error:  # says nothing about a log
-        raise ValidationError(f"{path}: {error}", parameter="key") from error
+        raise ValidationError(f"{path}: {error}", parameter=parameter) from error
 
 
 def _text(report: ExportReport) -> str:

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """``qpher-core audit`` as a process that has only files."""
 
+import contextlib
 import json
 import sqlite3
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import qpher_core
-from tests.attack.exports import made_export
+from qpher_core.cli.main import main
+from tests.attack.exports import Export, made_export
 
 COMMAND = Path(sys.executable).parent / "qpher-core"
 
@@ -43,6 +47,13 @@ def _run(folder: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def _call(folder: Path, *arguments: str) -> tuple[int, str]:
+    """Run a command in this process, which takes a twentieth of the time."""
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(main, ["audit", *arguments])
+    return done.exit_code, done.output
+
+
 def test_a_sound_export_exits_with_0(folder: Path) -> None:
     """With the first key and the last anchor, the export is sound."""
     arguments = ("acme.jsonl", "--key", "first.vkey", "--last-anchor", "last.anchor")
@@ -64,12 +75,41 @@ def test_what_cannot_be_checked_exits_with_2(folder: Path) -> None:
     assert _run(folder, "verify", "gone", "--key", "first.vkey")[0] == 2
 
 
-def test_a_proof_is_verified(folder: Path) -> None:
-    """A proof holds for its own content and for no other."""
+def test_a_file_of_the_callers_is_not_a_verdict(folder: Path, tmp_path: Path) -> None:
+    """One that is no text, or has no key, is named with status 2."""
+    bytes_, empty = tmp_path / "bytes", tmp_path / "empty"
+    bytes_.write_bytes(b"\xff\xfe")
+    empty.write_text("# no key yet\n")
+    verify = ("verify", "acme.jsonl")
+    prove = ("verify-proof", "proof", "--entry", "entry", "--entry-only")
+    known = ("--key", "first.vkey")
+    for file, words in (
+        (bytes_, (*verify, "--key")),
+        (empty, (*verify, "--key")),
+        (empty, (*prove, "--key")),
+        (bytes_, (*verify, *known, "--revoked")),
+        (bytes_, (*verify, *known, "--last-anchor")),
+    ):
+        status, text = _call(folder, *words, str(file))
+        assert (status, str(file) in text) == (2, True), (words, text)
+    status, text = _call(folder, "verify-proof", str(bytes_), *prove[2:], *known)
+    assert (status, str(bytes_) in text) == (2, True)
+    assert _call(folder, *verify, *known, "--revoked", str(empty))[0] == 0
+
+
+def test_a_proof_is_verified(folder: Path, tmp_path: Path) -> None:
+    """A proof holds for its own content and for no other; without one, if that is asked for."""
     arguments = ("verify-proof", "proof", "--entry", "entry", "--key", "all.vkey")
-    assert _run(folder, *arguments, "--content", "signature")[0] == 0
-    status, text = _run(folder, *arguments, "--content", "entry", "--json")
-    assert (status, json.loads(text)["problem"]) == (1, "other-content")
+    assert _call(folder, *arguments, "--content", "signature")[0] == 0
+    (tmp_path / "empty").touch()
+    for other in ("entry", str(tmp_path / "empty")):
+        status, text = _call(folder, *arguments, "--content", other, "--json")
+        assert (status, json.loads(text)["problem"]) == (1, "other-content")
+    status, text = _call(folder, *arguments)
+    assert (status, "none was given" in text) == (1, True)
+    status, text = _call(folder, *arguments, "--entry-only")
+    assert (status, text[:12], "whatever it is about" in text) == (0, "sound: entry", True)
+    assert _call(folder, *arguments, "--entry-only", "--content", "signature")[0] == 2
 
 
 def test_a_log_is_exported(folder: Path, tmp_path: Path) -> None:
@@ -145,14 +185,48 @@ def test_an_auditor_keeps_the_newest_anchor(folder: Path, tmp_path: Path) -> Non
     assert not kept.exists()
 
 
+def test_a_kept_anchor_is_continued_before_it_is_replaced(folder: Path, tmp_path: Path) -> None:
+    """--save-anchor onto an anchor never replaces it by an older state or by another log's."""
+    verify = ("verify", "acme.jsonl", "--key", "first.vkey", "--key", "all.vkey")
+    kept, export = tmp_path / "kept", Export.read(folder / "acme.jsonl", [])
+    with qpher_core.open(f"sqlite:///{folder}/q.db") as kms:
+        others = kms.anchors.publish().note
+        for note, expected in (
+            (export.anchors[0], 0),
+            (kms.anchors.publish(kms.tenants.get("acme")).note, 1),  # the export is older
+            (others, 1),
+            ("nonsense", 1),
+        ):
+            kept.write_text(note)
+            assert _call(folder, *verify, "--save-anchor", str(kept))[0] == expected
+            assert kept.read_text() == (note if expected else export.anchors[-1])
+
+
+def test_what_gives_no_anchor_says_so(folder: Path, tmp_path: Path) -> None:
+    """Chosen entries continue none, and an empty log has none: an auditor does not rely on it."""
+    chosen, empty, kept = tmp_path / "chosen", tmp_path / "empty", tmp_path / "kept"
+    with qpher_core.open(f"sqlite:///{folder}/q.db") as kms:
+        kms.audit.export(chosen, "acme", where=qpher_core.EntryFilter(actor="tester"))
+    header = {"export": "qpher-audit-export/1", "size": 0, "tenant": str(uuid.UUID(int=7))}
+    lines = (header, {"end": {"head": "0" * 64, "size": 0}})
+    empty.write_text("".join(json.dumps(line) + "\n" for line in lines).replace(" ", ""))
+    save = ("--key", "all.vkey", "--save-anchor", str(kept))
+    status, text = _call(folder, "verify", str(chosen), *save)
+    assert (status, "chosen entries" in text) == (2, True)
+    status, text = _call(folder, "verify", str(empty), *save)
+    assert (status, "no anchor was saved" in text) == (0, True)
+    assert not kept.exists()
+
+
 def test_a_kept_anchor_is_replaced_whole(folder: Path, tmp_path: Path) -> None:
     """The old one is never written into: whoever reads it, or a crash, finds one of the two."""
     kept, old = tmp_path / "kept", tmp_path / "old"
-    kept.write_text("an older anchor")
+    older = Export.read(folder / "acme.jsonl", []).anchors[0]
+    kept.write_text(older)
     old.hardlink_to(kept)
     words = ("verify", str(folder / "acme.jsonl"), "--key", str(folder / "first.vkey"))
     assert _run(folder, *words, "--save-anchor", str(kept))[0] == 0
-    assert old.read_text() == "an older anchor"
+    assert old.read_text() == older
     assert kept.read_text() == (folder / "last.anchor").read_text()
     assert sorted(tmp_path.iterdir()) == [kept, old]
 
