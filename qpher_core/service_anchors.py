@@ -40,7 +40,8 @@ class Anchors:
         """Anchor a log now, publish the anchor and return it.
 
         Raises:
-            NotFound: the log is empty.
+            NotFound: the log is empty; or what was published is of entries that were moved out
+                since (docs/guide.md, When anchors stop).
             AuditIntegrityError: the log does not continue what was anchored before.
             Unavailable: the anchor is stored but could not be published everywhere.
         """
@@ -54,6 +55,7 @@ class Anchors:
 
         Raises:
             AuditIntegrityError: it does not, or the anchor is not one of this service.
+            NotFound: the anchor is of entries that were moved out since: verify their segments.
         """
         if not isinstance(note, str):
             raise ValidationError("note must be the text of an anchor", parameter="note")

@@ -114,7 +114,8 @@ class Anchorer:
         A log that has not grown since its last anchor keeps that one.
 
         Raises:
-            NotFound: the log is empty.
+            NotFound: the log is empty; or what was published is of entries that were moved out
+                since, and cannot be compared. Nothing is stored.
             AuditIntegrityError: ``rolled-back`` or ``forked``: the log does not continue what
                 was anchored, published or witnessed before. Nothing is stored.
             Unavailable: a publisher that can tell its last anchor, or a required witness, does
@@ -233,6 +234,7 @@ class Anchorer:
 
         Raises:
             AuditIntegrityError: ``rolled-back`` or ``forked``.
+            NotFound: the anchor is of entries that were moved out since.
         """
 
         def check() -> None:
@@ -259,8 +261,9 @@ class Anchorer:
         base = self._store.audit.base(tenant_id)
         if base is not None and 0 < before.size < base.size:
             raise NotFound(
-                f"the first {base.size} entries were moved out: verify the segments together "
-                f"with an export against the anchor at {before.size}"
+                f"the anchor at {before.size} cannot be compared: the first {base.size} entries "
+                "were moved out; qpher-core audit verify compares it, with their segments, an "
+                "export and --last-anchor (docs/guide.md, When anchors stop)"
             )
         fetch = self._fetch(tenant_id)
         path = consistency_path(before.size, now.size, fetch)
@@ -386,7 +389,7 @@ class AnchorThread:
     def _anchor_one(self, tenant_id: uuid.UUID) -> None:
         try:
             self._anchorer.anchor(tenant_id)
-        except AuditIntegrityError as error:
+        except (AuditIntegrityError, NotFound) as error:  # it stays so until somebody mends it
             _log.critical("the log of tenant %s is not anchored: %s", tenant_id, error)
         except QpherError as error:
             _log.warning("anchoring the log of tenant %s was put off: %s", tenant_id, error)

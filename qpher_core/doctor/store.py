@@ -14,7 +14,7 @@ from qpher_core.audit.problems import AuditIntegrityError
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.discovery import open_protector
 from qpher_core.doctor.finding import Finding, ok, problem, warning
-from qpher_core.errors import QpherError
+from qpher_core.errors import NotFound, QpherError
 from qpher_core.models import AuditReport, Tenant
 from qpher_core.service import Qpher
 
@@ -217,6 +217,8 @@ def _published(kms: Qpher, tenant: Tenant, folder: Path) -> Finding:
         kms.anchors.check(note, tenant)
     except OSError as error:
         return problem(check, f"{path}: {error.strerror}", "is the publisher configured?")
+    except NotFound as error:
+        return problem(check, str(error), "see docs/guide.md, When anchors stop")
     except (AuditIntegrityError, UnicodeDecodeError) as error:
         return problem(
             check, str(error), "the store is older than what was published, or was altered"

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -264,3 +265,34 @@ def test_an_operator_anchors_and_rotates(tmp_path: Path) -> None:
         assert (status, new.strip()) == (0, kms.anchors.key())
         assert new.strip() != old
         kms.anchors.check(note, tenant)
+
+
+def test_anchors_that_stopped_are_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A published anchor from before the segments is replaced once the whole log continues it."""
+    store, published = f"sqlite:///{tmp_path}/q.db", tmp_path / "published"
+    settings = qpher_core.AnchorSettings(every_seconds=0.01, publishers=[f"file://{published}"])
+    on_store = ("--store", store, "--tenant", "acme")
+    examine = ["doctor", *on_store, "--published", str(published), "--json"]
+    with qpher_core.open(store, anchors=settings) as kms:
+        acme = kms.tenants.create("acme")
+        first, file = kms.anchors.publish(acme).note, published / f"{acme.id}.checkpoint"
+        (tmp_path / "key").write_text("\n".join(kms.anchors.keys()))
+        kms.tenants.set_plan(acme.id, None)
+        segment = kms.audit.move_out(tmp_path / "segments", "acme").path
+        kms.tenants.set_plan(acme.id, None)
+        file.write_text(first)  # as from a backup of the folder
+        with pytest.raises(qpher_core.NotFound, match="cannot be compared"):
+            kms.anchors.publish(acme)
+        deadline = time.monotonic() + 20
+        while not any(found.levelname == "CRITICAL" for found in caplog.records):
+            assert time.monotonic() < deadline, "the background said nothing"
+            time.sleep(0.01)
+        assert "cannot be compared" in CliRunner().invoke(main, examine).output
+        verify = ("verify", "rest", str(segment), "--key", "key", "--save-anchor", str(file))
+        assert _call(tmp_path, "export", "rest", *on_store)[0] == 0
+        assert _call(tmp_path, *verify[:2], *verify[3:])[0] == 1  # without the segment
+        assert file.read_text() == first
+        assert _call(tmp_path, *verify)[0] == 0
+        newest = kms.anchors.publish(acme)
+        assert (newest.size, file.read_text()) == (4, newest.note)
+        assert "cannot be compared" not in CliRunner().invoke(main, examine).output
