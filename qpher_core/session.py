@@ -12,6 +12,7 @@ from attrs import frozen
 from qpher_core.audit.proof import LogProof
 from qpher_core.audit.selection import EntryFilter, EntryPage, check_limit, make_page
 from qpher_core.calls import Call, Effect, Runner
+from qpher_core.errors import NotFound
 from qpher_core.key_usage import LogUsage
 from qpher_core.migration.engine import ContextOf
 from qpher_core.migration.report import MigrationReport, Progress
@@ -76,13 +77,27 @@ class SessionAudit:
             cursor: 0, or the cursor of the page before.
             limit: entries on a page, from 1 to 1,000.
             where: which entries to return; the same for every page.
+
+        Raises:
+            NotFound: the entry at the cursor was moved out since the page before.
         """
         check_limit(limit)
         call = Call(
             operation=OPERATIONS["audit.read"],
-            execute=lambda: Effect(make_page(self._entries(cursor, limit + 1, where), limit)),
+            execute=lambda: Effect(self._page(cursor, limit, where)),
         )
         return self._pipeline.read(self._context, call)
+
+    def _page(self, cursor: int, limit: int, where: EntryFilter | None) -> EntryPage:
+        page = make_page(self._entries(cursor, limit + 1, where), limit)
+        # Looked at afterwards: entries go from the beginning, so nothing behind it went before.
+        first = next(self._entries(cursor, 1, None), None) if cursor else None
+        if first is not None and first.seq != cursor:
+            raise NotFound(
+                f"entries from {cursor} to {first.seq - 1} were moved out: they are in segments",
+                parameter="cursor",
+            )
+        return page
 
     def _entries(
         self, start: int, limit: int | None, where: EntryFilter | None

@@ -110,6 +110,7 @@ def _found(ask: Ask) -> AuditEntry:
     for found in ask.session.audit.entries(start=seq, limit=1):
         if found.seq == seq:
             return found
+        raise NotFound(f"audit entry {seq} was moved out", parameter="seq")
     raise NotFound("the log has no such entry", parameter="seq")
 
 

@@ -126,3 +126,22 @@ def test_who_moves_the_same_entries_is_told(
         service.audit.move_out(tmp_path / "mine", tenant.id, until=7)
     assert not list((tmp_path / "mine").glob("*"))
     assert service.audit.verify(tenant.id).ok
+
+
+@pytest.mark.parametrize("where", [None, EntryFilter(action="kem.encapsulate")], ids=str)
+def test_a_page_says_that_its_beginning_was_moved_out(
+    service: Qpher,
+    tenant: qpher_core.Tenant,
+    session: Session,
+    tmp_path: Path,
+    where: EntryFilter | None,
+) -> None:
+    """Who reads page after page gets no gap instead of entries that went between two of them."""
+    cursor = session.audit.page(limit=3, where=where).cursor
+    assert cursor is not None
+    moved = service.audit.move_out(tmp_path, tenant.id)
+    with pytest.raises(NotFound, match="moved out"):
+        session.audit.page(cursor=cursor, limit=3, where=where)
+    assert session.audit.page(cursor=moved.end).entries[0].seq == moved.end
+    assert next(session.audit.entries(start=cursor)).seq == moved.end
+    assert session.audit.page(cursor=1000, where=where).entries == ()

@@ -153,7 +153,12 @@ class RemoteAuditLog:
             return found, answer.cursor
 
         values = {"cursor": cursor, "limit": size, **filter_values(where)}
-        return self._link.call("GET", "/audit/entries", read, values=values)
+        try:
+            return self._link.call("GET", "/audit/entries", read, values=values)
+        except NotFound:
+            if cursor == 0 or (first := self._first()) <= cursor:
+                raise
+            return self._page(first, limit, where)  # a page begins where it says, entries() later
 
 
 def filter_values(where: EntryFilter | None) -> dict[str, object]:
