@@ -3,11 +3,13 @@
 
     python verify_export.py EXPORT
 
+The export may be compressed.
 Checking the ML-DSA signatures of the anchors takes a library; all else is here.
 docs/formats.md defines the bytes.
 """
 
 import base64
+import gzip
 import hashlib
 import json
 import sys
@@ -36,11 +38,11 @@ def verify(lines):
             forest = [bytes.fromhex(peaks[i : i + 64]) for i in range(0, len(peaks), 64)]
         elif "anchor" in fields:
             _, covered, root, extension = fields["anchor"].split("\n")[:4]
-            states = root, extension.removeprefix("head ")
-            anchors[int(covered)] = tuple(map(base64.b64decode, states))
+            anchors[int(covered)] = tuple(map(base64.b64decode, (root, extension[5:])))
         elif "end" in fields:
             stated = {"head": head.hex(), "size": size}
             sound = (fields["end"], max(anchors, default=0)) == (stated, size)
+            sound &= not base or base["size"] in anchors  # where it begins
             return None if sound and not next(lines, None) else f"it does not end at {size}"
         elif "prev_hash" in fields:
             if (fields["seq"], fields["prev_hash"]) != (size, head.hex()):
@@ -56,7 +58,6 @@ def verify(lines):
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1], "rb") as export:
-        problem = verify(export)
+    problem = verify((gzip.open if sys.argv[1].endswith(".gz") else open)(sys.argv[1], "rb"))
     print(f"NOT SOUND: {problem}" if problem else "sound")
     sys.exit(problem is not None)

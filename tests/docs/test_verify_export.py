@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import qpher_core
 from qpher_core.models import canonical_json
 from tests.attack.exports import Export, made_export, rechained
 
@@ -20,7 +21,10 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Export:
 
 
 def _run(export: Export, folder: Path) -> tuple[int, str]:
-    path = export.write(folder / "export.jsonl")
+    return _run_on(export.write(folder / "export.jsonl"))
+
+
+def _run_on(path: Path) -> tuple[int, str]:
     command = [sys.executable, "-I", "-S", str(SCRIPT), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert not done.stderr
@@ -54,3 +58,17 @@ def test_forgeries_are_found(sound: Export, tmp_path: Path) -> None:
         status, text = _run(export, tmp_path)
         assert status == 1
         assert text.startswith("NOT SOUND")
+
+
+def test_a_compressed_segment_and_what_follows_it(tmp_path: Path) -> None:
+    """Files as the operator hands them out; where one begins, an anchor must end."""
+    with qpher_core.open("memory:") as kms:
+        kms.tenants.create("acme")
+        segment = kms.audit.move_out(tmp_path, "acme").path
+        kms.tenants.set_plan("acme", None)
+        rest = tmp_path / "rest.jsonl"
+        kms.audit.export(rest, "acme")
+    export = Export.read(rest, [])
+    del export.anchors[0]
+    for path, status in ((segment, 0), (rest, 0), (export.write(tmp_path / "forged"), 1)):
+        assert _run_on(path)[0] == status, path
