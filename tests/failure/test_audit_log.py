@@ -95,6 +95,29 @@ def test_a_database_file_that_is_gone_is_never_written(url: str, tmp_path: Path,
             session.signatures.sign(b"m")
 
 
+@pytest.mark.parametrize("how", ["unlinked", "replaced"])
+def test_the_log_of_a_database_that_is_gone_is_not_called_sound(
+    url: str, tmp_path: Path, how: str
+) -> None:
+    """Who only verifies, reads or proves notices at once that the file is another."""
+    with qpher_core.open(url) as kms:
+        session = kms.session("acme", actor="test")
+        receipt = session.signatures.sign(b"m").receipt
+        session.audit.proof(receipt)
+        moved = (tmp_path / "q.db").rename(tmp_path / "moved.db")
+        if how == "replaced":
+            (tmp_path / "q.db").write_bytes(moved.read_bytes())
+        for look in (
+            lambda: kms.audit.verify("acme"),
+            session.audit.verify,
+            lambda: list(session.audit.entries()),
+            lambda: session.audit.proof(receipt),
+            lambda: kms.anchors.latest(kms.tenants.get("acme")),
+        ):
+            with pytest.raises((StoreUnavailable, AuditUnavailable)):
+                look()
+
+
 def test_a_refusal_that_cannot_be_recorded_says_so(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

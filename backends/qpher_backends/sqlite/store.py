@@ -161,10 +161,10 @@ class SQLiteStore:
         transaction = _Transaction(self._write_connection, self._check_writable, self._recent)
         self._group_commit = GroupCommit[_Writer](transaction)
         self.keys = RecentKeys(self._read, self._recent)
-        self.audit = AuditTable(self._read)
+        self.audit = AuditTable(self._read_here)
         self.tenants = RecentTenants(self._read, self._recent)
         self.policies = RecentPolicies(self._read, self._recent)
-        self.anchors = AnchorTable(self._read)
+        self.anchors = AnchorTable(self._read_here)
         self.service_keys = KeyTable(self._read, "service_keys")
         self.intents = IntentTable(self._read)
         self.api_keys = ApiKeyTable(self._read)
@@ -250,6 +250,11 @@ class SQLiteStore:
                 return connection.execute(sql, values).fetchall()
         finally:
             self._give_back(connection)
+
+    def _read_here(self, tenant: uuid.UUID | None, sql: str, values: Sequence[Any]) -> list[Row]:
+        """Run one query of the log, which must not be one that nobody else can see any more."""
+        self._check_file()
+        return self._read(tenant, sql, values)
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
