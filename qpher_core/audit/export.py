@@ -83,10 +83,7 @@ def lines_between(
     size, head = 0, EMPTY_LOG.head
     if anchor is not None:
         size, head = anchor.size, Checkpoint.parse(Note.parse(anchor.note).text).head or head
-    header: dict[str, object] = {"export": FORMAT, "size": size, "tenant": str(tenant_id)}
-    if base.size:
-        header["base"] = {"head": base.head.hex(), "peaks": base.peaks.hex(), "size": base.size}
-    yield _line(header)
+    yield _header(str(tenant_id), size, base)
     for statement in store.anchors.statements():
         yield _line({"statement": statement})
     for stored in store.anchors.read(tenant_id, start=base.size):
@@ -95,7 +92,7 @@ def lines_between(
         yield _line({"anchor": stored.note})
     for entry in kept_entries(store.audit, tenant_id, base, size):
         yield entry.body + b"\n"
-    yield _line({"end": {"head": head.hex(), "size": size}})
+    yield _end(size, head)
 
 
 def write_export(lines: Iterator[bytes], target: Path, *, compressed: bool | None = None) -> None:
@@ -110,6 +107,17 @@ def write_export(lines: Iterator[bytes], target: Path, *, compressed: bool | Non
             packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
             file = cast("BinaryIO", stack.enter_context(packed))
         file.writelines(lines)
+
+
+def _header(tenant: str, size: int, base: LogState) -> bytes:
+    header: dict[str, object] = {"export": FORMAT, "size": size, "tenant": tenant}
+    if base.size:
+        header["base"] = {"head": base.head.hex(), "peaks": base.peaks.hex(), "size": base.size}
+    return _line(header)
+
+
+def _end(size: int, head: bytes) -> bytes:
+    return _line({"end": {"head": head.hex(), "size": size}})
 
 
 def _line(document: dict[str, object]) -> bytes:
@@ -157,15 +165,18 @@ class ExportFile:
             AuditIntegrityError: ``bad-export``.
         """
         with self.open() as file:
-            first = _parse(file.readline(LONGEST_LINE), "export", str)
+            line = file.readline(LONGEST_LINE)
+            first = _parse(line, "export", str)
             tenant, size = first.get("tenant"), first.get("size")
             if first["export"] != FORMAT or not is_tenant(tenant) or type(size) is not int:
                 raise bad_export("this is not an export of a format that is known")
             base = _base(first.get("base"))
+            if _header(tenant, size, base) != line:
+                raise bad_export("the header is not in its one canonical form")
             statements, offset = [], file.tell()
             for line in iter(lambda: file.readline(LONGEST_LINE), b""):
                 if line.startswith(b'{"statement":'):
-                    statements.append(str(_parse(line, "statement", str)["statement"]))
+                    statements.append(_text(line, "statement"))
                 elif not line.startswith(b'{"anchor":'):
                     break
                 offset += len(line)
@@ -191,7 +202,7 @@ class ExportFile:
             file.readline(LONGEST_LINE)
             for line in iter(lambda: file.readline(LONGEST_LINE), b""):
                 if line.startswith(b'{"anchor":'):
-                    yield str(_parse(line, "anchor", str)["anchor"])
+                    yield _text(line, "anchor")
                 elif not line.startswith(b'{"statement":'):
                     return
 
@@ -262,9 +273,12 @@ def parse_end(line: bytes) -> tuple[int, bytes]:
     """Return (size, head) of the line that ends an export."""
     end = _parse(line, "end", dict)["end"]
     try:
-        return int(str(end["size"])), bytes.fromhex(end["head"])
+        size, head = int(str(end["size"])), bytes.fromhex(end["head"])
     except (KeyError, TypeError, ValueError):
-        raise bad_export("the end of the export is malformed") from None
+        size, head = -1, b""
+    if size < 0 or _end(size, head) != line:
+        raise bad_export("the end of the export is malformed")
+    return size, head
 
 
 def _base(stated: object) -> LogState:
@@ -285,6 +299,18 @@ def _base(stated: object) -> LogState:
 def bad_export(message: str) -> AuditIntegrityError:
     """Return the error for a file that is not a whole export."""
     return AuditIntegrityError(Problem.BAD_EXPORT, message)
+
+
+def _text(line: bytes, member: str) -> str:
+    """Return the text of a line that has one member, and nothing else that a reader could see."""
+    text: str = _parse(line, member, str)[member]
+    try:
+        exact = _line({member: text}) == line
+    except ValueError:  # surrogates have no UTF-8
+        exact = False
+    if not exact:
+        raise bad_export(f"a line with {member!r} is not in its one canonical form")
+    return text
 
 
 def _parse(line: bytes, member: str, kind: type) -> dict[str, Any]:

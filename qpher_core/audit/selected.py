@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 from attrs import asdict
 
@@ -238,11 +238,12 @@ class _Selection:
 def _document(line: bytes) -> dict[str, Any]:
     try:
         document = json.loads(line)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise bad_export("a line of the export is no JSON object")
-    return document
+        exact = isinstance(document, dict) and _line(document) == line
+    except (ValueError, TypeError, RecursionError):
+        exact = False
+    if not exact or len(document) != (4 if "export" in document else 1):
+        raise bad_export("a line of the export is not in its one canonical form")
+    return cast("dict[str, Any]", document)
 
 
 def _read(name: str, value: Any) -> Any:

@@ -253,6 +253,10 @@ FORGERIES: dict[str, tuple[Forgery, Problem, int | None]] = {
         lambda e, _: e.header.update(tenant="acme"), Problem.BAD_EXPORT, None),
     "a tenant that is no text": (
         lambda e, _: e.header.update(tenant=5), Problem.BAD_EXPORT, None),
+    "a member more in the header": (
+        lambda e, _: e.header.update(approved="by the auditor"), Problem.BAD_EXPORT, None),
+    "a member more in the end": (
+        lambda e, _: e.end.update(approved="by the auditor"), Problem.BAD_EXPORT, None),
     "an end of another size": (lambda e, _: e.end.update(size=23), Problem.BAD_EXPORT, None),
     "an end that is none": (lambda e, _: e.end.clear(), Problem.BAD_EXPORT, None),
 }  # fmt: skip
@@ -319,6 +323,28 @@ def test_nothing_follows_the_end(
                 monkeypatch.setattr("qpher_core.audit.verifier._PIECE_BYTES", size)
                 report = verify_export(path, sound.keys, processes=1)
                 assert report.problem is Problem.BAD_EXPORT, (tail, name, size)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'{"export"', b'\xef\xbb\xbf{"export"'),
+        (b'"size":24,"t', b'"size":20,"size":24,"t'),
+        (b'"size":24,"t', b'"size": 24,"t'),
+        (b'"export":', b'"base":null,"export":'),
+        (b'{"statement":"', b'{"statement":"x","statement":"'),
+        (b'{"anchor":"', b'{"anchor":"\\ud800'),
+        (b'\\n"}\n{"anchor"', b'\\n","by":"me"}\n{"anchor"'),
+        (b'"size":24}}\n', b'"size":24}}'),
+        (b'"size":24}}\n', b'"size":"24"}}\n'),
+    ],
+)
+def test_every_line_has_one_form(sound: Export, tmp_path: Path, old: bytes, new: bytes) -> None:
+    """What another reader of JSON could take for something else is in no line of an export."""
+    whole = sound.write(tmp_path / "whole").read_bytes()
+    (path := tmp_path / "forged").write_bytes(whole.replace(old, new, 1))
+    assert old in whole
+    assert verify_export(path, sound.keys).problem is Problem.BAD_EXPORT
 
 
 def test_a_header_alone_is_no_export(sound: Export, tmp_path: Path) -> None:

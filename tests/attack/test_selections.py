@@ -112,6 +112,21 @@ FORGERIES: dict[str, tuple[Callable[[Lines], object], Problem]] = {
     "a tenant that is no id": (_header(tenant="acme"), Problem.BAD_EXPORT),
     "another size stated": (_header(size=9), Problem.BAD_ANCHOR),
     "another format stated": (_header(export="x/1"), Problem.BAD_EXPORT),
+    "a member more in the header": (_header(approved="by me"), Problem.BAD_EXPORT),
+    "a member more beside a path": (
+        lambda lines: lines.__setitem__(
+            _entries(lines)[0] - 1,
+            lines[_entries(lines)[0] - 1].replace(b'{"path"', b'{"at":1,"path"'),
+        ),
+        Problem.BAD_EXPORT,
+    ),
+    "a path twice": (
+        lambda lines: lines.__setitem__(
+            _entries(lines)[0] - 1,
+            lines[_entries(lines)[0] - 1].replace(b'{"path"', b'{"path":[],"path"'),
+        ),
+        Problem.BAD_EXPORT,
+    ),
     "the rotation dropped": (lambda lines: lines.pop(1), Problem.UNKNOWN_KEY),
     "the anchor dropped": (lambda lines: lines.pop(2), Problem.BAD_ANCHOR),
     "the end gone": (lambda lines: lines.pop(), Problem.CUT),
