@@ -19,7 +19,7 @@ from qpher_backends.filesystem.files import TRANSLATED, make_folders
 from qpher_backends.filesystem.keys import SERVICE_KEYS, KeyTable
 from qpher_backends.filesystem.tables import IntentTable, PolicyTable, TenantTable
 from qpher_backends.filesystem.view import Documents, View
-from qpher_backends.group_commit import Announced, GroupCommit
+from qpher_backends.group_commit import GroupCommit
 from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.file_io import sync_folder
 
@@ -85,10 +85,6 @@ class FileStore:
         """Run ``work`` in one durable transaction, shared with concurrent callers."""
         self._check_usable()
         return self._group_commit(work)
-
-    def lately(self, tenant_id: uuid.UUID) -> Announced:  # noqa: ARG002 - one lock for all
-        """Let commits wait for this thread, which is about to make one."""
-        return Announced(self._group_commit)
 
     def close(self) -> None:
         """Empty the journal, if nobody works, and close."""

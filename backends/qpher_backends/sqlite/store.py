@@ -188,9 +188,9 @@ class SQLiteStore:
         self._check_usable()
         return self._group_commit(work)
 
-    def lately(self, tenant_id: uuid.UUID) -> Mark:  # noqa: ARG002 - one lock for all
+    def lately(self) -> Mark:
         """Let this thread read rows of a moment ago; what it commits must ask if they hold."""
-        return Mark(self._group_commit, self._recent)
+        return Mark(self._recent)
 
     def close(self) -> None:
         """Close all connections, once the commit under way is done."""
