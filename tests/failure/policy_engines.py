@@ -14,7 +14,7 @@ from qpher_backends.policies.cedar import CedarEngine
 from qpher_backends.policies.remote import RemoteEngine
 from qpher_backends.remote import RemotePolicy
 from qpher_core import Decision, PolicyRequest, RemoteSettings
-from qpher_core.api_keys import make_secret
+from qpher_core.api_key_format import make_secret
 from qpher_core.asgi import create_app
 from tests.failure.test_remote import saying as replies
 from tests.failure.test_remote import telling as tells

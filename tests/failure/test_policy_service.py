@@ -18,7 +18,7 @@ from qpher_core import (
     RemoteSettings,
     ValidationError,
 )
-from qpher_core.api_keys import make_secret
+from qpher_core.api_key_format import make_secret
 from qpher_core.asgi import create_app
 from qpher_core.service import Qpher
 from tests.failure.test_remote import saying, telling

@@ -37,7 +37,7 @@ from qpher_core import (
     ValidationError,
     wrap_private_key,
 )
-from qpher_core.api_keys import make_secret
+from qpher_core.api_key_format import make_secret
 from qpher_core.asgi import Settings, create_app
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import KeyRef, KeyVersion

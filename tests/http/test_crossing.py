@@ -13,7 +13,8 @@ import pytest
 from attrs import define, frozen
 
 import qpher_core
-from qpher_core.api_keys import SCOPES, make_secret
+from qpher_core.api_key_format import make_secret
+from qpher_core.api_keys import SCOPES
 from qpher_core.asgi import Settings, create_app
 from qpher_core.asgi.endpoint import Endpoint
 from qpher_core.asgi.table import BASE, ENDPOINTS

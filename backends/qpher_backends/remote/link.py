@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from qpher_backends.remote.failures import TOO_LARGE, error_of
 from qpher_backends.remote.transport import Exchanged, ExchangeFailed, Refused, Transport
-from qpher_core.api_keys import parse_secret
+from qpher_core.api_key_format import parse_secret
 from qpher_core.asgi.endpoint import Endpoint
 from qpher_core.asgi.envelope import ErrorEnvelope
 from qpher_core.asgi.models_audit import AnchorKeys
