@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Protocol, TypedDict
 
 from qpher_core.algorithms import ALGORITHMS
-from qpher_core.asgi import models
+from qpher_core.asgi.models import ReceiptInfo
+from qpher_core.asgi.models_keys import KeyInfo
 from qpher_core.models import KeyVersion, Receipt, rfc3339
 
 __all__ = ["common", "key_info", "optional_time", "receipt_info", "wire"]
@@ -24,7 +25,7 @@ def optional_time(moment: datetime | None) -> str | None:
 class _Common(TypedDict):
     key_version: int
     algorithm: str
-    receipt: models.ReceiptInfo
+    receipt: ReceiptInfo
 
 
 class _Result(Protocol):
@@ -36,9 +37,9 @@ class _Result(Protocol):
     def receipt(self) -> Receipt: ...
 
 
-def receipt_info(receipt: Receipt) -> models.ReceiptInfo:
+def receipt_info(receipt: Receipt) -> ReceiptInfo:
     """Return a receipt as answers have it."""
-    return models.ReceiptInfo(receipt.seq, receipt.hash.hex())
+    return ReceiptInfo(receipt.seq, receipt.hash.hex())
 
 
 def common(done: _Result) -> _Common:
@@ -50,9 +51,9 @@ def common(done: _Result) -> _Common:
     }
 
 
-def key_info(key: KeyVersion) -> models.KeyInfo:
+def key_info(key: KeyVersion) -> KeyInfo:
     """Return the public side of a key version as answers have it."""
-    return models.KeyInfo(
+    return KeyInfo(
         key.version,
         wire(key.algorithm),
         key.status,

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from qpher_backends.remote.link import BadAnswer, expect
 from qpher_core.algorithms import Algorithm, find
-from qpher_core.asgi import models, models_admin, models_audit, models_upkeep
+from qpher_core.asgi import models_admin, models_audit, models_keys, models_upkeep
+from qpher_core.asgi.models import ReceiptInfo
 from qpher_core.calls import Common
 from qpher_core.errors import ValidationError
 from qpher_core.lifecycle import KeyState
@@ -53,7 +54,7 @@ class _Done(Protocol):
     @property
     def algorithm(self) -> str: ...
     @property
-    def receipt(self) -> models.ReceiptInfo: ...
+    def receipt(self) -> ReceiptInfo: ...
 
 
 def common_of(answer: _Done, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Common:
@@ -66,12 +67,12 @@ def common_of(answer: _Done, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Com
     }
 
 
-def _receipt(info: models.ReceiptInfo, tenant_id: uuid.UUID) -> Receipt:
+def _receipt(info: ReceiptInfo, tenant_id: uuid.UUID) -> Receipt:
     expect(info.seq >= 0, "a receipt's place is negative")
     return Receipt(tenant_id, info.seq, hash_of(info.hash))
 
 
-def key_version(info: models.KeyInfo, tenant_id: uuid.UUID) -> KeyVersion:
+def key_version(info: models_keys.KeyInfo, tenant_id: uuid.UUID) -> KeyVersion:
     """Return the public side of a key version."""
     row = algorithm_of(info.algorithm)
     expect(len(info.public_key) == row.public_key_bytes, "a public key has another length")
@@ -104,7 +105,7 @@ def audit_entry(entry: models_audit.Entry, tenant_id: uuid.UUID) -> AuditEntry:
     return found
 
 
-def import_parameters(answer: models.ImportKey) -> ImportParameters:
+def import_parameters(answer: models_keys.ImportKey) -> ImportParameters:
     """Return what private keys are wrapped with."""
     row = algorithm_of(answer.algorithm)
     key = answer.encapsulation_key
