@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -13,6 +13,7 @@ import qpher_core
 from qpher_core import api_keys as module
 from qpher_core.api_key_format import _checksum, make_secret
 from qpher_core.api_keys import DEFAULT_SCOPES, SCOPES
+from qpher_core.asgi.models_api_keys import Scope
 from qpher_core.errors import (
     AuthenticationError,
     NotFound,
@@ -33,6 +34,11 @@ def refused(kms: Qpher, secret: str) -> str:
         kms.api_keys.authenticate(secret)
     assert refusal.value.code == "ERR_AUTH_001"
     return str(refusal.value)
+
+
+def test_the_http_api_takes_the_same_scopes() -> None:
+    """Type checkers want its list written out."""
+    assert get_args(Scope) == SCOPES
 
 
 def test_a_key_says_who_it_belongs_to(kms: Qpher, acme: Session) -> None:

@@ -9,7 +9,13 @@ from typing import Final, Protocol
 
 from qpher_backends.remote.link import BadAnswer, expect
 from qpher_core.algorithms import Algorithm, find
-from qpher_core.asgi import models_admin, models_audit, models_keys, models_upkeep
+from qpher_core.asgi import (
+    models_api_keys,
+    models_audit,
+    models_keys,
+    models_tenants,
+    models_upkeep,
+)
 from qpher_core.asgi.models import ReceiptInfo
 from qpher_core.calls import Common
 from qpher_core.errors import ValidationError
@@ -113,12 +119,12 @@ def import_parameters(answer: models_keys.ImportKey) -> ImportParameters:
     return ImportParameters(uuid_of(answer.tenant_id), row.name, _version(answer.key_version), key)
 
 
-def tenant_id_of(answer: models_admin.TenantStatusInfo) -> uuid.UUID:
+def tenant_id_of(answer: models_tenants.TenantStatusInfo) -> uuid.UUID:
     """Return the caller's tenant."""
     return uuid_of(answer.tenant_id)
 
 
-def tenant_of(info: models_admin.TenantInfo) -> Tenant:
+def tenant_of(info: models_tenants.TenantInfo) -> Tenant:
     """Return a tenant."""
     expect(info.status in frozenset(TenantStatus), "a tenant has an unknown status")
     return Tenant(
@@ -131,7 +137,7 @@ def tenant_of(info: models_admin.TenantInfo) -> Tenant:
     )
 
 
-def api_key_of(info: models_admin.ApiKeyInfo) -> ApiKey:
+def api_key_of(info: models_api_keys.ApiKeyInfo) -> ApiKey:
     """Return an API key, without its secret."""
     return ApiKey(
         info.id,
@@ -147,7 +153,7 @@ def api_key_of(info: models_admin.ApiKeyInfo) -> ApiKey:
 
 
 def usage_report(
-    usage: models_admin.TenantStatusInfo, tenant: models_admin.TenantInfo
+    usage: models_tenants.TenantStatusInfo, tenant: models_tenants.TenantInfo
 ) -> UsageReport:
     """Return what a tenant uses of what it may."""
     expect(usage.tenant_id == tenant.id, "usage is of another tenant")
