@@ -9,10 +9,9 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Final
 
-from qpher_core.errors import StoreUnavailable
+from qpher_backends.translated import Translated
 
 __all__ = [
     "TRANSLATED",
@@ -32,27 +31,7 @@ _NEW: Final = ".new"
 _MANY: Final = 32  # paths from which on one syncfs() is cheaper than one fsync() each
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR)
 
-
-class _Translated:
-    """Turns errors of files into ``StoreUnavailable``. Has no state: one serves all threads."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Translate."""
-        if isinstance(error, OSError):
-            raise StoreUnavailable(f"the directory does not answer: {error}") from error
-
-
-TRANSLATED: Final = _Translated()
+TRANSLATED: Final = Translated(OSError, "directory")
 
 
 def temporary(name: str) -> bool:

@@ -8,7 +8,6 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from qpher_backends.group_commit import GroupCommit
@@ -24,6 +23,7 @@ from qpher_backends.sqlite.recent import (
     RecentTenants,
 )
 from qpher_backends.sqlite.version import is_current
+from qpher_backends.translated import Translated
 from qpher_core.errors import StoreUnavailable, ValidationError
 
 __all__ = ["SQLiteStore", "open_store"]
@@ -35,27 +35,7 @@ _CACHE_KIB: Final = 16_384  # of one connection; proofs of a long log read all o
 _BUSY_SECONDS: Final = 10.0
 _IDLE_CONNECTIONS: Final = 16
 
-
-class _Translated:
-    """Turns errors of SQLite into ``StoreUnavailable``. Has no state: one serves all threads."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Translate."""
-        if isinstance(error, sqlite3.Error):
-            raise StoreUnavailable(f"the database does not answer: {error}") from error
-
-
-_TRANSLATED: Final = _Translated()
+_TRANSLATED: Final = Translated(sqlite3.Error, "database")
 
 
 class _Writer:
