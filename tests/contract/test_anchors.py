@@ -22,7 +22,8 @@ from qpher_core.audit.records import StoredAnchor
 from qpher_core.audit.vkey import COSIGNATURE, VerifierKey, parse_vkeys, verify_note
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
-from tests.failure.wire import Answer, replying
+from tests.failure.wire import replying
+from tests.http_server import Answer
 from tests.policy_servers import hanging_up
 from tests.records import NOW, append, new_tenant
 

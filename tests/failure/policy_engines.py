@@ -20,7 +20,8 @@ from tests.failure.test_remote import saying as replies
 from tests.failure.test_remote import telling as tells
 from tests.failure.wire import dripping, replying
 from tests.http.server import serving
-from tests.policy_servers import Answer, answering, hanging_up, rego, saying
+from tests.http_server import Answer
+from tests.policy_servers import answering, hanging_up, rego, saying
 
 __all__ = ["ALLOWS", "ENGINES", "ROWS", "Failure"]
 

@@ -43,8 +43,9 @@ from qpher_core.lifecycle import KeyState
 from qpher_core.models import KeyRef, KeyVersion
 from qpher_core.service import Qpher
 from tests.contract.served import quiet_key
-from tests.failure.wire import Answer, Proxy, dripping, proxied, replying
+from tests.failure.wire import Proxy, dripping, proxied, replying
 from tests.http.server import serving
+from tests.http_server import Answer
 from tests.records import NOW
 
 KEM = "ML-KEM-768"
