@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from qpher_backends.closable import Closable
 from qpher_backends.filesystem.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.filesystem.anchors import AnchorTable
 from qpher_backends.filesystem.audit import AuditTable
@@ -33,16 +34,15 @@ _LOOKS: Final = 200  # attempts to read between two commits before a reader take
 _PAUSE: Final = 0.0001  # seconds; making a commit's changes takes about as long
 
 
-class FileStore:
+class FileStore(Closable):
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
 
     readers_wait = False
     local = True
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._root = str(path.absolute())
-        self._pid = os.getpid()
-        self._closed = False
         self._lock = threading.Lock()
         with TRANSLATED:
             _prepare(self._root)
@@ -92,7 +92,7 @@ class FileStore:
             if self._closed:
                 return
             self._closed = True
-        if os.getpid() != self._pid:
+        if self._forked:
             return  # the parent's; its files were closed in here by the fork
         with TRANSLATED, self._group_commit.alone():
             try:
@@ -133,12 +133,6 @@ class FileStore:
             self._check_usable()  # the handles may belong to other files by now
             counters = self._files.settled()
             return function(self._documents.at(counters.documents))
-
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        if os.getpid() != self._pid:
-            raise StoreUnavailable("the store was opened before a fork; open it again in here")
 
 
 def _prepare(root: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from qpher_backends.closable import Closable
 from qpher_backends.group_commit import GroupCommit
 from qpher_backends.sql.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
@@ -123,18 +124,17 @@ class _Transaction:
                 self._connection.execute("ROLLBACK")
 
 
-class SQLiteStore:
+class SQLiteStore(Closable):
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
 
     readers_wait = False
     local = True
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path.absolute()
-        self._pid = os.getpid()
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._closed = False
         self._write_connection = self._open_database()
         self._file = os.stat(self._path)  # noqa: PTH116 - compared with later ones
         self._recent = Recent()
@@ -180,8 +180,7 @@ class SQLiteStore:
         for connection in connections:
             connection.close()
         # In a process that was forked nobody commits, and the lock may never be given back.
-        forked = os.getpid() != self._pid
-        with contextlib.nullcontext() if forked else self._group_commit.alone():
+        with contextlib.nullcontext() if self._forked else self._group_commit.alone():
             self._write_connection.close()
 
     def _open_database(self) -> sqlite3.Connection:
@@ -249,12 +248,6 @@ class SQLiteStore:
             connection.close()
             raise
         return connection
-
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        if os.getpid() != self._pid:
-            raise StoreUnavailable("the store was opened before a fork; open it again in here")
 
     def _check_writable(self) -> None:
         """Refuse a commit that waited while the store was closed."""
