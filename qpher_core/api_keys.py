@@ -29,6 +29,7 @@ from qpher_core.models import (
     Tenant,
     TenantStatus,
     canonical_json,
+    optional_rfc3339,
     rfc3339,
 )
 from qpher_core.operations import OPERATIONS
@@ -323,7 +324,7 @@ def _document(key: ApiKey) -> bytes:
             "scopes": sorted(key.scopes),
             "version": key.version,
             "created_at": rfc3339(key.created_at),
-            "expires_at": key.expires_at and rfc3339(key.expires_at),
-            "revoked_at": key.revoked_at and rfc3339(key.revoked_at),
+            "expires_at": optional_rfc3339(key.expires_at),
+            "revoked_at": optional_rfc3339(key.revoked_at),
         }
     )

@@ -1,25 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and times as answers write them."""
+"""Names, receipts and keys as answers write them."""
 
-from datetime import datetime
 from typing import Protocol, TypedDict
 
 from qpher_core.algorithms import ALGORITHMS
 from qpher_core.asgi.models import ReceiptInfo
 from qpher_core.asgi.models_keys import KeyInfo
-from qpher_core.models import KeyVersion, Receipt, rfc3339
+from qpher_core.models import KeyVersion, Receipt, optional_rfc3339, rfc3339
 
-__all__ = ["common", "key_info", "optional_time", "receipt_info", "wire"]
+__all__ = ["common", "key_info", "receipt_info", "wire"]
 
 
 def wire(algorithm: str) -> str:
     """Return the name that the Qpher API uses for an algorithm."""
     return ALGORITHMS[algorithm].wire_name
-
-
-def optional_time(moment: datetime | None) -> str | None:
-    """Return a time in RFC 3339, or None."""
-    return None if moment is None else rfc3339(moment)
 
 
 class _Common(TypedDict):
@@ -63,6 +57,6 @@ def key_info(key: KeyVersion) -> KeyInfo:
         rfc3339(key.changed_at),
         key.reason,
         key.revision,
-        optional_time(key.compromised_at),
+        optional_rfc3339(key.compromised_at),
         None if key.receipt is None else receipt_info(key.receipt),
     )

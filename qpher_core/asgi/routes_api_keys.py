@@ -9,9 +9,8 @@ from qpher_core.api_keys import DEFAULT_SCOPES
 from qpher_core.asgi import models_api_keys as models
 from qpher_core.asgi.endpoint import Ask, Endpoint
 from qpher_core.asgi.models_tenants import TenantParams
-from qpher_core.asgi.names import optional_time
 from qpher_core.errors import NotFound, PermissionDenied, StateConflict
-from qpher_core.models import ApiKey, rfc3339
+from qpher_core.models import ApiKey, optional_rfc3339, rfc3339
 
 __all__ = ["ENDPOINTS"]
 
@@ -135,9 +134,9 @@ def _members(
         key.version,
         key.valid(datetime.now(UTC)),
         rfc3339(key.created_at),
-        optional_time(key.expires_at),
-        optional_time(key.revoked_at),
-        optional_time(key.last_used_at),
+        optional_rfc3339(key.expires_at),
+        optional_rfc3339(key.revoked_at),
+        optional_rfc3339(key.last_used_at),
     )
 
 

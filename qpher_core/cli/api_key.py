@@ -11,7 +11,7 @@ from qpher_core.api_keys import DEFAULT_SCOPES, SCOPES
 from qpher_core.cli._frame import Group
 from qpher_core.cli._output import show, show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_store
-from qpher_core.models import ApiKey, rfc3339
+from qpher_core.models import ApiKey, optional_rfc3339, rfc3339
 
 __all__ = ["api_key"]
 
@@ -98,6 +98,6 @@ def _row(key: ApiKey) -> Mapping[str, object]:
         "scopes": ",".join(sorted(key.scopes)),
         "valid": key.valid(datetime.now(UTC)),
         "created_at": rfc3339(key.created_at),
-        "expires_at": key.expires_at and rfc3339(key.expires_at),
-        "last_used_at": key.last_used_at and rfc3339(key.last_used_at),
+        "expires_at": optional_rfc3339(key.expires_at),
+        "last_used_at": optional_rfc3339(key.last_used_at),
     }

@@ -17,7 +17,7 @@ from qpher_core.errors import PermissionDenied, ValidationError
 from qpher_core.importing import wrap_private_key
 from qpher_core.key_evidence import KeyStillNeeded
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import ImportParameters, KeyVersion, rfc3339
+from qpher_core.models import ImportParameters, KeyVersion, optional_rfc3339, rfc3339
 from qpher_core.session_keys import Keys
 
 __all__ = ["keys", "rotate"]
@@ -175,7 +175,7 @@ def evidence(target: Target, algorithm: str, version: int, name: str, *, as_json
         "processed": found.use.processed,
         "migrated": found.use.migrated,
         "remaining": found.remaining,
-        "last_used": found.use.last_used and rfc3339(found.use.last_used),
+        "last_used": optional_rfc3339(found.use.last_used),
         "successor": found.successor,
         "against_destroying": list(against) if as_json else "; ".join(against) or None,
     }

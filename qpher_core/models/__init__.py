@@ -3,7 +3,12 @@
 
 from qpher_core.models.access import ApiKey, ApiKeyRecord, IdempotencyRecord, RequestContext
 from qpher_core.models.audit import AuditEntry, AuditReport, Intent, Receipt
-from qpher_core.models.encoding import canonical_json, rfc3339
+from qpher_core.models.encoding import (
+    canonical_json,
+    optional_moment,
+    optional_rfc3339,
+    rfc3339,
+)
 from qpher_core.models.imports import ImportParameters
 from qpher_core.models.keys import KeyRecord, KeyRef, KeyVersion
 from qpher_core.models.policy import Decision, PolicyDocument, PolicyRequest
@@ -31,5 +36,7 @@ __all__ = [
     "Tenant",
     "TenantStatus",
     "canonical_json",
+    "optional_moment",
+    "optional_rfc3339",
     "rfc3339",
 ]

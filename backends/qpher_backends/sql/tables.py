@@ -23,6 +23,8 @@ from qpher_core.models import (
     PolicyDocument,
     Tenant,
     TenantStatus,
+    optional_moment,
+    optional_rfc3339,
     rfc3339,
 )
 
@@ -127,7 +129,7 @@ class KeyTable:
                 key.revision,
                 record.kek_id,
                 record.sealed,
-                _optional(key.compromised_at),
+                optional_rfc3339(key.compromised_at),
             ),
         )
 
@@ -148,7 +150,7 @@ class KeyTable:
                 key.revision,
                 record.kek_id,
                 record.sealed,
-                _optional(key.compromised_at),
+                optional_rfc3339(key.compromised_at),
                 *_address(key.ref),
                 revision,
             ),
@@ -281,10 +283,6 @@ def _owner(tenant_id: uuid.UUID | None) -> str:
     return "" if tenant_id is None else str(tenant_id)
 
 
-def _optional(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
-
-
 def _address(ref: KeyRef) -> tuple[str, str, str, int]:
     return str(ref.tenant_id), ref.name, ref.algorithm, ref.version
 
@@ -309,7 +307,7 @@ def _parsed_record(row: Row) -> KeyRecord:
         datetime.fromisoformat(changed),
         reason,
         revision,
-        None if compromised is None else datetime.fromisoformat(compromised),
+        optional_moment(compromised),
     )
     return KeyRecord(key, kek_id, sealed)
 
