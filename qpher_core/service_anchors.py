@@ -4,11 +4,10 @@
 import uuid
 from collections.abc import Iterator, Sequence
 
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.errors import Unavailable, ValidationError
-from qpher_core.models import Tenant
+from qpher_core.models import SERVICE, Tenant
 from qpher_core.protocols import Store
 from qpher_core.validation import check_count, check_name
 

@@ -9,7 +9,6 @@ from typing import Final
 
 from attrs import evolve
 
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.records import EMPTY_LOG
@@ -17,7 +16,7 @@ from qpher_core.audit.retention import Retention, Segment
 from qpher_core.audit.selected import selection_lines
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.errors import IntegrityError, NotFound
-from qpher_core.models import AuditReport, Receipt
+from qpher_core.models import SERVICE, AuditReport, Receipt
 from qpher_core.protocols import AuditLog, Store
 from qpher_core.service_tenants import Tenants
 from qpher_core.validation import check_name

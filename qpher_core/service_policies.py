@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from attrs import field, frozen
 
 from qpher_core.algorithms import find
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.calls import Effect
 from qpher_core.errors import NotFound, ValidationError
 from qpher_core.models import (
+    SERVICE,
     Decision,
     KeyRef,
     PolicyDocument,

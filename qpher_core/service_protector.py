@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.calls import Effect
 from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.keks import KEK_NAME, Keks
 from qpher_core.models import (
+    SERVICE,
     KeyRecord,
     KeyRef,
     ProtectorStatus,

@@ -27,9 +27,8 @@ from qpher_core.asgi.remembered import Remembered
 from qpher_core.asgi.settings import Settings
 from qpher_core.asgi.strict_json import decode_body, decode_params
 from qpher_core.asgi.workers import Workers
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.errors import AuthenticationError, QpherError, Unavailable, ValidationError
-from qpher_core.models import RequestContext
+from qpher_core.models import SERVICE, RequestContext
 from qpher_core.service import Qpher
 
 __all__ = ["Gateway", "Parts", "send_answer"]

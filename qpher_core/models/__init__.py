@@ -13,9 +13,10 @@ from qpher_core.models.imports import ImportParameters
 from qpher_core.models.keys import KeyRecord, KeyRef, KeyVersion
 from qpher_core.models.policy import Decision, PolicyDocument, PolicyRequest
 from qpher_core.models.protector import ProtectorStatus, RewrapReport
-from qpher_core.models.tenants import Tenant, TenantStatus
+from qpher_core.models.tenants import SERVICE, Tenant, TenantStatus
 
 __all__ = [
+    "SERVICE",
     "ApiKey",
     "ApiKeyRecord",
     "AuditEntry",

@@ -16,6 +16,7 @@ from qpher_backends.sql.run import Row, Run
 from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
+    SERVICE,
     Intent,
     KeyRecord,
     KeyRef,
@@ -30,8 +31,6 @@ from qpher_core.models import (
 
 __all__ = ["IntentTable", "KeyTable", "PolicyTable", "TenantTable"]
 
-#: Tenant of what belongs to the service.
-_SERVICE: Final = uuid.UUID(int=0)
 
 _PARSED_ROWS: Final = 1024
 
@@ -224,7 +223,7 @@ class PolicyTable:
     def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
         """Return the current document."""
         rows = self._run(
-            tenant_id or _SERVICE,
+            tenant_id or SERVICE,
             "SELECT revision, rules FROM policies WHERE tenant_id = ?"
             " ORDER BY revision DESC LIMIT 1",
             (_owner(tenant_id),),
@@ -234,7 +233,7 @@ class PolicyTable:
     def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
         """Return one revision."""
         rows = self._run(
-            tenant_id or _SERVICE,
+            tenant_id or SERVICE,
             "SELECT revision, rules FROM policies WHERE tenant_id = ? AND revision = ?",
             (_owner(tenant_id), number),
         )
@@ -243,7 +242,7 @@ class PolicyTable:
     def insert(self, document: PolicyDocument) -> None:
         """Add the next revision."""
         self._run(
-            document.tenant_id or _SERVICE,
+            document.tenant_id or SERVICE,
             "INSERT INTO policies VALUES (?, ?, ?)",
             (_owner(document.tenant_id), document.revision, document.rules),
         )
