@@ -16,8 +16,8 @@ from qpher_backends.remote import RemotePolicy
 from qpher_core import Decision, PolicyRequest, RemoteSettings
 from qpher_core.api_key_format import make_secret
 from qpher_core.asgi import create_app
-from tests.failure.test_remote import saying as replies
-from tests.failure.test_remote import telling as tells
+from tests.failure.elsewhere import saying as replies
+from tests.failure.elsewhere import telling as tells
 from tests.failure.wire import dripping, replying
 from tests.http.server import serving
 from tests.http_server import Answer
