@@ -19,6 +19,7 @@ __all__ = [
     "check_positive",
     "check_seconds",
     "check_text",
+    "check_threads",
     "check_version",
     "integer_from",
     "seconds_to",

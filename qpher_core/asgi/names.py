@@ -8,7 +8,7 @@ from qpher_core.asgi.models import ReceiptInfo
 from qpher_core.asgi.models_keys import KeyInfo
 from qpher_core.models import KeyVersion, Receipt, optional_rfc3339, rfc3339
 
-__all__ = ["common", "key_info", "receipt_info", "wire"]
+__all__ = ["common", "key_info", "wire"]
 
 
 def wire(algorithm: str) -> str:
@@ -31,7 +31,7 @@ class _Result(Protocol):
     def receipt(self) -> Receipt: ...
 
 
-def receipt_info(receipt: Receipt) -> ReceiptInfo:
+def _receipt_info(receipt: Receipt) -> ReceiptInfo:
     """Return a receipt as answers have it."""
     return ReceiptInfo(receipt.seq, receipt.hash.hex())
 
@@ -41,7 +41,7 @@ def common(done: _Result) -> _Common:
     return {
         "key_version": done.key_version,
         "algorithm": wire(done.algorithm),
-        "receipt": receipt_info(done.receipt),
+        "receipt": _receipt_info(done.receipt),
     }
 
 
@@ -58,5 +58,5 @@ def key_info(key: KeyVersion) -> KeyInfo:
         key.reason,
         key.revision,
         optional_rfc3339(key.compromised_at),
-        None if key.receipt is None else receipt_info(key.receipt),
+        None if key.receipt is None else _receipt_info(key.receipt),
     )

@@ -11,7 +11,7 @@ from qpher_core.asgi.names import common
 from qpher_core.asgi.strict_json import Base64
 from qpher_core.errors import ValidationError
 
-__all__ = ["ENDPOINTS"]
+__all__ = ["ENDPOINTS", "bound"]
 
 Bound = Mapping[str, str] | bytes | None
 
