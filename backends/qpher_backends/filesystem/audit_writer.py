@@ -100,7 +100,7 @@ class AuditWriter:
         self._rows.append(_Row(entry, nodes, tip.peaks, tip.end))
 
     def move_out(self, base: LogBase, tenant_id: uuid.UUID, *, after: int) -> None:
-        """Let the log begin at ``base``; :attr:`moved` says which files go once that is durable."""
+        """Let the log begin at ``base``; :meth:`moved` says which files go once that is durable."""
         anchors = AnchorTable(lambda function: function(self._view))
         anchor = anchors.covering(tenant_id, base.size)
         begins = recorded_base(self._view, tenant_id).size
