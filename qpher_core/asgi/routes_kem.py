@@ -9,6 +9,7 @@ from qpher_core.asgi import models_kem as models
 from qpher_core.asgi.endpoint import Ask, Endpoint, Handler, limited
 from qpher_core.asgi.models import KEM
 from qpher_core.asgi.names import common
+from qpher_core.results import KeyWrapResult
 
 __all__ = ["ENDPOINTS"]
 
@@ -66,6 +67,12 @@ def decapsulate(ask: Ask) -> models.Decapsulated:
     return models.Decapsulated(shared_secret=done.shared_secret, **common(done))
 
 
+def _wrapped(done: KeyWrapResult) -> models.Wrapped:
+    return models.Wrapped(
+        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
+    )
+
+
 def wrap(ask: Ask) -> models.Wrapped:
     """Wrap a symmetric key."""
     body: models.Wrap = ask.body
@@ -76,9 +83,7 @@ def wrap(ask: Ask) -> models.Wrapped:
         name=body.name,
         context=body.context,
     )
-    return models.Wrapped(
-        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
-    )
+    return _wrapped(done)
 
 
 def unwrap(ask: Ask) -> models.Unwrapped:
@@ -114,9 +119,7 @@ def rewrap(ask: Ask) -> models.Wrapped:
         name=body.name,
         context=body.context,
     )
-    return models.Wrapped(
-        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
-    )
+    return _wrapped(done)
 
 
 def wrap_file_key(ask: Ask) -> models.Wrapped:
@@ -129,9 +132,7 @@ def wrap_file_key(ask: Ask) -> models.Wrapped:
         name=body.name,
         context=body.context,
     )
-    return models.Wrapped(
-        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
-    )
+    return _wrapped(done)
 
 
 def unwrap_file_key(ask: Ask) -> models.UnwrappedFileKey:
