@@ -13,7 +13,7 @@ from qpher_core.audit.proof import LogProof
 from qpher_core.audit.selection import EntryFilter, EntryPage, check_limit, make_page
 from qpher_core.calls import Call, Effect, Runner
 from qpher_core.key_usage import LogUsage
-from qpher_core.migration.engine import ContextOf
+from qpher_core.migration.parts import ContextOf
 from qpher_core.migration.report import MigrationReport, Progress
 from qpher_core.migration.sources import Sink
 from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
