@@ -23,6 +23,7 @@ from qpher_core.errors import (
     ValidationError,
 )
 from qpher_core.models import (
+    OPERATOR,
     ApiKey,
     ApiKeyRecord,
     RequestContext,
@@ -48,7 +49,6 @@ SCOPES: Final = ("kem", "signatures", "keys", "audit", "api_keys", "policies", "
 #: Scopes of a key that is made without naming any.
 DEFAULT_SCOPES: Final = ("kem", "signatures", "keys", "audit")
 
-_OPERATOR: Final = "operator"
 _USE_SECONDS: Final = 60.0  # how exactly last use is kept
 _MOST_SECONDS: Final = 10 * 366 * 86_400
 
@@ -103,7 +103,7 @@ class ApiKeys:
         name: str = "default",
         scopes: Iterable[str] = DEFAULT_SCOPES,
         expires_in: timedelta | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> tuple[ApiKey, str]:
         """Create an API key and return it with its secret, which is shown this once.
 
@@ -146,7 +146,7 @@ class ApiKeys:
         *,
         overlap: timedelta = timedelta(0),
         latest: datetime | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> tuple[ApiKey, str]:
         """Replace a valid API key by one of the next version; return it with its secret.
 
@@ -192,7 +192,7 @@ class ApiKeys:
         return self._pipeline.administer(row, owner.id, actor, change), secret
 
     def revoke(
-        self, tenant: str | uuid.UUID, key_id: str, *, actor: str | RequestContext = _OPERATOR
+        self, tenant: str | uuid.UUID, key_id: str, *, actor: str | RequestContext = OPERATOR
     ) -> ApiKey:
         """Refuse an API key from the next request on.
 

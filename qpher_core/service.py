@@ -47,8 +47,6 @@ KEK_CHECK: Final = b"qpher-core check 1"
 
 DEFAULT_POLICY_DEADLINE: Final = 0.5  # seconds
 
-_OPERATOR: Final = "operator"
-
 
 class Qpher:
     """An open service. Thread-safe; a context manager.

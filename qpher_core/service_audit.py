@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from attrs import evolve
 
@@ -16,14 +15,12 @@ from qpher_core.audit.retention import Retention, Segment
 from qpher_core.audit.selected import selection_lines
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.errors import IntegrityError, NotFound
-from qpher_core.models import SERVICE, AuditReport, Receipt
+from qpher_core.models import OPERATOR, SERVICE, AuditReport, Receipt
 from qpher_core.protocols import AuditLog, Store
 from qpher_core.service_tenants import Tenants
 from qpher_core.validation import check_name
 
 __all__ = ["ServiceAudit"]
-
-_OPERATOR: Final = "operator"
 
 
 class ServiceAudit:
@@ -94,7 +91,7 @@ class ServiceAudit:
         tenant: str | uuid.UUID | None = None,
         *,
         until: int | datetime | None = None,
-        actor: str = _OPERATOR,
+        actor: str = OPERATOR,
     ) -> Segment:
         """Move the first entries of a log out of the store, to a file in a folder.
 

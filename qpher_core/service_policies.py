@@ -4,7 +4,7 @@
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from attrs import field, frozen
 
@@ -12,6 +12,7 @@ from qpher_core.algorithms import find
 from qpher_core.calls import Effect
 from qpher_core.errors import NotFound, ValidationError
 from qpher_core.models import (
+    OPERATOR,
     SERVICE,
     Decision,
     KeyRef,
@@ -29,8 +30,6 @@ from qpher_core.protocols import PolicyEngine, Store, StoreWriter
 from qpher_core.validation import check_name
 
 __all__ = ["Explanation", "Policies"]
-
-_OPERATOR: Final = "operator"
 
 
 class _Tenants(Protocol):
@@ -104,7 +103,7 @@ class Policies:
         tenant: str | uuid.UUID,
         action: str,
         *,
-        actor: str = _OPERATOR,
+        actor: str = OPERATOR,
         algorithm: str | None = None,
         key_name: str | None = None,
         key_version: int | None = None,
@@ -163,7 +162,7 @@ class Policies:
         rules: str,
         *,
         tenant: str | uuid.UUID | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> PolicyDocument:
         """Replace the rules of a tenant, or of the service, from the next operation on.
 
@@ -194,7 +193,7 @@ class Policies:
         max_age_days: int | None = None,
         max_uses: int | None = None,
         warn_days: int | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> PolicyDocument:
         """Say when one key is to be rotated, as a rule in the tenant's document (``rotation``).
 

@@ -10,6 +10,7 @@ from qpher_core.asgi.models import AlgorithmName, Model, Name, Version
 from qpher_core.asgi.models_audit import Moment
 from qpher_core.asgi.models_tenants import OwnerParams
 from qpher_core.lifecycle import KeyState
+from qpher_core.models import OPERATOR
 
 Word = Annotated[str, Meta(min_length=1, max_length=128)]
 Words = Annotated[list[Word], Meta(max_length=64)]
@@ -66,7 +67,7 @@ class Explain(Model):
     """A request of a tenant's, as it might be; ``time`` is now where it is left out."""
 
     action: Word
-    actor: Name = "operator"
+    actor: Name = OPERATOR
     time: Moment | None = None
     scopes: Words | None = None
     key_name: Name | None = None

@@ -16,6 +16,7 @@ from qpher_core.cli._frame import NO, Group
 from qpher_core.cli._output import show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_store
 from qpher_core.errors import ValidationError
+from qpher_core.models import OPERATOR
 from qpher_core.policy.documents import parse_rules
 
 __all__ = ["policy"]
@@ -104,7 +105,7 @@ def diff(target: Target, old: int, new: int, tenant: str | None) -> None:
 )
 @click.argument("action")
 @click.option("--tenant", required=True, metavar="NAME", help="Name or id.")
-@click.option("--as", "actor", default="operator", show_default=True, help="Who would ask.")
+@click.option("--as", "actor", default=OPERATOR, show_default=True, help="Who would ask.")
 @click.option("--algorithm", help="Of the key.")
 @click.option("--name", "key_name", help="Of the key.")
 @click.option("--key-version", type=int, help="The active one if left out.")

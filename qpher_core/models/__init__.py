@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Value types: tenants, keys, audit entries, policy questions. All are immutable."""
 
-from qpher_core.models.access import ApiKey, ApiKeyRecord, IdempotencyRecord, RequestContext
+from qpher_core.models.access import (
+    OPERATOR,
+    ApiKey,
+    ApiKeyRecord,
+    IdempotencyRecord,
+    RequestContext,
+)
 from qpher_core.models.audit import AuditEntry, AuditReport, Intent, Receipt
 from qpher_core.models.encoding import (
     canonical_json,
@@ -16,6 +22,7 @@ from qpher_core.models.protector import ProtectorStatus, RewrapReport
 from qpher_core.models.tenants import SERVICE, Tenant, TenantStatus
 
 __all__ = [
+    "OPERATOR",
     "SERVICE",
     "ApiKey",
     "ApiKeyRecord",

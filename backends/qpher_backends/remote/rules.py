@@ -10,7 +10,7 @@ from attrs import frozen
 from qpher_backends.remote.link import Link
 from qpher_backends.remote.owners import id_of
 from qpher_core.errors import NotFound, ValidationError
-from qpher_core.models import Decision, PolicyDocument, rfc3339
+from qpher_core.models import OPERATOR, Decision, PolicyDocument, rfc3339
 from qpher_core.policy.chain import Verdict
 from qpher_core.policy.documents import diff_documents
 from qpher_core.service_policies import Explanation
@@ -62,7 +62,7 @@ class RemotePolicies:
         tenant: str | uuid.UUID,
         action: str,
         *,
-        actor: str = "operator",
+        actor: str = OPERATOR,
         algorithm: str | None = None,
         key_name: str | None = None,
         key_version: int | None = None,
