@@ -9,6 +9,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from qpher_core.algorithms import DEFAULT_KEM
 from qpher_core.audit.proof import LogProof
 from qpher_core.audit.selection import EntryFilter, EntryPage, check_limit, make_page
 from qpher_core.calls import Call, Effect, Runner
@@ -188,7 +189,7 @@ class Session:
         self,
         source: MigrationSource,
         *,
-        to_algorithm: str = "ML-KEM-768",
+        to_algorithm: str = DEFAULT_KEM,
         to_version: int | None = None,
         name: str = "default",
         context: Mapping[str, str] | ContextOf | None = None,

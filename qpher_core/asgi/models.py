@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from qpher_core.algorithms import ALGORITHMS, DEFAULT_KEM, DEFAULT_SIGNATURE
 from qpher_core.asgi.strict_json import Base64
 
 Version = Annotated[int, Meta(ge=1, le=2**32 - 1)]
@@ -19,8 +20,9 @@ ContextString = Annotated[
     Base64, Meta(description="FIPS 204's context string itself, instead of context.")
 ]
 
-KEM = "Kyber768"
-SIGNATURE = "Dilithium3"
+#: Algorithms where a request names none, as the wire calls them.
+KEM = ALGORITHMS[DEFAULT_KEM].wire_name
+SIGNATURE = ALGORITHMS[DEFAULT_SIGNATURE].wire_name
 
 
 class Model(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
