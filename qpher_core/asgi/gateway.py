@@ -100,7 +100,7 @@ class Gateway:
         asked = self._asked(scope, head)
         run = self._parts.workers.run
         if head.length is not None and head.length <= _READ_FIRST:
-            body = await self._bodies.read(receive, _READ_FIRST)
+            body = await self._bodies.read(receive, _READ_FIRST, head.length)
             if self._together:
                 return await self._parts.workers.run_together(self._serve, asked, body, None)
             return await run(self._serve, asked, body, None)
@@ -109,7 +109,7 @@ class Gateway:
             return who
         if head.length is not None and head.length > self._bodies.largest:
             raise self._bodies.too_large()
-        body = await self._bodies.read(receive, self._bodies.largest)
+        body = await self._bodies.read(receive, self._bodies.largest, head.length or 0)
         return await run(self._serve, asked, body, who)
 
     def _asked(self, scope: Any, head: Head) -> _Asked:

@@ -4,7 +4,7 @@
 import ipaddress
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -29,7 +29,15 @@ _HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000; includeS
 
 #: Headers that mean something only once; a request that repeats one is refused.
 _SINGLE: Final = frozenset(
-    {b"x-api-key", b"content-length", b"content-type", b"content-encoding", b"idempotency-key"}
+    {
+        b"x-api-key",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"idempotency-key",
+        b"host",
+    }
 )
 
 
@@ -70,11 +78,18 @@ def read_head(scope: Any) -> Head:
         _uuid(found.get(b"x-request-id")),
         _length(length, chunked=chunked, bad=problem is not None),
         found.get(b"content-type", b""),
-        found.get(b"content-encoding", b"identity").lower() != b"identity",
+        _encoded(found),
         _text(found.get(b"idempotency-key")),
         found.get(b"x-forwarded-for", b"").decode("latin-1"),
         problem,
     )
+
+
+def _encoded(found: Mapping[bytes, bytes]) -> bool:
+    """Return whether a body is something else than its bytes."""
+    content = found.get(b"content-encoding", b"identity").lower()
+    transfer = found.get(b"transfer-encoding", b"chunked").lower()
+    return content != b"identity" or transfer != b"chunked"
 
 
 def _repeated(headers: Headers) -> str | None:

@@ -100,6 +100,7 @@ def serve(**options: Any) -> None:
         uvicorn.run(
             "qpher_core.asgi.serving:app_of_process",
             factory=True,
+            http="qpher_core.asgi.connections:Connection",
             host=options["host"],
             port=options["port"],
             uds=options["uds"],

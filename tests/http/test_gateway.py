@@ -66,6 +66,14 @@ def test_a_head_that_says_something_twice_is_refused(base: str, api_key: str) ->
         assert answer.status_code in {400, 401}
 
 
+def test_heads_that_others_may_read_otherwise_are_refused() -> None:
+    """Two hosts are no request, and a body that came in another coding is encoded."""
+    hosts = [(b"host", b"a"), (b"host", b"b")]
+    assert read_head({"headers": hosts}).problem == "host is given more than once"
+    for coding, encoded in ((b"Chunked", False), (b"gzip, chunked", True)):
+        assert read_head({"headers": [(b"transfer-encoding", coding)]}).encoded is encoded
+
+
 def test_every_answer_is_hardened(base: str, http: httpx.Client) -> None:
     """Security headers are on every answer; no server header, no CORS."""
     origin = {"origin": "https://evil.example"}
