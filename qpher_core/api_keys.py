@@ -37,7 +37,7 @@ from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.plans import LIMITS, PLANS
 from qpher_core.protocols import Store, StoreWriter
-from qpher_core.validation import check_name
+from qpher_core.validation import check_moment, check_name
 
 __all__ = ["DEFAULT_SCOPES", "SCOPES", "ApiKeys", "Authenticated"]
 
@@ -166,8 +166,8 @@ class ApiKeys:
         """
         owner, now = self._tenants.get(tenant), self._clock()
         span = _check_span(overlap, "overlap", least=0)
-        if latest is not None and (not isinstance(latest, datetime) or latest.tzinfo is None):
-            raise ValidationError("latest must be a time with a time zone", parameter="latest")
+        if latest is not None:
+            check_moment(latest, "latest")
         if owner.plan is not None and "rotation" not in PLANS[owner.plan]:
             raise PermissionDenied(
                 f"plan {owner.plan!r} does not include: rotation",

@@ -32,6 +32,7 @@ from qpher_core.models import (
 )
 from qpher_core.policy.plans import LIMITS, Limits
 from qpher_core.session_usage import UsageReport
+from qpher_core.validation import check_moment
 
 __all__ = [
     "algorithm_of",
@@ -195,11 +196,9 @@ def _version(number: int) -> int:
 
 def _time(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadAnswer("a time is not RFC 3339") from None
-    expect(moment.tzinfo is not None, "a time has no zone")
-    return moment.astimezone(UTC)
+        return check_moment(datetime.fromisoformat(text), "a time").astimezone(UTC)
+    except (ValueError, ValidationError):
+        raise BadAnswer("a time is not RFC 3339 with a zone") from None
 
 
 def time_or_none(text: str | None) -> datetime | None:

@@ -14,6 +14,7 @@ from qpher_core.models import OPERATOR, Decision, PolicyDocument, rfc3339
 from qpher_core.policy.chain import Verdict
 from qpher_core.policy.documents import diff_documents
 from qpher_core.service_policies import Explanation
+from qpher_core.validation import check_moment
 
 __all__ = ["RemotePolicies"]
 
@@ -87,7 +88,7 @@ class RemotePolicies:
             "scopes": None if scopes is None else sorted(scopes),
             "payload_bytes": payload_bytes,
             "source": source,
-            "time": None if time is None else rfc3339(time.astimezone(UTC)),
+            "time": None if time is None else rfc3339(check_moment(time, "time").astimezone(UTC)),
         }
         owner = id_of(self._link, tenant)
         return self._link.call(
