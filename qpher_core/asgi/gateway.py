@@ -62,7 +62,8 @@ class _Asked:
     source: str | None
     method: str
     path: str
-    values: dict[str, str] | None
+    values: dict[str, str]
+    problem: str | None
     query: bytes
 
 
@@ -121,7 +122,7 @@ class Gateway:
             source,
             scope["method"],
             scope["path"],
-            _values(scope.get("path_params") or {}, query),
+            *_values(scope.get("path_params") or {}, query),
             query,
         )
 
@@ -168,8 +169,8 @@ class Gateway:
             asked.source,
             head.request_id,
         )
-        if asked.values is None:
-            raise ValidationError("a query parameter is malformed or given more than once")
+        if asked.problem is not None:
+            raise ValidationError(asked.problem)
         params = decode_params(asked.values, endpoint.params)
         ask = Ask(
             self._parts.kms,
@@ -239,16 +240,18 @@ def log_unexpected(error: Exception, request_id: str) -> None:
     _log.error("request %s: unexpected %s at %s", request_id, type(error).__name__, where)
 
 
-def _values(path: dict[str, Any], query: bytes) -> dict[str, str] | None:
-    """Return path and query parameters by name, or None if one is malformed or repeated."""
+def _values(path: dict[str, Any], query: bytes) -> tuple[dict[str, str], str | None]:
+    """Return path and query parameters by name, and what is wrong with them, if anything is."""
     values = {name: str(value) for name, value in path.items()}
     if not query:
-        return values
+        return values, None
     for name, value in parse_query(query):
-        if name is None or value is None or name in values:
-            return None
+        if name is None or value is None:
+            return values, f"{name or 'the name of a query parameter'} is not UTF-8"
+        if name in values:
+            return values, f"{name} is given more than once"
         values[name] = value
-    return values
+    return values, None
 
 
 def parse_query(query: bytes) -> list[tuple[str | None, str | None]]:

@@ -271,9 +271,44 @@ def test_query_parameters_are_strict(http: httpx.Client) -> None:
     for version in ("0", "4294967296", "9" * 5000):
         assert http.get(f"/kms/keys/{version}?algorithm=Kyber768").status_code == 400, version
     assert httpx.get(f"{http.base_url}kms/keys/{'9' * 5000}").status_code == 401
-    for query in ("?limit=null", "?until=0.5", "?until=2026-01-01"):
-        assert http.get("/audit/entries" + query).status_code == 422, query
+    for query in ("limit=null", "until=0.5", "until=2026-01-01", "since=%ff", "limit=1&limit=1"):
+        answer = http.get("/audit/entries?" + query)
+        assert error(answer) == (422, "ERR_INVALID_003"), query
+        assert query.partition("=")[0] in answer.json()["error"]["message"]
     assert http.get("/audit/entries?name=null").json()["data"]["entries"] == []
+
+
+@pytest.mark.parametrize("limit", ["1.0", "1e1", "01", "+1", "%201", "1_0", "-0"])
+def test_whole_numbers_in_queries_are_digits(http: httpx.Client, limit: str) -> None:
+    """What is no whole number in a body is none in a query."""
+    assert error(http.get(f"/audit/entries?limit={limit}")) == (422, "ERR_INVALID_003")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59"])
+def test_times_at_the_ends_of_the_calendar_are_refused(http: httpx.Client, moment: str) -> None:
+    """They are none in UTC, which entries are written in."""
+    for path in ("/audit/entries", "/audit/export"):
+        for name in ("since", "until"):
+            answer = http.get(f"{path}?{name}={moment}")
+            assert error(answer) == (422, "ERR_INVALID_003")
+            assert answer.json()["error"]["parameter"] == name
+
+
+def test_paths_are_spelled_in_one_way(http: httpx.Client, kms: Qpher) -> None:
+    """Encoded slashes and line ends are no part of a path."""
+    administrator = kms.api_keys.create("acme", scopes=("admin",))[1]
+    tenant = kms.tenants.get("acme").id
+    for path in (
+        "/kms%2Fkeys",
+        "/kms/keys%0A",
+        "/kms/keys/1%0A?algorithm=Kyber768",
+        "/kms/keys/%00",
+        "/kms//keys",
+        "/admin/tenants/service%0A/policy",
+        f"/admin/tenants/{tenant}%0A/policy",
+    ):
+        answer = http.get(path, headers={"x-api-key": administrator})
+        assert error(answer) == (404, "ERR_NOT_FOUND_001"), path
 
 
 # --- deadlines and load ------------------------------------------------------------------------
