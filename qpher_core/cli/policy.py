@@ -17,7 +17,7 @@ from qpher_core.cli._output import show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_store
 from qpher_core.errors import ValidationError
 from qpher_core.models import OPERATOR
-from qpher_core.policy.documents import parse_rules
+from qpher_core.policy.vocabulary import check_rules
 
 __all__ = ["policy"]
 
@@ -43,7 +43,7 @@ def check(file: TextIO, *, cedar: bool) -> None:
         _cedar().check_policies(text)
         click.echo("the policies fit the schema")
         return
-    rules = parse_rules(text)
+    rules = check_rules(text)
     for index, rule in enumerate(rules):
         click.echo(f"{index}  {rule.name}")
     click.echo(f"{len(rules)} rules, all well-formed")
