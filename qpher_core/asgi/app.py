@@ -160,7 +160,13 @@ def _cors(settings: Settings) -> list[Middleware]:
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "PATCH", "PUT"],
             allow_headers=["x-api-key", "content-type", "x-request-id", "idempotency-key"],
-            expose_headers=["x-request-id", "retry-after"],
+            expose_headers=[
+                "x-request-id",
+                "retry-after",
+                "ratelimit",
+                "ratelimit-policy",
+                "idempotency-replayed",
+            ],
         )
     ]
 

@@ -100,6 +100,9 @@ def test_cors_is_for_named_origins(kms: Qpher) -> None:
                 headers={"origin": origin, "access-control-request-method": "GET"},
             )
             assert ("access-control-allow-origin" in answer.headers) == allowed
+        answer = httpx.get(f"{base}/api/v1/kms/keys", headers={"origin": "https://ui.example"})
+        exposed = answer.headers["access-control-expose-headers"]
+        assert {"ratelimit", "retry-after", "idempotency-replayed"} <= set(exposed.split(", "))
 
 
 def test_unknown_paths_and_methods(base: str) -> None:
@@ -648,6 +651,17 @@ def test_the_application_can_be_mounted(kms: Qpher, api_key: str) -> None:
         assert http.get("/kms/keys/1?algorithm=Kyber768").json()["data"]["key_version"] == 1
         page = httpx.get(f"{base}/kms-service/docs")
         assert page.status_code == 200
+        document = httpx.get(f"{base}/kms-service/openapi.json").json()
+        assert document["servers"] == [{"url": "/kms-service"}]
+
+
+def test_an_application_that_ended_can_begin_again(kms: Qpher, api_key: str) -> None:
+    """Tests, and servers that reload, begin one application several times."""
+    app = create_app(kms)
+    for _ in range(2):
+        with serving(app) as base, client(base, api_key) as http:
+            assert generate(http).status_code == 201
+            assert http.post("/kem/encapsulate", json={}).status_code == 200
 
 
 def test_answers_to_head_requests_have_no_secrets(base: str, api_key: str) -> None:
