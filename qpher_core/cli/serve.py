@@ -13,6 +13,7 @@ import click
 
 from qpher_core.cli._frame import Command
 from qpher_core.cli._target import PROTECTORS, STORE, Target
+from qpher_core.cli._tls import check_tls, tls_options
 
 __all__ = ["serve"]
 
@@ -66,9 +67,7 @@ _HEALTHCHECK_SECONDS: Final = 30
 @click.option("--trusted-proxy", "proxies", multiple=True, help="Networks of proxies.")
 @click.option("--cors-origin", "origins", multiple=True, help="Origins of browsers.")
 @click.option("--docs/--no-docs", default=True, help="Serve /docs and /openapi.json.")
-@click.option("--ssl-certfile", type=click.Path(exists=True), help="For TLS.")
-@click.option("--ssl-keyfile", type=click.Path(exists=True), help="For TLS.")
-@click.option("--ssl-ca-certs", type=click.Path(exists=True), help="To ask clients for theirs.")
+@tls_options
 def serve(**options: Any) -> None:
     """Serve a store over HTTP until it is told to stop (SIGTERM or Ctrl-C).
 
@@ -89,10 +88,8 @@ def serve(**options: Any) -> None:
         for rate in ("tenant_rate", "key_rate"):
             if options[rate]:
                 raise click.UsageError("rates of several workers need --rate-storage redis://…")
-    for option in ("keyfile", "ca-certs"):
-        if options[f"ssl_{option.replace('-', '_')}"] and not options["ssl_certfile"]:
-            # Without a certificate there is no TLS, and nobody is asked for theirs.
-            raise click.UsageError(f"--ssl-{option} needs --ssl-certfile")
+    check_tls(options)
+    password = options.pop("ssl_keyfile_password")
     serving.export_options(options)
     if workers > 1:
         serving.try_options()
@@ -114,6 +111,7 @@ def serve(**options: Any) -> None:
             limit_concurrency=None,
             ssl_certfile=options["ssl_certfile"],
             ssl_keyfile=options["ssl_keyfile"],
+            ssl_keyfile_password=password,
             ssl_ca_certs=options["ssl_ca_certs"],
             ssl_cert_reqs=2 if options["ssl_ca_certs"] else 0,
         )

@@ -20,6 +20,7 @@ import httpx
 import pytest
 from attrs import define, field
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 
 import qpher_core
 from qpher_core import RateLimited, RemoteSettings
@@ -237,3 +238,58 @@ def test_without_a_certificate_there_is_no_service(tmp_path: Path, option: str) 
     answer = CliRunner().invoke(main, ["serve", "--store", store, option, str(file)])
     assert (answer.exit_code, f"{option} needs --ssl-certfile" in answer.output) == (2, True)
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, str]:
+    """Make a certificate; return the files of it, of its key encrypted, and of others."""
+    cert, key = certificate(tmp_path, "127.0.0.1")
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    sealed, nothing, other = (tmp_path / name for name in ("sealed", "nothing", "other"))
+    sealed.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    nothing.write_bytes(b"nothing")
+    other.mkdir()
+    files = {"cert": cert, "sealed": sealed, "nothing": nothing}
+    return {name: str(path) for name, path in files.items()} | {
+        "other": str(certificate(other, "127.0.0.1")[1])
+    }
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "password", "told"),
+    [
+        ("nothing", "sealed", "secret", "cannot be used"),
+        ("cert", "other", None, "cannot be used"),
+        ("cert", "nothing", None, "cannot be used"),
+        ("cert", "sealed", None, "QPHER_SSL_KEYFILE_PASSWORD"),
+        ("cert", "sealed", "wrong", "cannot be used"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_told_once(
+    tls: dict[str, str], cert: str, key: str, password: str | None, told: str
+) -> None:
+    """Workers that could not use it would be started again and again; nobody is asked to type."""
+    options = ["--ssl-certfile", tls[cert], "--ssl-keyfile", tls[key]]
+    environment = {"QPHER_SSL_KEYFILE_PASSWORD": password}
+    command = ["serve", "--store", "memory:", "--workers", "2", *options]
+    answer = CliRunner().invoke(main, command, env=environment)
+    assert (answer.exit_code, told in answer.output) == (2, True)
+
+
+def test_the_key_of_a_certificate_may_be_encrypted(
+    store: tuple[str, str], tls: dict[str, str]
+) -> None:
+    """Its password opens it."""
+    options = ["--ssl-certfile", tls["cert"], "--ssl-keyfile", tls["sealed"]]
+    served = serve(store[0], *options, "--ssl-keyfile-password", "secret", "--workers", "2")
+    try:
+        served.wait(ssl.create_default_context(cafile=tls["cert"]))
+    finally:
+        served.process.terminate()
+        served.process.wait(60)
