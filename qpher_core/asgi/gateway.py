@@ -20,10 +20,11 @@ from qpher_core.api_keys import Authenticated
 from qpher_core.asgi.bodies import Bodies, Disconnected
 from qpher_core.asgi.endpoint import Ask, Endpoint, Raw
 from qpher_core.asgi.envelope import Rendered, error_answer, success_answer
-from qpher_core.asgi.headers import Head, Proxies, read_head, secured
+from qpher_core.asgi.headers import Head, Proxies, read_head
 from qpher_core.asgi.limits import RateLimits, RateVerdict
 from qpher_core.asgi.metrics import Metrics
 from qpher_core.asgi.remembered import Remembered
+from qpher_core.asgi.sending import send_answer
 from qpher_core.asgi.settings import Settings
 from qpher_core.asgi.strict_json import decode_body, decode_params
 from qpher_core.asgi.workers import Workers
@@ -31,7 +32,7 @@ from qpher_core.errors import AuthenticationError, QpherError, Unavailable, Vali
 from qpher_core.models import SERVICE, RequestContext
 from qpher_core.service import Qpher
 
-__all__ = ["Gateway", "Parts", "send_answer"]
+__all__ = ["Gateway", "Parts"]
 
 T = TypeVar("T")
 
@@ -88,7 +89,7 @@ class Gateway:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets an answer
             answer = self._refusal(error, head)
-        status = await send_answer(scope, send, answer, head, self._parts.workers)
+        status = await send_answer(scope, receive, send, answer, head, self._parts.workers)
         self._parts.metrics.observe(
             self._endpoint.path, self._endpoint.method, status, time.perf_counter() - begun
         )
@@ -267,35 +268,3 @@ def _unquoted(text: bytes) -> str | None:
         return unquote_to_bytes(text.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:
         return None
-
-
-async def send_answer(
-    scope: Any, send: Any, answer: Rendered | Raw, head: Head, workers: Workers
-) -> int:
-    """Send an answer and return its status."""
-    headers = secured(scope.get("scheme", "http"))
-    headers.append((b"x-request-id", str(head.request_id).encode()))
-    if isinstance(answer, Raw):
-        await _stream(send, answer, headers, workers)
-        return 200
-    headers.append((b"content-type", b"application/json"))
-    headers.append((b"content-length", str(len(answer.body)).encode()))
-    headers += answer.headers
-    if answer.status in {413, 415, 504}:
-        headers.append((b"connection", b"close"))  # the rest of the body is not read
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
-    return answer.status
-
-
-async def _stream(
-    send: Any, answer: Raw, headers: list[tuple[bytes, bytes]], workers: Workers
-) -> None:
-    """Send a stream. One that fails is cut, so that nobody takes it for whole."""
-    headers.append((b"content-type", answer.media_type.encode()))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    piece: bytes | None = answer.first
-    while piece is not None:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-        piece = await workers.go_on(next, answer.pieces, None)
-    await send({"type": "http.response.body", "body": b""})

@@ -3,6 +3,7 @@
 
 import asyncio
 import base64
+import itertools
 import json
 import math
 import socket
@@ -20,8 +21,8 @@ from starlette.routing import Mount
 
 from qpher_core.asgi import Settings, create_app
 from qpher_core.asgi.endpoint import Raw
-from qpher_core.asgi.gateway import send_answer
 from qpher_core.asgi.headers import Proxies, read_head
+from qpher_core.asgi.sending import send_answer
 from qpher_core.asgi.workers import Workers
 from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.models import Decision, PolicyRequest
@@ -369,26 +370,46 @@ def test_too_many_requests_do_not_pile_up(kms: Qpher, api_key: str) -> None:
     assert [answer.status_code for answer in let_in] == [200, 200]
 
 
-def test_an_export_that_has_begun_is_not_refused() -> None:
-    """However many wait by then, it is sent to its end: it was let in when it was asked for."""
-    scope = {"type": "http", "headers": []}
-    answer = Raw("application/jsonl", iter([b"two", b"three"]), b"one")
+def streamed(pieces: Iterator[bytes], *, method: str = "GET", reads: int | None = None) -> Any:
+    """Return what is sent of a stream to a client that goes away after some pieces, if at all."""
     sent: list[dict[str, Any]] = []
+    gone = asyncio.Event()
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if reads is not None and len(sent) > reads:
+            gone.set()
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
 
     async def stream() -> int:
         workers = Workers(Settings(threads=1, waiting=1))
         workers.busy = 2
+        scope = {"type": "http", "method": method, "headers": []}
+        answer = Raw("application/jsonl", pieces, next(pieces))
         try:
-            return await send_answer(scope, send, answer, read_head(scope), workers)
+            return await send_answer(scope, receive, send, answer, read_head(scope), workers)
         finally:
             workers.close()
 
-    assert asyncio.run(stream()) == 200
-    assert sent[0]["status"] == 200
-    assert [message["body"] for message in sent[1:]] == [b"one", b"two", b"three", b""]
+    assert asyncio.run(stream()) == sent[0]["status"] == 200
+    return [message["body"] for message in sent[1:]]
+
+
+def test_an_export_that_has_begun_is_not_refused() -> None:
+    """However many wait by then, it is sent to its end: it was let in when it was asked for."""
+    assert streamed(iter([b"one", b"two", b"three"])) == [b"one", b"two", b"three", b""]
+
+
+def test_an_export_that_nobody_reads_ends() -> None:
+    """When its reader goes away no more of the log is read, and what was sent is not whole."""
+    pieces = itertools.repeat(b"x", 1000)
+    assert len(streamed(pieces, reads=3)) < 10
+    assert next(pieces) == b"x"
+    assert streamed(pieces, method="HEAD") == [b""]
+    assert next(pieces) == b"x"
 
 
 # --- rate limits -------------------------------------------------------------------------------
