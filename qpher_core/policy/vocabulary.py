@@ -45,8 +45,8 @@ def _check_patterns(rule: Rule, where: str) -> None:
         for pattern in getattr(match, member) or ():
             if not matches([pattern], known):
                 raise ValidationError(
-                    f"{where}.{member} must match one of: {', '.join(known)}; "
-                    f"{pattern!r} matches none{_meant(pattern)}",
+                    f"{where}.{member} has {pattern!r}{_meant(pattern)}, which matches none of: "
+                    f"{', '.join(known)}",
                     parameter=f"{where}.{member}",
                 )
 
