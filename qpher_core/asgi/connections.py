@@ -33,6 +33,9 @@ class _Awaited(enum.Enum):
     BODY = enum.auto()
 
 
+_ANOTHER, _HEAD, _BODY = _Awaited  # looked up many times for a request
+
+
 class Connection(HttpToolsProtocol):
     """One connection.
 
@@ -45,7 +48,7 @@ class Connection(HttpToolsProtocol):
     largest_head: ClassVar[int] = 1 << 16
     seconds: ClassVar[float] = 15.0
 
-    _awaited = _Awaited.ANOTHER
+    _awaited = _ANOTHER
     _requests = 0
     _beside = 0  # bytes of the request that were not its body
     _body = 0
@@ -64,7 +67,7 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer what has been asked; the sender, who sends no more, may still read."""
-        whole = self._awaited is _Awaited.ANOTHER
+        whole = self._awaited is _ANOTHER
         if not whole or not self._answers() or self.scheme == "https":
             return False
         self.cycle.keep_alive = False
@@ -87,22 +90,20 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._awaited, self._beside, self._body = _Awaited.HEAD, 0, 0
+        self._awaited, self._beside, self._body = _HEAD, 0, 0
         self._requests += 1
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of a head; those of trailers are not wanted (RFC 9110, 6.5.1)."""
-        if self._awaited is _Awaited.HEAD:
-            super().on_header(name, value.rstrip(b" \t"))
-
     def on_headers_complete(self) -> None:
         """Begin to answer a request, unless the parser takes its body for another protocol."""
-        if self.parser.should_upgrade() and any(name in _BODY_HEADERS for name, _ in self.headers):
+        upgrades = self.parser.should_upgrade()
+        if upgrades and any(name in _BODY_HEADERS for name, _ in self.headers):
             self._refusal = "a request with a body cannot ask for another protocol"
             raise ValueError(self._refusal)
-        self._awaited = _Awaited.BODY
+        self._awaited = _BODY
         super().on_headers_complete()
+        if not upgrades:
+            self.headers = []  # of a trailer, whose fields are none of the head (RFC 9110, 6.5.1)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -111,7 +112,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._awaited = _Awaited.ANOTHER
+        self._awaited = _ANOTHER
         super().on_message_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -127,7 +128,7 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, after the answers to those before it."""
-        if self._answers() and self._awaited is not _Awaited.BODY:
+        if self._answers() and self._awaited is not _BODY:
             self.cycle.keep_alive = False
             return
         if not self._answers() or not self.cycle.response_started:
@@ -141,8 +142,8 @@ class Connection(HttpToolsProtocol):
 
     def _watch(self) -> None:
         """Be patient only as long as something is missing that must come soon."""
-        answered = self._awaited is _Awaited.BODY and not self._answers()
-        if self._awaited is not _Awaited.HEAD and not answered:
+        answered = self._awaited is _BODY and not self._answers()
+        if self._awaited is not _HEAD and not answered:
             self._stop_waiting()
         elif self._patience is None:
             self._wait()

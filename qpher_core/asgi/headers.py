@@ -27,6 +27,9 @@ _HARDENED: Final = (
 )
 _HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
+#: White space that may stand around a value (RFC 9110, 5.5); not every server takes it away.
+_OUTER: Final = b" \t"
+
 #: Headers that mean something only once; a request that repeats one is refused.
 _SINGLE: Final = frozenset(
     {
@@ -71,6 +74,7 @@ def read_head(scope: Any) -> Head:
         if forwarded := [value for name, value in headers if name == b"x-forwarded-for"]:
             found[b"x-forwarded-for"] = b",".join(forwarded)
     length, chunked = found.get(b"content-length"), b"transfer-encoding" in found
+    length = None if length is None else length.strip(_OUTER)
     if length is not None and not (length.isdigit() and len(length) < 19):
         problem = "content-length is not a number"
     return Head(
@@ -102,7 +106,7 @@ def _repeated(headers: Headers) -> str | None:
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
+    return None if value is None else value.strip(_OUTER).decode("latin-1")
 
 
 def _length(value: bytes | None, *, chunked: bool, bad: bool) -> int | None:
