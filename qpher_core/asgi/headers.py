@@ -80,7 +80,7 @@ def read_head(scope: Any) -> Head:
     return Head(
         _text(found.get(b"x-api-key")),
         _uuid(found.get(b"x-request-id")),
-        _length(length, chunked=chunked, bad=problem is not None),
+        None if chunked or problem is not None else _length(length, scope),
         found.get(b"content-type", b""),
         _encoded(found),
         _text(found.get(b"idempotency-key")),
@@ -109,10 +109,11 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.strip(_OUTER).decode("latin-1")
 
 
-def _length(value: bytes | None, *, chunked: bool, bad: bool) -> int | None:
-    if bad or chunked:
-        return None
-    return 0 if value is None else int(value)
+def _length(value: bytes | None, scope: Any) -> int | None:
+    """Return the length of a body: without one there is none in HTTP/1, and maybe in later ones."""
+    if value is None:
+        return 0 if scope.get("http_version", "1.1").startswith("1") else None
+    return int(value)
 
 
 def _uuid(value: bytes | None) -> uuid.UUID:

@@ -83,6 +83,7 @@ def serve(**options: Any) -> None:
             f"serve needs a package that is missing ({error.name}): pip install 'qpher-core[asgi]'"
         )
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # where it serves, and how it ends
     workers = options["workers"]
     if workers > 1 and options["rate_storage"].startswith("memory:"):
         for rate in ("tenant_rate", "key_rate"):

@@ -75,6 +75,14 @@ def test_heads_that_others_may_read_otherwise_are_refused() -> None:
         assert read_head({"headers": [(b"transfer-encoding", coding)]}).encoded is encoded
 
 
+def test_bodies_of_later_versions_need_no_length() -> None:
+    """What announces none has none in HTTP/1, and may have one in HTTP/2."""
+    for version, length in (("1.1", 0), ("1.0", 0), ("2", None), ("3", None)):
+        assert read_head({"http_version": version, "headers": []}).length == length
+        head = read_head({"http_version": version, "headers": [(b"content-length", b"5")]})
+        assert head.length == 5
+
+
 def test_every_answer_is_hardened(base: str, http: httpx.Client) -> None:
     """Security headers are on every answer; no server header, no CORS."""
     origin = {"origin": "https://evil.example"}

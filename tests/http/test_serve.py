@@ -4,6 +4,7 @@
 import base64
 import contextlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -60,7 +61,9 @@ class Served:
         raise AssertionError("the service did not start")
 
 
-def serve(url: str, *options: str, folder: Path | None = None) -> Served:
+def serve(
+    url: str, *options: str, folder: Path | None = None, stderr: int = subprocess.DEVNULL
+) -> Served:
     """Start a service over a store, as the installed command does, in a folder."""
     port = free_port()
     main = "from qpher_core.cli.main import main; main()"
@@ -68,7 +71,7 @@ def serve(url: str, *options: str, folder: Path | None = None) -> Served:
     command = [sys.executable, "-P", "-c", main, "serve", "--store", url, "--port", str(port)]
     # Not the settings of other tests: another protector would seal its keys.
     own = {name: value for name, value in os.environ.items() if not name.startswith("QPHER_")}
-    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, env=own, cwd=folder)
+    process = subprocess.Popen([*command, *options], stderr=stderr, env=own, cwd=folder)
     scheme = "https" if "--ssl-certfile" in options else "http"
     return Served(process, f"{scheme}://127.0.0.1:{port}")
 
@@ -202,6 +205,20 @@ def test_workers_share_rates_and_tls(store: tuple[str, str], tmp_path: Path) -> 
         served.process.wait(60)
         redis_server.kill()
     assert statuses == [200] * 19
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_says_where_it_serves(store: tuple[str, str], workers: str) -> None:
+    """Whoever leaves the port to the system, or starts it by hand, is told the address."""
+    served = serve(store[0], "--port", "0", "--workers", workers, stderr=subprocess.PIPE)
+    assert served.process.stderr is not None
+    try:
+        told = (re.search(rb"running on (http://\S+)", line) for line in served.process.stderr)
+        served.base = next(found[1].decode() for found in told if found)
+        served.wait()
+    finally:
+        served.process.terminate()
+        served.process.communicate(timeout=60)
 
 
 def test_a_service_that_cannot_start_says_so(tmp_path: Path) -> None:
