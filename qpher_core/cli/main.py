@@ -5,8 +5,11 @@ import sys
 
 try:
     import click
-except ImportError:  # pragma: no cover - an installation without the extra
-    sys.exit("qpher-core needs packages that are missing: pip install 'qpher-core[cli]'")
+    import rich  # noqa: F401 - click alone can be there: it comes with another package
+except ImportError as error:
+    sys.exit(
+        f"qpher-core needs a package that is missing ({error.name}): pip install 'qpher-core[cli]'"
+    )
 
 from qpher_core.cli._frame import Group
 from qpher_core.cli.api_key import api_key

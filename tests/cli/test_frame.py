@@ -103,3 +103,27 @@ def test_completion_completes() -> None:
              "COMP_CWORD": "2"},
     )  # fmt: skip
     assert done.stdout == "plain,destroy\n"
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra_the_command_says_what_to_install(missing: str) -> None:
+    """Either package alone can be there, through something else; one line names the other."""
+    program = f"import sys; sys.modules[{missing!r}] = None; import qpher_core.cli.main"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"({missing}): pip install 'qpher-core[cli]'" in done.stderr
+
+
+def test_the_package_runs_as_the_command() -> None:
+    """``python -m qpher_core`` is ``qpher-core``, and calls itself so."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "qpher_core", "keys", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: qpher-core keys ")
