@@ -85,6 +85,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     if (connect := service_factory(url)) is not None or api_key is not None or remote is not None:
         here = (keys, audit, protector, primitives, anchors)
         return _connect(connect, url, api_key, remote, policy == "rules:" and not any(here))
+    _check_settings(anchors, AnchorSettings, "anchors")
     check_seconds(policy_deadline, "policy_deadline")
     check_seconds(protector_deadline, "protector_deadline")
     provider = open_primitives(primitives)
@@ -126,7 +127,15 @@ def _connect(
             "remote alone",
             parameter="url",
         )
+    _check_settings(settings, RemoteSettings, "remote")
     return connect(url, api_key, settings or RemoteSettings())
+
+
+def _check_settings(value: object, expected: type, parameter: str) -> None:
+    if value is not None and not isinstance(value, expected):
+        raise ValidationError(
+            f"{parameter} must be of the type {expected.__name__}", parameter=parameter
+        )
 
 
 def _open_target(
