@@ -2,12 +2,12 @@
 """``qpher_core.open``: a service here, or the connection to one elsewhere."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import overload
 
 from qpher_core.audit.anchors import AnchorSettings
 from qpher_core.discovery import open_policy, open_primitives, open_store, service_factory
-from qpher_core.errors import IntegrityError, ValidationError
+from qpher_core.errors import IntegrityError, ProtectorUnavailable, ValidationError
 from qpher_core.mixed import MixedStore, open_pair
 from qpher_core.models import PolicyDocument
 from qpher_core.policy.all_of import close_engine
@@ -95,7 +95,7 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
         _check_logs(store)
         needed = store.keys.kek_ids() | store.service_keys.kek_ids()
         chosen = store.default_protector if protector is None else protector
-        guard = Protectors(_several(chosen), create=not needed, deadline=protector_deadline)
+        guard = _guard(_several(chosen), needed, protector_deadline)
         opened.callback(guard.close)
         for kek_id in sorted(needed):
             # A wrong KEK is noticed here, before anything is sealed under it.
@@ -157,6 +157,20 @@ def _several(
     if isinstance(protector, Sequence) and not isinstance(protector, str):
         return protector
     return [protector]
+
+
+def _guard(
+    chosen: Sequence[str | KeyProtector], needed: Collection[str], deadline: float
+) -> Protectors:
+    """Open the protectors; one that is missing is told with the KEKs that the store needs."""
+    try:
+        return Protectors(chosen, create=not needed, deadline=deadline)
+    except ProtectorUnavailable as error:
+        if not needed:
+            raise
+        raise ProtectorUnavailable(
+            f"the store needs the KEK {', '.join(sorted(needed))}: {error}"
+        ) from error
 
 
 def _check_logs(store: Store) -> None:
