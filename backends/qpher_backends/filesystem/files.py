@@ -5,6 +5,7 @@ Files have mode 0600 and directories 0700. Paths are never followed through a sy
 their end. Errors are ``OSError``; what runs inside :data:`TRANSLATED` gives ``StoreUnavailable``.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -120,7 +121,8 @@ def make_folders(path: str) -> None:
         return
     except FileNotFoundError:
         make_folders(os.path.dirname(path))  # noqa: PTH120
-        make_folders(path)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)  # noqa: PTH102 - /proc says again that there is no such place
 
 
 def sync_paths(root: str, paths: Iterable[str]) -> None:
