@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from qpher_core.cli._address import check_address
 from qpher_core.cli._frame import Command
 from qpher_core.cli._target import PROTECTORS, STORE, Target
 from qpher_core.cli._tls import check_tls, tls_options
@@ -30,11 +31,29 @@ _HEALTHCHECK_SECONDS: Final = 30
     "--policy", "policies", multiple=True, metavar="URL", help="Policy engines; rules: if none."
 )
 @click.option("--policy-deadline", default=0.5, show_default=True, help="Seconds for a decision.")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for any that is free.",
+)
 @click.option("--uds", type=click.Path(), help="A Unix socket instead of host and port.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
-@click.option("--threads", default=32, show_default=True, type=click.IntRange(1, 1024))
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Processes that serve.",
+)
+@click.option(
+    "--threads",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="Threads of each worker that do the work.",
+)
 @click.option("--deadline", default=30.0, show_default=True, help="Seconds for one request.")
 @click.option(
     "--stop-deadline",
@@ -52,8 +71,19 @@ _HEALTHCHECK_SECONDS: Final = 30
     envvar="QPHER_RATE_STORAGE",
     help="Or redis://…; a password in it is better left in QPHER_RATE_STORAGE.",
 )
-@click.option("--anchor-entries", default=1000, show_default=True, type=click.IntRange(1))
-@click.option("--anchor-seconds", default=60.0, show_default=True, help="Between two anchors.")
+@click.option(
+    "--anchor-entries",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Growth after which a log is anchored at once.",
+)
+@click.option(
+    "--anchor-seconds",
+    default=60.0,
+    show_default=True,
+    help="Between two anchors of a log that grew.",
+)
 @click.option("--anchor-name", help="The service's name in anchors; one of its own if left out.")
 @click.option("--publish", "publishers", multiple=True, help="file:///folder or URL, for anchors.")
 @click.option(
@@ -73,7 +103,8 @@ def serve(**options: Any) -> None:
 
     It then takes no further requests and finishes those that it has.
     """
-    Target(options["store"]).require_here()
+    target = Target(options["store"])
+    target.require_here()
     try:
         import uvicorn  # noqa: PLC0415 - of an extra
 
@@ -90,6 +121,8 @@ def serve(**options: Any) -> None:
             if options[rate]:
                 raise click.UsageError("rates of several workers need --rate-storage redis://…")
     check_tls(options)
+    target.require_store()
+    check_address(options["host"], options["port"], options["uds"])
     password = options.pop("ssl_keyfile_password")
     serving.export_options(options)
     if workers > 1:

@@ -223,9 +223,50 @@ def test_it_says_where_it_serves(store: tuple[str, str], workers: str) -> None:
 
 def test_a_service_that_cannot_start_says_so(tmp_path: Path) -> None:
     """A store that cannot be opened ends the command with an error, whatever the workers."""
+    (tmp_path / "q.db").write_bytes(b"no database" * 100)
     for workers in ("1", "2"):
-        served = serve(f"sqlite:///{tmp_path}/no/such/folder/q.db", "--workers", workers)
-        assert served.process.wait(60) != 0
+        served = serve(f"sqlite:///{tmp_path}/q.db", "--workers", workers)
+        assert served.process.wait(60) == 8
+
+
+def _refused(*options: str) -> tuple[int, str]:
+    answer = CliRunner().invoke(main, ["serve", *options])
+    return answer.exit_code, answer.output
+
+
+def test_a_mistyped_store_is_not_made(tmp_path: Path) -> None:
+    """A service over a new, empty store would refuse every API key: the name is told instead."""
+    for url in (f"sqlite:///{tmp_path}/q.db", f"file://{tmp_path}/store"):
+        status, told = _refused("--store", url)
+        assert (status, "there is no store at" in told) == (3, True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_in_use_is_told_in_one_line(store: tuple[str, str], workers: str) -> None:
+    """The port is tried before the service is opened, whoever would listen later."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        status, told = _refused("--store", store[0], "--port", port, "--workers", workers)
+    assert status == 2
+    assert told == f"qpher-core: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--host", "no such host"), "--host 'no such host' is no address"),
+        (("--host", "192.0.2.1"), "cannot listen on 192.0.2.1 port 8000: Cannot assign"),
+        (("--uds", "/no/such/folder/socket"), "--uds must be in a folder that exists"),
+    ],
+    ids=lambda value: value[0],
+)
+def test_what_cannot_be_listened_on_is_told(
+    store: tuple[str, str], options: tuple[str, ...], told: str
+) -> None:
+    """An address of another machine, or a socket in no folder, is a mistake of the command line."""
+    status, output = _refused("--store", store[0], *options)
+    assert (status, output.count("\n"), told in output) == (2, 1, True)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
