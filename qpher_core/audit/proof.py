@@ -116,7 +116,8 @@ def verify_proof(
         raise AuditIntegrityError(Problem.FOREIGN, "the entry belongs to another place or log")
     digest = None if content is None else hashlib.sha256(content).hexdigest()
     if fields.get("content") != digest:
-        raise AuditIntegrityError(Problem.OTHER_CONTENT, "the entry is about another content")
+        about = "another content" if content is not None else "a content, and none was given"
+        raise AuditIntegrityError(Problem.OTHER_CONTENT, f"the entry is about {about}")
     return VerifiedEntry(fields, checkpoint, tuple(key.name for key in signers))
 
 
