@@ -19,7 +19,9 @@ _TENANT: Final = click.argument("tenant")
 _KEY_ID: Final = click.argument("key_id")
 
 
-@click.group("api-key", cls=Group)
+@click.group(
+    "api-key", cls=Group, example="qpher-core api-key create acme --name ci --scope kem --days 90"
+)
 def api_key() -> None:
     """API keys: create, list, rotate, revoke."""
 

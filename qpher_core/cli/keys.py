@@ -39,7 +39,7 @@ _FORMATS: Final[Mapping[str, Callable[[KeyVersion], bytes]]] = {
 }
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="qpher-core keys generate ML-KEM-768")
 def keys() -> None:
     """Key versions: generate, list, rotate, retire, archive, destroy, export and import."""
 
@@ -108,7 +108,14 @@ def rotate(target: Target, algorithm: str, name: str, *, as_json: bool) -> None:
 @ALGORITHM
 @_OPTIONAL_VERSION
 @NAME
-@click.option("--format", "kind", type=click.Choice([*_FORMATS]), default="pem", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice([*_FORMATS]),
+    default="pem",
+    show_default=True,
+    help="How it is written; jwk for ML-DSA alone.",
+)
 @click.option("--output", "-o", default="-", help="File to write; standard output if left out.")
 @on_tenant
 def public(

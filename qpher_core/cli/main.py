@@ -2,6 +2,7 @@
 """The command ``qpher-core``. Commands and groups of them live in modules of their own."""
 
 import sys
+from typing import Final
 
 try:
     import click
@@ -57,7 +58,14 @@ _COMMANDS = (
 )
 
 
-@click.group("qpher-core", cls=Group)
+_EXAMPLE: Final = """\
+export QPHER_STORE=sqlite:///qpher.db
+qpher-core tenant create acme
+qpher-core keys generate ML-KEM-768
+qpher-core encrypt report.pdf"""
+
+
+@click.group("qpher-core", cls=Group, example=_EXAMPLE)
 @click.version_option(package_name="qpher-core", prog_name="qpher-core")
 def main() -> None:
     """Post-quantum key infrastructure.

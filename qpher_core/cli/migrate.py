@@ -56,7 +56,13 @@ _COMPROMISED: Final = click.option(
 @click.option("--journal", metavar="FILE", help="Keeps how far it is, to go on after a kill.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Items a second at most.")
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Batches that are moved at once.",
+)
 @click.option(
     "--salt-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

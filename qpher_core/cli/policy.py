@@ -26,7 +26,9 @@ _TENANT: Final = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(
+    cls=Group, example="qpher-core policy check rules.json && qpher-core policy set rules.json"
+)
 def policy() -> None:
     """Rules: check, show, set, diff, explain, schema."""
 

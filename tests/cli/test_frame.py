@@ -20,7 +20,8 @@ COMMAND = str(Path(sys.executable).parent / "qpher-core")
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of every command."""
+    """Yield the path of every command and group of commands."""
+    yield path
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
@@ -38,9 +39,25 @@ def test_help_ends_with_an_example_of_the_command(path: tuple[str, ...]) -> None
     assert result.exit_code == 0
     usage, found, example = result.output.partition("\nExample:\n")
     assert found, "no example"
-    assert f"qpher-core {' '.join(path)}" in example or path == ("keys", "rotate")
-    options = [word for word in example.split() if word.startswith("-") and word != "-"]
-    assert [word for word in options if word not in usage] == []
+    assert f"qpher-core {' '.join(path)}".strip() in example or path == ("keys", "rotate")
+    if path and not isinstance(_command(path), click.Group):
+        options = [word for word in example.split() if word.startswith("-") and word != "-"]
+        assert [word for word in options if word not in usage] == []
+
+
+def _command(path: tuple[str, ...]) -> click.Command:
+    command: click.Command = main
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return command
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_every_option_says_what_it_is_for(path: tuple[str, ...]) -> None:
+    """No option stands there with its name alone."""
+    options = [one for one in _command(path).params if isinstance(one, click.Option)]
+    assert [option.name for option in options if not option.help] == []
 
 
 def test_every_error_has_an_exit_status() -> None:
