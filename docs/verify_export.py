@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify chain and Merkle tree of an export with the standard library alone.
 
-    python verify_export.py EXPORT
+    python verify_export.py EXPORT     (or EXPORT.gz)
 
 Checking the ML-DSA signatures of the anchors takes a library; all else is here.
 docs/formats.md defines the bytes.
 """
 
 import base64
+import gzip
 import hashlib
 import json
 import sys
@@ -56,7 +57,8 @@ def verify(lines):
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1], "rb") as export:
+    opened = gzip.open if sys.argv[1].endswith(".gz") else open
+    with opened(sys.argv[1], "rb") as export:
         problem = verify(export)
     print(f"NOT SOUND: {problem}" if problem else "sound")
     sys.exit(problem is not None)
