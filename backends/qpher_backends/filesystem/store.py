@@ -21,6 +21,7 @@ from qpher_backends.filesystem.keys import SERVICE_KEYS, KeyTable
 from qpher_backends.filesystem.tables import IntentTable, PolicyTable, TenantTable
 from qpher_backends.filesystem.view import Documents, View
 from qpher_backends.group_commit import GroupCommit
+from qpher_backends.places import path_of
 from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.file_io import sync_folder
 
@@ -29,6 +30,7 @@ __all__ = ["FileStore", "open_store"]
 T = TypeVar("T")
 
 _SCHEME: Final = "file://"
+_EXPECTED: Final = "file:///absolute/path"
 _FORMAT: Final = b"qpher-files/1\n"
 _LOOKS: Final = 200  # attempts to read between two commits before a reader takes the lock
 _PAUSE: Final = 0.0001  # seconds; making a commit's changes takes about as long
@@ -187,7 +189,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def open_store(url: str) -> FileStore:
     """Open ``file:///absolute/path`` of a directory, which is made if need be; the entry point."""
-    path = Path(url.removeprefix(_SCHEME))
-    if not url.startswith(_SCHEME) or not path.is_absolute():
-        raise ValidationError("url must be file:///absolute/path", parameter="url")
+    path = path_of(url, _SCHEME, _EXPECTED)
+    if not path.is_absolute():
+        raise ValidationError(f"url must be {_EXPECTED}", parameter="url")
     return FileStore(path)

@@ -12,10 +12,12 @@ from typing import Any, Final, TypeVar
 
 from qpher_backends.closable import Closable
 from qpher_backends.group_commit import GroupCommit
+from qpher_backends.places import path_of
 from qpher_backends.sql.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
 from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
+from qpher_backends.sqlite.foreign import check_database
 from qpher_backends.sqlite.recent import (
     Mark,
     Recent,
@@ -25,7 +27,7 @@ from qpher_backends.sqlite.recent import (
 )
 from qpher_backends.sqlite.version import is_current
 from qpher_backends.translated import Translated
-from qpher_core.errors import StoreUnavailable, ValidationError
+from qpher_core.errors import StoreUnavailable
 
 __all__ = ["SQLiteStore", "open_store"]
 
@@ -189,9 +191,13 @@ class SQLiteStore(Closable):
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreUnavailable(f"cannot open {self._path}: {error.strerror}") from error
-        connection = self._connect()
+        try:
+            connection = self._connect()
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"cannot open {self._path}: {error}") from error
         try:
             with _TRANSLATED:
+                check_database(connection, self._path)
                 connection.execute("PRAGMA journal_mode = WAL")
                 if not is_current(connection):
                     from qpher_backends.sqlite.schema import migrate  # noqa: PLC0415 - see version
@@ -266,9 +272,4 @@ class SQLiteStore(Closable):
 
 def open_store(url: str) -> SQLiteStore:
     """Open ``sqlite:///relative/path`` or ``sqlite:////absolute/path``; the entry point."""
-    path = url.removeprefix(_SCHEME)
-    if path == url or not path:
-        raise ValidationError(
-            "url must be sqlite:///relative/path or sqlite:////absolute/path", parameter="url"
-        )
-    return SQLiteStore(Path(path))
+    return SQLiteStore(path_of(url, _SCHEME, "sqlite:///relative/path or sqlite:////absolute/path"))
