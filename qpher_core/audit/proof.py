@@ -16,7 +16,7 @@ from qpher_core.audit.checkpoint import Checkpoint, parse_decimal
 from qpher_core.audit.note import Note, decode_base64
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.tree import HASH_BYTES, leaf_hash, root_from_inclusion
-from qpher_core.audit.vkey import VerifierKey, verify_note
+from qpher_core.audit.vkey import VerifierKey, as_keys, verify_note
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives
 
@@ -104,7 +104,7 @@ def verify_proof(
         AuditIntegrityError: any of it does not hold; ``problem`` says what.
     """
     body = entry.body if isinstance(entry, AuditEntry) else bytes(entry)
-    keys = [VerifierKey.parse(key) if isinstance(key, str) else key for key in trusted_keys]
+    keys = as_keys(trusted_keys, "trusted_keys")
     parsed = LogProof.parse(proof)
     signers = verify_note(parsed.anchor, keys, primitives=primitives)
     checkpoint = Checkpoint.parse(parsed.anchor.text)
