@@ -17,6 +17,8 @@ from qpher_core.policy.all_of import AllOf
 from qpher_core.protocols import KeyProtector, PolicyEngine, Primitives, Store
 
 __all__ = [
+    "check_policy",
+    "check_protector",
     "open_policy",
     "open_primitives",
     "open_protector",
@@ -113,6 +115,25 @@ def open_protector(target: str | KeyProtector, *, create: bool) -> KeyProtector:
     factory = _load(_PROTECTORS, _scheme(target, "protector"), "protector")
     protector: KeyProtector = factory(target, create=create)
     return protector
+
+
+def check_protector(target: str | KeyProtector) -> None:
+    """Refuse what :func:`open_protector` cannot open, whatever is in it."""
+    if isinstance(target, str):
+        _load(_PROTECTORS, _scheme(target, "protector"), "protector")
+    else:
+        open_protector(target, create=False)
+
+
+def check_policy(target: str | PolicyEngine | Sequence[str | PolicyEngine]) -> None:
+    """Refuse what :func:`open_policy` cannot open, whatever is in it."""
+    if isinstance(target, str):
+        _load(_POLICIES, _scheme(target, "policy"), "policy")
+    elif isinstance(target, Sequence):
+        for one in target:
+            check_policy(one)
+    else:
+        _ready_made(target, "policy", "a URL", ("decide",))
 
 
 def open_policy(

@@ -6,7 +6,14 @@ from collections.abc import Callable, Collection, Sequence
 from typing import overload
 
 from qpher_core.audit.anchors import AnchorSettings
-from qpher_core.discovery import open_policy, open_primitives, open_store, service_factory
+from qpher_core.discovery import (
+    check_policy,
+    check_protector,
+    open_policy,
+    open_primitives,
+    open_store,
+    service_factory,
+)
 from qpher_core.errors import IntegrityError, ProtectorUnavailable, ValidationError
 from qpher_core.mixed import MixedStore, open_pair
 from qpher_core.models import PolicyDocument
@@ -89,6 +96,9 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     check_seconds(policy_deadline, "policy_deadline")
     check_seconds(protector_deadline, "protector_deadline")
     provider = open_primitives(primitives)
+    check_policy(policy)
+    for one in () if protector is None else _several(protector):
+        check_protector(one)
     with contextlib.ExitStack() as opened:
         store = _open_target(url, keys, audit)
         opened.callback(store.close)

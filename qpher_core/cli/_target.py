@@ -220,6 +220,8 @@ def _user() -> str:
 
 def _only_tenant(kms: Qpher) -> str:
     names = [found.name for found in kms.tenants.list()]
+    if not names:
+        raise NotFound("the store has no tenant: qpher-core tenant create makes one")
     if len(names) != 1:
         raise ValidationError(
             f"--tenant must say which of the {len(names)} tenants", parameter="tenant"

@@ -4,7 +4,6 @@
 import contextlib
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Final
@@ -15,6 +14,7 @@ from qpher_core.cli._address import check_address
 from qpher_core.cli._frame import Command
 from qpher_core.cli._target import PROTECTORS, STORE, Target
 from qpher_core.cli._tls import check_tls, tls_options
+from qpher_core.errors import ValidationError
 
 __all__ = ["serve"]
 
@@ -110,9 +110,9 @@ def serve(**options: Any) -> None:
 
         from qpher_core.asgi import serving  # noqa: PLC0415
     except ImportError as error:
-        sys.exit(
+        raise ValidationError(
             f"serve needs a package that is missing ({error.name}): pip install 'qpher-core[asgi]'"
-        )
+        ) from error
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # where it serves, and how it ends
     workers = options["workers"]

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import qpher_core
 from qpher_core import errors
 from qpher_core.cli._frame import EXIT_STATUSES, exit_status
 from qpher_core.cli._target import Target
@@ -120,6 +121,24 @@ def test_completion_completes() -> None:
              "COMP_CWORD": "2"},
     )  # fmt: skip
     assert done.stdout == "plain,destroy\n"
+
+
+def test_a_store_without_tenants_says_what_makes_one(tmp_path: Path) -> None:
+    """The first command after a store was made by the library tells what comes next."""
+    store = f"sqlite:///{tmp_path}/q.db"
+    qpher_core.open(store).close()
+    done = CliRunner().invoke(main, ["keys", "list", "--store", store])
+    assert (done.exit_code, "qpher-core tenant create makes one" in done.output) == (3, True)
+
+
+def test_serve_without_its_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and the status of what cannot be done as it was asked."""
+    store = f"sqlite:///{tmp_path}/q.db"
+    qpher_core.open(store).close()
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = CliRunner().invoke(main, ["serve", "--store", store])
+    assert done.exit_code == 2
+    assert done.output.startswith("qpher-core: serve needs a package that is missing")
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

@@ -166,8 +166,8 @@ def test_deadlines_are_checked(tmp_path: Path, parameter: str, wrong: Any) -> No
     [
         *(("url", wrong) for wrong in (Path("q.db"), b"memory:", 3)),
         *(("audit", wrong) for wrong in (Path("log"), 3)),
-        *(("policy", wrong) for wrong in (None, 3, ["rules:", 3])),
-        *(("protector", wrong) for wrong in (Path("kek"), 3, ["memory:", 3])),
+        *(("policy", wrong) for wrong in (None, 3, ["rules:", 3], "rules")),
+        *(("protector", wrong) for wrong in (Path("kek"), 3, ["memory:", 3], "/etc/kek")),
         ("primitives", 3),
         ("anchors", {"every_entries": 5}),
     ],
@@ -178,6 +178,16 @@ def test_objects_that_are_none_of_the_kind_are_refused(parameter: str, wrong: An
     with pytest.raises(ValidationError, match=f"^{parameter} must be") as caught:
         qpher_core.open(**{"url": "memory:", parameter: wrong})
     assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize("parameter", ["policy", "protector"])
+@pytest.mark.parametrize("wrong", ["nosuch:", "rules", Path("kek")], ids=str)
+def test_parts_that_are_none_leave_no_store(tmp_path: Path, parameter: str, wrong: Any) -> None:
+    """They are refused before a store and a key encryption key are made for them."""
+    with pytest.raises(ValidationError) as caught:
+        qpher_core.open(f"sqlite:///{tmp_path}/q.db", **{parameter: wrong})
+    assert caught.value.parameter == parameter
+    assert not list(tmp_path.iterdir())
 
 
 def test_settings_of_a_service_elsewhere_are_settings() -> None:
