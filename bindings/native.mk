@@ -16,15 +16,12 @@ NATIVE_OUT := build/native-checks
 # $(call need,command,Debian package): stop, saying what is missing.
 need = @command -v $(1) >/dev/null || { echo "$@: no $(1); Debian package: $(2)" >&2; exit 1; }
 
-.PHONY: native native-lint native-asan native-fuzz native-ct native-memscan native-cross
-.PHONY: native-instructions
-
-native:
+native: ## build the C core in place
 	$(PYTHON) bindings/build_native.py
 
 # ---- Lint: our own files with every warning an error, on both compilers and a 32-bit target ----
 
-native-lint:
+native-lint: ## the C core with every warning an error, gcc and clang
 	$(call need,$(GCC),gcc)
 	$(call need,$(CLANG),clang)
 	@for cc in $(GCC) $(CLANG); do for c in $(NATIVE_C); do for level in -O2 -O3; do \
@@ -38,7 +35,7 @@ ASAN_FLAGS := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 ASAN_TESTS ?= tests/native
 PATHS ?= $(shell $(PYTHON) bindings/checks/paths.py)
 
-native-asan:
+native-asan: ## the C core's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(call need,$(GCC),gcc)
 	rm -rf $(NATIVE_OUT)/asan && mkdir -p $(NATIVE_OUT)/asan/qpher_native
 	cp bindings/qpher_native/*.py* $(NATIVE_OUT)/asan/qpher_native/
@@ -60,7 +57,7 @@ FUZZ_TARGETS := MLKEM_EK MLKEM_DK MLKEM_CT MLDSA_PK MLDSA_SK MLDSA_SIG MLDSA_HIN
 FUZZ_FLAGS := -std=c11 -O1 -g -gdwarf-4 -fsanitize=fuzzer,address,undefined \
               -fno-sanitize-recover=all
 
-native-fuzz:
+native-fuzz: ## the C core's entry points, FUZZ_SECONDS each
 	$(call need,$(CLANG),clang and libclang-rt-14-dev)
 	@for target in $(FUZZ_TARGETS); do \
 	  case $$target in MLKEM*) file=fuzz_mlkem.c;; *) file=fuzz_mldsa.c;; esac; \
@@ -87,10 +84,9 @@ CT_HARNESS := bindings/constant-time
 # $(call ct_build,compiler,flags,sources folder,program,output)
 ct_build = $(1) -g -gdwarf-4 $(2) -I$(3) -I$(CT_HARNESS) $(CT_HARNESS)/$(4).c $(3)/*.c -o $(5)
 
-native-ct: native-ct-valgrind native-ct-msan native-ct-divisions
+native-ct: native-ct-valgrind native-ct-msan native-ct-divisions ## constant time: all of it
 
-.PHONY: native-ct-valgrind native-ct-msan native-ct-divisions
-native-ct-valgrind:
+native-ct-valgrind: ## constant time: memcheck follows poisoned secrets
 	$(call need,valgrind,valgrind)
 	$(call need,$(GCC),gcc)
 	$(call need,$(CLANG),clang)
@@ -119,7 +115,7 @@ native-ct-valgrind:
 CT_MSAN := -fsanitize=memory -fno-sanitize-recover=all -D_GNU_SOURCE -Wno-macro-redefined \
            -DQPHER_CT_MSAN -include $(CT_HARNESS)/msan_intrinsics.h -std=c11
 
-native-ct-msan:
+native-ct-msan: ## constant time: MemorySanitizer does
 	$(call need,$(CLANG),clang and libclang-rt-14-dev)
 	@rm -rf $(NATIVE_OUT)/ct-msan && mkdir -p $(NATIVE_OUT)/ct-msan
 	@for level in -O1 -O2 -O3; do for program in ct_kem ct_dsa; do \
@@ -145,7 +141,7 @@ native-ct-msan:
 	done
 
 # Divisions, which memcheck does not see: only where they are known to divide public numbers.
-native-ct-divisions:
+native-ct-divisions: ## constant time: only public numbers are divided
 	$(call need,objdump,binutils)
 	@for cc in $(GCC) $(CLANG); do for level in -O2 -O3; do \
 	  out=$(NATIVE_OUT)/div/$$(basename $$cc)$$level; mkdir -p $$out; \
@@ -164,14 +160,14 @@ native-ct-divisions:
 
 # ---- Memory after close ----------------------------------------------------------------------------
 
-native-memscan:
+native-memscan: ## no secret of the C core in memory after close
 	@for path in $(PATHS); do echo "native-memscan: $$path"; \
 	  QPHER_NATIVE_CPU=$$path $(PYTHON) bindings/checks/memscan.py || exit 1; \
 	done
 
 # ---- Instructions of every operation: the table in docs/performance.md ----------------------------
 
-native-instructions:
+native-instructions: ## instructions of every operation of the C core
 	$(call need,valgrind,valgrind)
 	@mkdir -p $(NATIVE_OUT)/instructions
 	$(GCC) $(CT_SHIPPED) -O3 -I$(CSRC) bindings/checks/operations.c $(NATIVE_C) \
@@ -184,7 +180,7 @@ native-instructions:
 
 CROSS := aarch64 s390x i686
 
-native-cross:
+native-cross: ## the C core's known answers on other processors, under an emulator
 	$(call need,aarch64-linux-gnu-gcc,gcc-aarch64-linux-gnu)
 	$(call need,s390x-linux-gnu-gcc,gcc-s390x-linux-gnu and libc6-dev-s390x-cross)
 	$(call need,i686-linux-gnu-gcc,gcc-i686-linux-gnu)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify chain and Merkle tree of an export with the standard library alone.
 
-    python verify_export.py EXPORT
+    python verify_export.py EXPORT     (or EXPORT.gz)
 
-The export may be compressed.
 Checking the ML-DSA signatures of the anchors takes a library; all else is here.
 docs/formats.md defines the bytes.
 """

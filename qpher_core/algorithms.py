@@ -10,7 +10,11 @@ from attrs import frozen
 
 from qpher_core.errors import ValidationError
 
-__all__ = ["ALGORITHMS", "Algorithm", "Kind", "find"]
+__all__ = ["ALGORITHMS", "DEFAULT_KEM", "DEFAULT_SIGNATURE", "Algorithm", "Kind", "find"]
+
+#: Where a caller names none.
+DEFAULT_KEM: Final = "ML-KEM-768"
+DEFAULT_SIGNATURE: Final = "ML-DSA-65"
 
 
 class Kind(enum.StrEnum):

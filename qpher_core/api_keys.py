@@ -1,28 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``kms.api_keys``: the credentials by which remote callers are known.
+"""``kms.api_keys``: the credentials by which remote callers are known."""
 
-    qph_<id, 12 characters>_<secret, 43 characters><checksum, 6 characters>
-
-Characters are digits and letters (base 62). The secret is 256 random bits; the store has its
-SHA-256 under the id, which is indexed and no secret. The checksum, CRC-32 of all that precedes
-it, lets scanners and people tell a key from a random string; it protects nothing.
-"""
-
-import hashlib
 import hmac
 import logging
-import re
 import secrets
 import threading
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
+from qpher_core.api_key_format import ParsedKey, make_secret, parse_secret
 from qpher_core.calls import Effect
 from qpher_core.errors import (
     AuthenticationError,
@@ -32,21 +23,23 @@ from qpher_core.errors import (
     ValidationError,
 )
 from qpher_core.models import (
+    OPERATOR,
     ApiKey,
     ApiKeyRecord,
     RequestContext,
     Tenant,
     TenantStatus,
     canonical_json,
+    optional_rfc3339,
     rfc3339,
 )
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.plans import LIMITS, PLANS
 from qpher_core.protocols import Store, StoreWriter
-from qpher_core.validation import check_name
+from qpher_core.validation import check_moment, check_name
 
-__all__ = ["DEFAULT_SCOPES", "SCOPES", "ApiKeys", "Authenticated", "make_secret", "parse_secret"]
+__all__ = ["DEFAULT_SCOPES", "SCOPES", "ApiKeys", "Authenticated"]
 
 _log: Final = logging.getLogger("qpher_core.api_keys")
 
@@ -56,13 +49,6 @@ SCOPES: Final = ("kem", "signatures", "keys", "audit", "api_keys", "policies", "
 #: Scopes of a key that is made without naming any.
 DEFAULT_SCOPES: Final = ("kem", "signatures", "keys", "audit")
 
-_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_ID_CHARACTERS: Final = 12
-_SECRET_CHARACTERS: Final = 43  # 62^43 > 2^256
-_CHECK_CHARACTERS: Final = 6
-_FORM: Final = re.compile(r"qph_([0-9A-Za-z]{12})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
-
-_OPERATOR: Final = "operator"
 _USE_SECONDS: Final = 60.0  # how exactly last use is kept
 _MOST_SECONDS: Final = 10 * 366 * 86_400
 
@@ -82,45 +68,11 @@ class Authenticated:
     tenant: Tenant
 
 
-@frozen
-class _Parts:
-    id: str
-    secret_hash: bytes = field(repr=False)
-
-
 #: API keys by id, with their tenants; None for what there is not.
 _Found = dict[str, tuple[ApiKeyRecord | None, Tenant | None]]
 
-
 #: What does not have the form of a key is compared too.
-_NOBODY: Final = _Parts("", bytes(32))
-
-
-def make_secret() -> tuple[str, str]:
-    """Return (id, API key) of a new API key."""
-    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_ID_CHARACTERS))
-    body = f"qph_{key_id}_{_base62(secrets.randbits(256), _SECRET_CHARACTERS)}"
-    return key_id, body + _checksum(body)
-
-
-def parse_secret(text: str) -> _Parts | None:
-    """Return id and secret hash of an API key, or None if it does not have the form of one."""
-    found = _FORM.fullmatch(text)
-    if found is None or _checksum(text[:-_CHECK_CHARACTERS]) != found[3]:
-        return None
-    return _Parts(found[1], hashlib.sha256(found[2].encode()).digest())
-
-
-def _base62(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        number, digit = divmod(number, 62)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
-
-
-def _checksum(body: str) -> str:
-    return _base62(zlib.crc32(body.encode()), _CHECK_CHARACTERS)
+_NOBODY: Final = ParsedKey("", bytes(32))
 
 
 class ApiKeys:
@@ -151,7 +103,7 @@ class ApiKeys:
         name: str = "default",
         scopes: Iterable[str] = DEFAULT_SCOPES,
         expires_in: timedelta | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> tuple[ApiKey, str]:
         """Create an API key and return it with its secret, which is shown this once.
 
@@ -175,7 +127,7 @@ class ApiKeys:
         def change(writer: StoreWriter) -> Effect[ApiKey]:
             others = writer.api_keys.find(owner.id)
             _check_limit(owner, sum(record.key.valid(now) for record in others))
-            version = 1 + max((r.key.version for r in others if r.key.name == checked), default=0)
+            version = _next_version(others, checked)
             key = ApiKey(key_id, owner.id, checked, granted, version, now, expires)
             writer.api_keys.insert(_record(key, secret))
             return Effect(key, _document(key))
@@ -194,7 +146,7 @@ class ApiKeys:
         *,
         overlap: timedelta = timedelta(0),
         latest: datetime | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> tuple[ApiKey, str]:
         """Replace a valid API key by one of the next version; return it with its secret.
 
@@ -214,8 +166,8 @@ class ApiKeys:
         """
         owner, now = self._tenants.get(tenant), self._clock()
         span = _check_span(overlap, "overlap", least=0)
-        if latest is not None and (not isinstance(latest, datetime) or latest.tzinfo is None):
-            raise ValidationError("latest must be a time with a time zone", parameter="latest")
+        if latest is not None:
+            check_moment(latest, "latest")
         if owner.plan is not None and "rotation" not in PLANS[owner.plan]:
             raise PermissionDenied(
                 f"plan {owner.plan!r} does not include: rotation",
@@ -230,9 +182,9 @@ class ApiKeys:
             ends = min(now + span, old.expires_at or now + span)
             ended = evolve(old, expires_at=ends) if span else evolve(old, revoked_at=now)
             writer.api_keys.replace(evolve(record, key=ended))
-            versions = [r.key.version for r in writer.api_keys.find(owner.id) if _same(r.key, old)]
+            version = _next_version(writer.api_keys.find(owner.id), old.name)
             expires = min(filter(None, (old.renewed(now), latest)), default=None)
-            key = ApiKey(new_id, owner.id, old.name, old.scopes, max(versions) + 1, now, expires)
+            key = ApiKey(new_id, owner.id, old.name, old.scopes, version, now, expires)
             writer.api_keys.insert(_record(key, secret))
             return Effect(key, _document(key))
 
@@ -240,7 +192,7 @@ class ApiKeys:
         return self._pipeline.administer(row, owner.id, actor, change), secret
 
     def revoke(
-        self, tenant: str | uuid.UUID, key_id: str, *, actor: str | RequestContext = _OPERATOR
+        self, tenant: str | uuid.UUID, key_id: str, *, actor: str | RequestContext = OPERATOR
     ) -> ApiKey:
         """Refuse an API key from the next request on.
 
@@ -324,8 +276,8 @@ def _valid(writer: StoreWriter, tenant_id: uuid.UUID, key_id: str, now: datetime
     return record
 
 
-def _same(one: ApiKey, other: ApiKey) -> bool:
-    return one.name == other.name
+def _next_version(records: Iterable[ApiKeyRecord], name: str) -> int:
+    return 1 + max((record.key.version for record in records if record.key.name == name), default=0)
 
 
 def _record(key: ApiKey, secret: str) -> ApiKeyRecord:
@@ -372,7 +324,7 @@ def _document(key: ApiKey) -> bytes:
             "scopes": sorted(key.scopes),
             "version": key.version,
             "created_at": rfc3339(key.created_at),
-            "expires_at": key.expires_at and rfc3339(key.expires_at),
-            "revoked_at": key.revoked_at and rfc3339(key.revoked_at),
+            "expires_at": optional_rfc3339(key.expires_at),
+            "revoked_at": optional_rfc3339(key.revoked_at),
         }
     )

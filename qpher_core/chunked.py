@@ -25,7 +25,6 @@ from qpher_core.file_io import read_into, read_up_to, write_all
 __all__ = [
     "CHUNK_BYTES",
     "KEY_BYTES",
-    "PREFIX_BYTES",
     "SEALED_CHUNK_BYTES",
     "ChunkCipher",
     "Progress",
@@ -43,7 +42,7 @@ SEALED_CHUNK_BYTES: Final = CHUNK_BYTES + _TAG_BYTES
 _SALT_BYTES: Final = 24
 _NONCE_BYTES: Final = 12
 _COMMITMENT_BYTES: Final = 32
-PREFIX_BYTES: Final = _SALT_BYTES + _COMMITMENT_BYTES
+_PREFIX_BYTES: Final = _SALT_BYTES + _COMMITMENT_BYTES
 _MOST_CHUNKS: Final = 2**38
 _INFO: Final = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
 
@@ -169,7 +168,7 @@ def read_prefix(key: bytes, source: BinaryIO, context: bytes) -> ChunkCipher:
     Raises:
         DecryptionFailed: the stream was made under another key or context.
     """
-    prefix = read_up_to(source, PREFIX_BYTES)
+    prefix = read_up_to(source, _PREFIX_BYTES)
     stream = ChunkCipher.derive(key, prefix[:_SALT_BYTES], context)
     if not hmac.compare_digest(prefix[_SALT_BYTES:], stream.commitment):
         raise DecryptionFailed
@@ -178,7 +177,7 @@ def read_prefix(key: bytes, source: BinaryIO, context: bytes) -> ChunkCipher:
 
 def encrypted_bytes(length: int) -> int:
     """Return how long a plaintext of ``length`` bytes becomes."""
-    return PREFIX_BYTES + length + (length // CHUNK_BYTES + 1) * _TAG_BYTES
+    return _PREFIX_BYTES + length + (length // CHUNK_BYTES + 1) * _TAG_BYTES
 
 
 def plain_bytes(chunks: int) -> int:

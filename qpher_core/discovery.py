@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from qpher_core.errors import AlgorithmUnavailable, ValidationError
 from qpher_core.policy.all_of import AllOf
 from qpher_core.protocols import KeyProtector, PolicyEngine, Primitives, Store
 
 __all__ = [
+    "check_policy",
+    "check_protector",
     "open_policy",
     "open_primitives",
     "open_protector",
@@ -24,6 +26,8 @@ __all__ = [
     "providers_of",
     "service_factory",
 ]
+
+T = TypeVar("T")
 
 _BACKENDS: Final = "qpher.backends"
 _PROTECTORS: Final = "qpher.protectors"
@@ -77,10 +81,22 @@ def _scheme(url: str, parameter: str) -> str:
     return scheme
 
 
+def _ready_made(target: T, parameter: str, expected: str, needed: Sequence[str]) -> T:
+    """Return an object that the caller brought, if it has what it will be asked for."""
+    if not all(hasattr(target, name) for name in needed):
+        raise ValidationError(
+            f"{parameter} must be {expected}, or an object with {' and '.join(needed)}, "
+            f"not of the type {type(target).__name__}",
+            parameter=parameter,
+        )
+    return target
+
+
 def open_store(target: str | Store, *, parameter: str) -> Store:
     """Return the store that a URL names, or the ready-made store."""
     if not isinstance(target, str):
-        return target
+        expected = "a URL such as 'sqlite:///qpher.db'"
+        return _ready_made(target, parameter, expected, ("commit", "close"))
     store: Store = _load(_BACKENDS, _scheme(target, parameter), parameter)(target)
     return store
 
@@ -95,10 +111,29 @@ def service_factory(url: object) -> Callable[..., Any] | None:
 def open_protector(target: str | KeyProtector, *, create: bool) -> KeyProtector:
     """Return the protector that a URL names; a missing KEK is made only if ``create``."""
     if not isinstance(target, str):
-        return target
+        return _ready_made(target, "protector", "a URL", ("derive", "close"))
     factory = _load(_PROTECTORS, _scheme(target, "protector"), "protector")
     protector: KeyProtector = factory(target, create=create)
     return protector
+
+
+def check_protector(target: str | KeyProtector) -> None:
+    """Refuse what :func:`open_protector` cannot open, whatever is in it."""
+    if isinstance(target, str):
+        _load(_PROTECTORS, _scheme(target, "protector"), "protector")
+    else:
+        open_protector(target, create=False)
+
+
+def check_policy(target: str | PolicyEngine | Sequence[str | PolicyEngine]) -> None:
+    """Refuse what :func:`open_policy` cannot open, whatever is in it."""
+    if isinstance(target, str):
+        _load(_POLICIES, _scheme(target, "policy"), "policy")
+    elif isinstance(target, Sequence):
+        for one in target:
+            check_policy(one)
+    else:
+        _ready_made(target, "policy", "a URL", ("decide",))
 
 
 def open_policy(
@@ -111,7 +146,7 @@ def open_policy(
     if isinstance(target, Sequence) and not isinstance(target, str):
         return AllOf([open_policy(one, store) for one in target])
     if not isinstance(target, str):
-        return target
+        return _ready_made(target, "policy", "a URL", ("decide",))
     scheme = _scheme(target, "policy")
     engine: PolicyEngine = _load(_POLICIES, scheme, "policy")(target, store)
     return engine
@@ -127,7 +162,8 @@ def open_primitives(target: str | Primitives | None) -> Primitives:
     if target is None:
         target = _DEFAULT_PRIMITIVES if _native_is_built() else _FALLBACK_PRIMITIVES
     if not isinstance(target, str):
-        return target
+        expected = "the name of a provider"
+        return _ready_made(target, "primitives", expected, ("kems", "signatures"))
     provider: Primitives = _load(_PRIMITIVES, target, "primitives")()
     return provider
 

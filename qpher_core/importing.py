@@ -12,14 +12,13 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from qpher_core.algorithms import ALGORITHMS, find
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.calls import Change, Effect
 from qpher_core.discovery import open_primitives
 from qpher_core.errors import AlgorithmUnavailable, DecryptionFailed, StateConflict, ValidationError
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.lifecycle import PROCESS, KeyState
 from qpher_core.messages import Binding, Kind, decrypt, encrypt, version_of
-from qpher_core.models import ImportParameters, KeyRef, KeyVersion
+from qpher_core.models import SERVICE, ImportParameters, KeyRef, KeyVersion
 from qpher_core.operations import OPERATIONS, Operation
 from qpher_core.protocols import Primitives, StoreWriter
 from qpher_core.validation import check_bytes, check_name, check_version

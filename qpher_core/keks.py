@@ -7,7 +7,6 @@ version names the KEK that seals. One that was replaced is retired while records
 destroyed afterwards; its KEK never seals anything again.
 """
 
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Final
@@ -16,7 +15,7 @@ from attrs import evolve
 
 from qpher_core.errors import IntegrityError, ProtectorUnavailable, StateConflict
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyRecord, KeyRef, KeyVersion
+from qpher_core.models import SERVICE, KeyRecord, KeyRef, KeyVersion
 from qpher_core.protocols import KeyRecordsWriter, Store, StoreWriter
 from qpher_core.sealing import Sealer, Seed
 
@@ -24,8 +23,7 @@ __all__ = ["KEK_NAME", "Keks"]
 
 KEK_NAME: Final = "kek"
 _ALGORITHM: Final = "AES-256-GCM"
-_SERVICE: Final = uuid.UUID(int=0)
-_ADDRESS: Final = (_SERVICE, KEK_NAME, _ALGORITHM)
+_ADDRESS: Final = (SERVICE, KEK_NAME, _ALGORITHM)
 
 
 class Keks:
@@ -63,9 +61,9 @@ class Keks:
             ProtectorUnavailable: it cannot be had.
         """
         kek_id = self.current()
-        self._sealer.warm(_SERVICE, kek_id)
+        self._sealer.warm(SERVICE, kek_id)
         if self._store.service_keys.active(*_ADDRESS) is None:
-            kek_id = self._store.commit(self._install, tenant_id=_SERVICE)
+            kek_id = self._store.commit(self._install, tenant_id=SERVICE)
         return kek_id
 
     def sealing(self, writer: StoreWriter) -> str:
@@ -120,7 +118,7 @@ class Keks:
         return self.sealing(writer)
 
     def _records(self) -> Iterator[KeyRecord]:
-        yield from self._store.service_keys.find(_SERVICE, name=KEK_NAME, algorithm=_ALGORITHM)
+        yield from self._store.service_keys.find(SERVICE, name=KEK_NAME, algorithm=_ALGORITHM)
 
     def _insert(self, writer: KeyRecordsWriter, kek_id: str) -> str:
         ref = KeyRef(*_ADDRESS, writer.next_version(*_ADDRESS))

@@ -23,7 +23,7 @@ from qpher_core.lifecycle import PROTECT
 from qpher_core.models import AuditEntry, KeyRef, canonical_json, rfc3339
 from qpher_core.operations import OPERATIONS
 
-__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "OF_MIGRATIONS", "KeyUse", "LogUsage", "parse_uses"]
+__all__ = ["MIGRATE_FROM", "MIGRATE_TO", "OF_MIGRATIONS", "KeyUse", "LogUsage"]
 
 #: Rows whose entries are about several values, and say in their reason how many.
 MIGRATE_FROM: Final = "kem.migrate_from"
@@ -108,7 +108,7 @@ class LogUsage:
         """Return the use until entry ``end`` as canonical JSON, for what is moved out."""
         tally = _Tally()
         if start is not None:
-            tally.read, tally.uses = start.size, parse_uses(start.uses)
+            tally.read, tally.uses = start.size, _parse_uses(start.uses)
         for entry in islice(self._entries(tenant_id, start=tally.read), end - tally.read):
             _count(tally.uses, entry)
         items = [
@@ -122,7 +122,7 @@ class LogUsage:
         base = self._base(tenant_id)
         if base is None or base.size <= tally.read:
             return False
-        tally.read, tally.uses = base.size, parse_uses(base.uses)
+        tally.read, tally.uses = base.size, _parse_uses(base.uses)
         return True
 
     def _read(self, tally: _Tally, tenant_id: uuid.UUID) -> bool:
@@ -143,7 +143,7 @@ class LogUsage:
             return tally
 
 
-def parse_uses(uses: bytes) -> dict[tuple[str, str, int], KeyUse]:
+def _parse_uses(uses: bytes) -> dict[tuple[str, str, int], KeyUse]:
     """Return the use of key versions from its canonical JSON.
 
     Raises:

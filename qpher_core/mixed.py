@@ -12,14 +12,14 @@ import contextlib
 import itertools
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from qpher_core.audit.entry import EntryDraft, KeyAddress, build_entry
-from qpher_core.audit.records import StoredAnchor
 from qpher_core.discovery import open_store as open_any
 from qpher_core.errors import StoreUnavailable, ValidationError
+from qpher_core.mixed_writers import MixedAnchors, MixedWriter, Recorder
 from qpher_core.models import AuditEntry, Intent
 from qpher_core.protocols import (
     AnchorRecords,
@@ -45,9 +45,6 @@ T = TypeVar("T")
 _KEYS: Final = "mixed:keys="
 _AUDIT: Final = " audit="
 
-#: Methods of writers that only read; any other counts as a change.
-_READS: Final = frozenset({"get", "active", "next_version", "latest", "head", "all", "find"})
-
 _VOID: Final = "ERR_SERVICE_001: entry {} was not carried out: the key store did not commit"
 
 #: Times that a change is begun, each after the audit store lost the one before.
@@ -60,92 +57,6 @@ class _Unsettled(Exception):  # noqa: N818 - a signal, not an error
 
 class _Repeated(Exception):  # noqa: N818 - a signal, not an error
     """The audit store begins its transaction again: what is done in that of the keys must go."""
-
-
-class _Watched:
-    """One of the writers of a transaction; tells when it is used for writing."""
-
-    def __init__(self, writer: object, written: Callable[[], None]) -> None:
-        self._writer = writer
-        self._written = written
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _READS:
-            self._written()
-        return getattr(self._writer, name)
-
-
-class _WatchedAudit:
-    """The audit writer of a transaction; remembers which entries are appended."""
-
-    def __init__(self, writer: AuditRecordsWriter) -> None:
-        self._writer = writer
-        self.entries: list[tuple[uuid.UUID, int]] = []
-
-    def append(self, entry: AuditEntry) -> None:
-        self._writer.append(entry)
-        self.entries.append((entry.tenant_id, entry.seq))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._writer, name)
-
-
-class _Anchors:
-    """Anchors of the audit store; the statements about the keys that sign them are with those."""
-
-    def __init__(self, anchors: Any, statements: Any) -> None:
-        self._anchors = anchors
-        self._statements = statements
-
-    def statements(self) -> Sequence[str]:
-        found: Sequence[str] = self._statements.statements()
-        return found
-
-    def add_statement(self, note: str) -> None:
-        self._statements.add_statement(note)
-
-    def latest(self, tenant_id: uuid.UUID) -> StoredAnchor | None:
-        found: StoredAnchor | None = self._anchors.latest(tenant_id)
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._anchors, name)
-
-
-class _Writer:
-    """Implements ``StoreWriter`` on a transaction of each of the two stores."""
-
-    def __init__(self, keys: ParticipantWriter, audit: ParticipantWriter) -> None:
-        self.changed = False
-
-        def watched(writer: object) -> Any:
-            return _Watched(writer, self._change)
-
-        self.keys = watched(keys.keys)
-        self.service_keys = watched(keys.service_keys)
-        self.tenants = watched(keys.tenants)
-        self.policies = watched(keys.policies)
-        self.api_keys = watched(keys.api_keys)
-        self.idempotency = watched(keys.idempotency)
-        self.audit = _WatchedAudit(audit.audit)
-        self.anchors = _Anchors(audit.anchors, watched(keys.anchors))
-
-    def _change(self) -> None:
-        self.changed = True
-
-
-class _Recorder:
-    """A ``StoreWriter`` that only appends to the log; keys, tenants and policies can be read."""
-
-    def __init__(self, keys: Store, audit: ParticipantWriter) -> None:
-        self.keys = keys.keys
-        self.service_keys = keys.service_keys
-        self.tenants = keys.tenants
-        self.policies = keys.policies
-        self.api_keys = keys.api_keys
-        self.idempotency = keys.idempotency
-        self.audit = audit.audit
-        self.anchors = audit.anchors
 
 
 class MixedStore:
@@ -169,7 +80,9 @@ class MixedStore:
         self.api_keys: ApiKeyRecords = keys.api_keys
         self.idempotency: IdempotencyRecords = keys.idempotency
         self.audit: AuditRecords = audit.audit
-        self.anchors: AnchorRecords = cast("AnchorRecords", _Anchors(audit.anchors, keys.anchors))
+        self.anchors: AnchorRecords = cast(
+            "AnchorRecords", MixedAnchors(audit.anchors, keys.anchors)
+        )
 
     def __repr__(self) -> str:
         return f"<MixedStore keys={self._keys_store!r} audit={self._audit_store!r}>"
@@ -221,7 +134,7 @@ class MixedStore:
         def recording(audit: ParticipantWriter) -> T:
             if audit.intents.all():
                 raise _Unsettled
-            return work(cast("StoreWriter", _Recorder(self._keys_store, audit)))
+            return work(cast("StoreWriter", Recorder(self._keys_store, audit)))
 
         try:
             with self._using:
@@ -249,7 +162,7 @@ class MixedStore:
             if next(runs):
                 raise _Repeated
             self._settle(keys.intents, audit)
-            writer = _Writer(keys, audit)
+            writer = MixedWriter(keys, audit)
             value = work(cast("StoreWriter", writer))
             if writer.changed and writer.audit.entries:
                 intent = Intent(uuid.uuid4(), tuple(writer.audit.entries))

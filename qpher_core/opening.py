@@ -2,12 +2,19 @@
 """``qpher_core.open``: a service here, or the connection to one elsewhere."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import overload
 
 from qpher_core.audit.anchors import AnchorSettings
-from qpher_core.discovery import open_policy, open_primitives, open_store, service_factory
-from qpher_core.errors import IntegrityError, ValidationError
+from qpher_core.discovery import (
+    check_policy,
+    check_protector,
+    open_policy,
+    open_primitives,
+    open_store,
+    service_factory,
+)
+from qpher_core.errors import IntegrityError, ProtectorUnavailable, ValidationError
 from qpher_core.mixed import MixedStore, open_pair
 from qpher_core.models import PolicyDocument
 from qpher_core.policy.all_of import close_engine
@@ -85,16 +92,20 @@ def open(  # noqa: A001 - qpher_core.open() is the name that reads right
     if (connect := service_factory(url)) is not None or api_key is not None or remote is not None:
         here = (keys, audit, protector, primitives, anchors)
         return _connect(connect, url, api_key, remote, policy == "rules:" and not any(here))
+    _check_settings(anchors, AnchorSettings, "anchors")
     check_seconds(policy_deadline, "policy_deadline")
     check_seconds(protector_deadline, "protector_deadline")
     provider = open_primitives(primitives)
+    check_policy(policy)
+    for one in () if protector is None else _several(protector):
+        check_protector(one)
     with contextlib.ExitStack() as opened:
         store = _open_target(url, keys, audit)
         opened.callback(store.close)
         _check_logs(store)
         needed = store.keys.kek_ids() | store.service_keys.kek_ids()
         chosen = store.default_protector if protector is None else protector
-        guard = Protectors(_several(chosen), create=not needed, deadline=protector_deadline)
+        guard = _guard(_several(chosen), needed, protector_deadline)
         opened.callback(guard.close)
         for kek_id in sorted(needed):
             # A wrong KEK is noticed here, before anything is sealed under it.
@@ -126,7 +137,15 @@ def _connect(
             "remote alone",
             parameter="url",
         )
+    _check_settings(settings, RemoteSettings, "remote")
     return connect(url, api_key, settings or RemoteSettings())
+
+
+def _check_settings(value: object, expected: type, parameter: str) -> None:
+    if value is not None and not isinstance(value, expected):
+        raise ValidationError(
+            f"{parameter} must be of the type {expected.__name__}", parameter=parameter
+        )
 
 
 def _open_target(
@@ -148,6 +167,20 @@ def _several(
     if isinstance(protector, Sequence) and not isinstance(protector, str):
         return protector
     return [protector]
+
+
+def _guard(
+    chosen: Sequence[str | KeyProtector], needed: Collection[str], deadline: float
+) -> Protectors:
+    """Open the protectors; one that is missing is told with the KEKs that the store needs."""
+    try:
+        return Protectors(chosen, create=not needed, deadline=deadline)
+    except ProtectorUnavailable as error:
+        if not needed:
+            raise
+        raise ProtectorUnavailable(
+            f"the store needs the KEK {', '.join(sorted(needed))}: {error}"
+        ) from error
 
 
 def _check_logs(store: Store) -> None:

@@ -107,7 +107,7 @@ class Pipeline:
         self._combines = not self._may_block and getattr(keys, "here", False)
         self._alike = Alike(kind_of, self._run_alike)
         # A decision that takes its time takes longer than what this saves.
-        self._lately: Callable[[uuid.UUID], contextlib.AbstractContextManager[Mark]] | None = (
+        self._lately: Callable[[], contextlib.AbstractContextManager[Mark]] | None = (
             None if self._may_block else getattr(store, "lately", None)
         )
 
@@ -149,7 +149,7 @@ class Pipeline:
         request_id = request_id_of(context)
         for attempt in range(_ATTEMPTS):
             try:
-                with self._reading(context, attempt) as mark:
+                with self._reading(attempt) as mark:
                     key, outcome = self._executed(context, call, request_id, mark)
                 return self._record(context, call, request_id, key, outcome, items, mark)
             except KeyChanged:
@@ -295,13 +295,11 @@ class Pipeline:
             raise PolicyUnavailable("the policy engine's rule or reason cannot be recorded")
         return decision
 
-    def _reading(
-        self, context: RequestContext, attempt: int
-    ) -> contextlib.AbstractContextManager[Mark | None]:
+    def _reading(self, attempt: int) -> contextlib.AbstractContextManager[Mark | None]:
         """Let a first attempt work with rows of a moment ago, if the store has such."""
         if attempt or self._lately is None:
             return _FRESH
-        return self._lately(context.tenant_id)
+        return self._lately()
 
     def _unchanged(self, writer: StoreWriter, key: KeyVersion | None, mark: Mark | None) -> bool:
         """Return, inside the commit, whether what the call was decided on is still so."""

@@ -63,7 +63,7 @@ class Protectors:
             name = target.partition(":")[0]
             member = self._ask(name, "", lambda: open_protector(target, create=create))
         else:
-            name, member = type(target).__name__, target
+            name, member = type(target).__name__, open_protector(target, create=create)
         with self._lock:
             self._members = (*self._members, (name, member))
         return member.kek_id

@@ -6,7 +6,7 @@ from typing import Final, Self, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from qpher_core.algorithms import Kind, find
+from qpher_core.algorithms import DEFAULT_KEM, Kind, find
 from qpher_core.errors import ValidationError
 from qpher_core.public_keys import parse_pem
 from qpher_core.validation import check_bytes, check_name, check_version
@@ -27,7 +27,7 @@ class KeyRecipient:
         name: key name.
     """
 
-    algorithm: str = "ML-KEM-768"
+    algorithm: str = DEFAULT_KEM
     key_version: int | None = None
     name: str = "default"
 

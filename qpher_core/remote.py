@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What :func:`qpher_core.open` returns for the URL of a service elsewhere, and its settings."""
 
+import ipaddress
 import ssl
 import uuid
 from types import TracebackType
@@ -16,7 +17,7 @@ from qpher_core.validation import DAY, integer_from, seconds_to
 if TYPE_CHECKING:
     from qpher_core.aio.service import AsyncRemoteService
 
-__all__ = ["RemoteService", "RemoteSettings"]
+__all__ = ["RemoteService", "RemoteSettings", "is_loopback"]
 
 
 @frozen(kw_only=True)
@@ -103,3 +104,11 @@ class RemoteService(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None: ...
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether what is sent to a host stays within this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,13 +4,12 @@
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from qpher_core._threads import Threads
 from qpher_core.algorithms import ALGORITHMS, Algorithm
 from qpher_core.api_keys import ApiKeys
-from qpher_core.audit.anchor_keys import SERVICE, AnchorKeys
+from qpher_core.audit.anchor_keys import AnchorKeys
 from qpher_core.audit.anchors import Anchorer, AnchorSettings, AnchorThread
 from qpher_core.audit.log import StoredAuditLog
 from qpher_core.audit.retention import Retention
@@ -20,7 +19,7 @@ from qpher_core.importing import Importer
 from qpher_core.keks import Keks
 from qpher_core.key_usage import LogUsage
 from qpher_core.keystore import SealedKeyStore
-from qpher_core.models import KeyVersion, PolicyRequest, RequestContext, Tenant
+from qpher_core.models import SERVICE, KeyVersion, PolicyRequest, RequestContext, Tenant
 from qpher_core.operations import OPERATIONS, Operation
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.all_of import close_engine
@@ -41,17 +40,12 @@ from qpher_core.validation import check_name
 if TYPE_CHECKING:
     from qpher_core.aio.service import AsyncQpher
 
-__all__ = ["DEFAULT_POLICY_DEADLINE", "KEK_CHECK", "SERVICE_LOG", "Qpher"]
-
-#: Tenant id of the log that records changes to the service itself. No tenant has it.
-SERVICE_LOG: Final = SERVICE
+__all__ = ["DEFAULT_POLICY_DEADLINE", "KEK_CHECK", "Qpher"]
 
 #: What a KEK derives to show that it is there.
 KEK_CHECK: Final = b"qpher-core check 1"
 
 DEFAULT_POLICY_DEADLINE: Final = 0.5  # seconds
-
-_OPERATOR: Final = "operator"
 
 
 class Qpher:
@@ -141,12 +135,7 @@ class Qpher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -255,9 +244,9 @@ class Qpher:
     def checks(self) -> Mapping[str, Callable[[], object]]:
         """Return a check of each part that every operation needs; one that raises cannot answer."""
         return {
-            "store": lambda: self._store.tenants.get(SERVICE_LOG),
+            "store": lambda: self._store.tenants.get(SERVICE),
             "audit log": lambda: self._store.commit(
-                lambda writer: writer.audit.head(SERVICE_LOG), tenant_id=SERVICE_LOG
+                lambda writer: writer.audit.head(SERVICE), tenant_id=SERVICE
             ),
             "protector": lambda: self._protector.derive(self._protector.kek_id, KEK_CHECK),
             "policy engine": lambda: self._pipeline.ask(_probe(_now())),
@@ -277,7 +266,7 @@ class Qpher:
 def _probe(now: datetime) -> PolicyRequest:
     """Return a request about nobody: whatever an engine decides on it, it answered."""
     return PolicyRequest(
-        tenant_id=SERVICE_LOG,
+        tenant_id=SERVICE,
         plan=None,
         actor="readiness",
         scopes=frozenset(),

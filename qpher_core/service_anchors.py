@@ -4,11 +4,10 @@
 import uuid
 from collections.abc import Iterator, Sequence
 
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.errors import Unavailable, ValidationError
-from qpher_core.models import Tenant
+from qpher_core.models import OPERATOR, SERVICE, Tenant
 from qpher_core.protocols import Store
 from qpher_core.validation import check_count, check_name
 
@@ -73,7 +72,7 @@ class Anchors:
         """Return the statements by which each anchor key introduced the next, oldest first."""
         return self._store.anchors.statements()
 
-    def rotate(self, *, actor: str = "operator") -> str:
+    def rotate(self, *, actor: str = OPERATOR) -> str:
         """Replace the anchor key and return the new one as a vkey.
 
         The old key signs a statement that names the new one, and is retired.

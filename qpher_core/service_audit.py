@@ -5,11 +5,9 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from attrs import evolve
 
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.audit.anchors import Anchorer
 from qpher_core.audit.export import export_lines, write_export
 from qpher_core.audit.moving import begins_at, while_it_moves
@@ -17,14 +15,12 @@ from qpher_core.audit.retention import Retention, Segment
 from qpher_core.audit.selected import selection_lines
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.errors import IntegrityError, NotFound
-from qpher_core.models import AuditReport, Receipt
+from qpher_core.models import OPERATOR, SERVICE, AuditReport, Receipt
 from qpher_core.protocols import AuditLog, Store
 from qpher_core.service_tenants import Tenants
 from qpher_core.validation import check_name
 
 __all__ = ["ServiceAudit"]
-
-_OPERATOR: Final = "operator"
 
 
 class ServiceAudit:
@@ -98,7 +94,7 @@ class ServiceAudit:
         tenant: str | uuid.UUID | None = None,
         *,
         until: int | datetime | None = None,
-        actor: str = _OPERATOR,
+        actor: str = OPERATOR,
     ) -> Segment:
         """Move the first entries of a log out of the store, to a file in a folder.
 

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """``kms.imports``: the keys that callers wrap private keys to, for the holder of the service."""
 
-from typing import Final
-
 from qpher_core.importing import Importer
-from qpher_core.models import KeyVersion
+from qpher_core.models import OPERATOR, KeyVersion
 from qpher_core.validation import check_name
 
 __all__ = ["Imports"]
-
-_OPERATOR: Final = "operator"
 
 
 class Imports:
@@ -18,7 +14,7 @@ class Imports:
     def __init__(self, importer: Importer) -> None:
         self._importer = importer
 
-    def rotate(self, *, actor: str = _OPERATOR) -> KeyVersion:
+    def rotate(self, *, actor: str = OPERATOR) -> KeyVersion:
         """Make a new import key.
 
         The one before opens what was wrapped to it until the next rotation, which destroys it:

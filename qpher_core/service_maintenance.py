@@ -16,12 +16,18 @@ from typing import Final, Protocol
 from attrs import evolve, frozen
 
 from qpher_core.algorithms import ALGORITHMS
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.calls import Effect, KeySelector, Overtaken
 from qpher_core.errors import QpherError
 from qpher_core.key_usage import LogUsage
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyVersion, RequestContext, Tenant, TenantStatus, canonical_json
+from qpher_core.models import (
+    SERVICE,
+    KeyVersion,
+    RequestContext,
+    Tenant,
+    TenantStatus,
+    canonical_json,
+)
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.documents import parse_rules

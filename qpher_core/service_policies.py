@@ -4,15 +4,16 @@
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from attrs import field, frozen
 
 from qpher_core.algorithms import find
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.calls import Effect
 from qpher_core.errors import NotFound, ValidationError
 from qpher_core.models import (
+    OPERATOR,
+    SERVICE,
     Decision,
     KeyRef,
     PolicyDocument,
@@ -25,12 +26,11 @@ from qpher_core.pipeline import Pipeline
 from qpher_core.policy.all_of import AllOf
 from qpher_core.policy.chain import RuleChain, Verdict
 from qpher_core.policy.documents import diff_documents, parse_rules, with_rotation
+from qpher_core.policy.vocabulary import check_rules
 from qpher_core.protocols import PolicyEngine, Store, StoreWriter
-from qpher_core.validation import check_name
+from qpher_core.validation import check_count, check_moment, check_name, check_version
 
 __all__ = ["Explanation", "Policies"]
-
-_OPERATOR: Final = "operator"
 
 
 class _Tenants(Protocol):
@@ -75,16 +75,21 @@ class Policies:
         """Return what policy decides on a request of another service; nothing is done or recorded.
 
         Raises:
+            ValidationError: its time is none.
             PolicyUnavailable: the engine cannot answer.
         """
+        check_moment(request.time, "time")
         return self._pipeline.ask(request)
 
     def revision(self, number: int, tenant: str | uuid.UUID | None = None) -> PolicyDocument:
         """Return one revision of the rules of a tenant, or of the service, from 1.
 
         Raises:
+            ValidationError: it is no number from 1.
             NotFound: there is no such revision.
         """
+        if check_count(number, "number") < 1:
+            raise ValidationError("number must be from 1", parameter="number")
         found = self._store.policies.revision(self._id(tenant), number)
         if found is None:
             raise NotFound("no such revision of the rules", parameter="number")
@@ -104,7 +109,7 @@ class Policies:
         tenant: str | uuid.UUID,
         action: str,
         *,
-        actor: str = _OPERATOR,
+        actor: str = OPERATOR,
         algorithm: str | None = None,
         key_name: str | None = None,
         key_version: int | None = None,
@@ -116,10 +121,14 @@ class Policies:
         """Say what policy would decide on a request, and which rule why. Nothing is done.
 
         Raises:
-            ValidationError: there is no such action or algorithm.
+            ValidationError: there is no such action or algorithm, or another part is none.
             NotFound: there is no such tenant.
             PolicyUnavailable: the engine cannot answer.
         """
+        check_name(actor, "actor")
+        check_count(payload_bytes, "payload_bytes")
+        if key_version is not None:
+            check_version(key_version)
         owner = self._tenants.get(tenant)
         if action not in OPERATIONS:
             raise ValidationError(
@@ -163,7 +172,7 @@ class Policies:
         rules: str,
         *,
         tenant: str | uuid.UUID | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> PolicyDocument:
         """Replace the rules of a tenant, or of the service, from the next operation on.
 
@@ -173,9 +182,10 @@ class Policies:
             actor: who does it, for the audit log.
 
         Raises:
-            ValidationError: the rules are malformed; the message names which.
+            ValidationError: the rules are malformed, or name what there is not; the message names
+                which.
         """
-        parsed = parse_rules(rules)
+        parsed = check_rules(rules)
         tenant_id = self._id(tenant)
         if tenant_id is None and not parsed:
             raise ValidationError(
@@ -194,7 +204,7 @@ class Policies:
         max_age_days: int | None = None,
         max_uses: int | None = None,
         warn_days: int | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> PolicyDocument:
         """Say when one key is to be rotated, as a rule in the tenant's document (``rotation``).
 

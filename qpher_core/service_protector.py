@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.calls import Effect
 from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.keks import KEK_NAME, Keks
 from qpher_core.models import (
+    OPERATOR,
+    SERVICE,
     KeyRecord,
     KeyRef,
     ProtectorStatus,
@@ -26,7 +27,6 @@ from qpher_core.sealing import Sealer
 
 __all__ = ["Protector"]
 
-_OPERATOR: Final = "operator"
 _PAGE: Final = 100  # records that are moved in one commit
 
 #: Called with (records done, records in all).
@@ -56,7 +56,7 @@ class Protector:
         return ProtectorStatus(self._keks.current(), dict(counts), tuple(self._keks.replaced()))
 
     def use(
-        self, target: str | KeyProtector | None = None, *, actor: str | RequestContext = _OPERATOR
+        self, target: str | KeyProtector | None = None, *, actor: str | RequestContext = OPERATOR
     ) -> str:
         """Seal under another KEK from now on, in every process; return its id.
 
@@ -90,7 +90,7 @@ class Protector:
         target: str | KeyProtector | None = None,
         *,
         progress: Progress | None = None,
-        actor: str | RequestContext = _OPERATOR,
+        actor: str | RequestContext = OPERATOR,
     ) -> RewrapReport:
         """Seal every record under the KEK in use, the service's own keys included.
 

@@ -4,13 +4,12 @@
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
 
 from attrs import evolve
 
 from qpher_core.calls import Effect
 from qpher_core.errors import NotFound, ValidationError
-from qpher_core.models import RequestContext, Tenant, TenantStatus, canonical_json
+from qpher_core.models import OPERATOR, RequestContext, Tenant, TenantStatus, canonical_json
 from qpher_core.operations import OPERATIONS
 from qpher_core.pipeline import Pipeline
 from qpher_core.policy.plans import check_plan
@@ -18,8 +17,6 @@ from qpher_core.protocols import Store, StoreWriter
 from qpher_core.validation import check_name
 
 __all__ = ["Tenants"]
-
-_OPERATOR: Final = "operator"
 
 
 class Tenants:
@@ -30,7 +27,7 @@ class Tenants:
         self._pipeline = pipeline
 
     def create(
-        self, name: str, *, plan: str | None = None, actor: str | RequestContext = _OPERATOR
+        self, name: str, *, plan: str | None = None, actor: str | RequestContext = OPERATOR
     ) -> Tenant:
         """Create a tenant; without a plan it has every feature.
 
@@ -65,19 +62,17 @@ class Tenants:
         return self._store.tenants.all()
 
     def set_plan(
-        self, tenant: str | uuid.UUID, plan: str | None, *, actor: str | RequestContext = _OPERATOR
+        self, tenant: str | uuid.UUID, plan: str | None, *, actor: str | RequestContext = OPERATOR
     ) -> Tenant:
         """Change a tenant's plan; it applies from the next operation on."""
         checked = check_plan(plan)
         return self._update(tenant, actor, lambda now: evolve(now, plan=checked))
 
-    def suspend(
-        self, tenant: str | uuid.UUID, *, actor: str | RequestContext = _OPERATOR
-    ) -> Tenant:
+    def suspend(self, tenant: str | uuid.UUID, *, actor: str | RequestContext = OPERATOR) -> Tenant:
         """Refuse every operation of a tenant, from the next one on."""
         return self._update(tenant, actor, lambda t: evolve(t, status=TenantStatus.SUSPENDED))
 
-    def resume(self, tenant: str | uuid.UUID, *, actor: str | RequestContext = _OPERATOR) -> Tenant:
+    def resume(self, tenant: str | uuid.UUID, *, actor: str | RequestContext = OPERATOR) -> Tenant:
         """Undo :meth:`suspend`."""
         return self._update(tenant, actor, lambda t: evolve(t, status=TenantStatus.ACTIVE))
 

@@ -9,12 +9,13 @@ from typing import Protocol
 
 from attrs import frozen
 
+from qpher_core.algorithms import DEFAULT_KEM
 from qpher_core.audit.proof import LogProof
 from qpher_core.audit.selection import EntryFilter, EntryPage, check_limit, make_page
 from qpher_core.calls import Call, Effect, Runner
 from qpher_core.errors import NotFound
 from qpher_core.key_usage import LogUsage
-from qpher_core.migration.engine import ContextOf
+from qpher_core.migration.parts import ContextOf
 from qpher_core.migration.report import MigrationReport, Progress
 from qpher_core.migration.sources import Sink
 from qpher_core.models import AuditEntry, AuditReport, Receipt, RequestContext
@@ -203,7 +204,7 @@ class Session:
         self,
         source: MigrationSource,
         *,
-        to_algorithm: str = "ML-KEM-768",
+        to_algorithm: str = DEFAULT_KEM,
         to_version: int | None = None,
         name: str = "default",
         context: Mapping[str, str] | ContextOf | None = None,

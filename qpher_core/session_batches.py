@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from qpher_core import messages
+from qpher_core.algorithms import DEFAULT_KEM, DEFAULT_SIGNATURE
 from qpher_core.calls import Effect, Item, KeyCall, KeySelector, Result
 from qpher_core.context_string import context_string
 from qpher_core.errors import QpherError, Unavailable, ValidationError
@@ -50,9 +51,6 @@ V = TypeVar("V")
 #: Items of one call at most; bounds what one commit holds.
 MOST_ITEMS: Final = 10_000
 
-_SIGNATURE: Final = "ML-DSA-65"
-_KEM: Final = "ML-KEM-768"
-
 
 class BatchSignatures(Signatures):
     """Signature operations of one tenant, on one item or several."""
@@ -61,7 +59,7 @@ class BatchSignatures(Signatures):
         self,
         messages: Sequence[bytes],
         key_version: int | None = None,
-        algorithm: str = _SIGNATURE,
+        algorithm: str = DEFAULT_SIGNATURE,
         *,
         name: str = "default",
         context: Mapping[str, str] | bytes | None = None,
@@ -90,7 +88,7 @@ class BatchSignatures(Signatures):
         self,
         pairs: Sequence[tuple[bytes, bytes]],
         key_version: int,
-        algorithm: str = _SIGNATURE,
+        algorithm: str = DEFAULT_SIGNATURE,
         *,
         name: str = "default",
         context: Mapping[str, str] | bytes | None = None,
@@ -128,7 +126,7 @@ class BatchKem(FileKem):
         self,
         count: int,
         key_version: int | None = None,
-        algorithm: str = _KEM,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         threads: int = 1,
@@ -159,7 +157,7 @@ class BatchKem(FileKem):
         self,
         kem_ciphertexts: Sequence[bytes],
         key_version: int,
-        algorithm: str = _KEM,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         accept_compromised: bool = False,
@@ -192,7 +190,7 @@ class BatchKem(FileKem):
         self,
         plaintexts: Sequence[bytes],
         key_version: int | None = None,
-        algorithm: str = _KEM,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Mapping[str, str] | None = None,
@@ -216,7 +214,7 @@ class BatchKem(FileKem):
         self,
         ciphertexts: Sequence[bytes],
         key_version: int,
-        algorithm: str = _KEM,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Mapping[str, str] | None = None,

@@ -6,9 +6,9 @@ here, and with a service elsewhere only they cross the network.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from qpher_core import messages
+from qpher_core.algorithms import DEFAULT_KEM
 from qpher_core.calls import Effect, KeyCall
 from qpher_core.errors import DecryptionFailed, ValidationError
 from qpher_core.field_values import FIELD_KEY_BYTES
@@ -22,8 +22,6 @@ from qpher_core.validation import check_context, check_version
 
 __all__ = ["FieldKem"]
 
-_KEM: Final = "ML-KEM-768"
-
 
 class FieldKem(BatchKem):
     """KEM operations of one tenant, encrypted fields of applications included."""
@@ -31,7 +29,7 @@ class FieldKem(BatchKem):
     def field(
         self,
         key_version: int | None = None,
-        algorithm: str = _KEM,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Mapping[str, str] | None = None,
@@ -68,7 +66,7 @@ class FieldKem(BatchKem):
         self,
         field_keys: Sequence[bytes],
         key_version: int | None = None,
-        algorithm: str = _KEM,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Mapping[str, str] | None = None,
@@ -123,7 +121,7 @@ class FieldKem(BatchKem):
         self,
         wrapped_keys: Sequence[bytes],
         key_version: int,
-        algorithm: str = _KEM,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Mapping[str, str] | None = None,

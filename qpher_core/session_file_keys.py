@@ -5,9 +5,9 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from qpher_core import messages
+from qpher_core.algorithms import DEFAULT_KEM
 from qpher_core.calls import Effect, KeyCall, KeySelector, Result
 from qpher_core.chunked import KEY_BYTES
 from qpher_core.errors import DecryptionFailed, StateConflict
@@ -22,8 +22,6 @@ from qpher_core.validation import check_bytes, check_context, check_version
 
 __all__ = ["FileKeyKem"]
 
-_DEFAULT: Final = "ML-KEM-768"
-
 
 class FileKeyKem(Kem):
     """KEM operations of one tenant, with those on the keys of files.
@@ -35,7 +33,7 @@ class FileKeyKem(Kem):
         self,
         path: str | os.PathLike[str],
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         to: Sequence[Recipient],
         name: str = "default",
@@ -80,7 +78,7 @@ class FileKeyKem(Kem):
         self,
         file_key: bytes,
         key_version: int | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -95,7 +93,7 @@ class FileKeyKem(Kem):
         self,
         recipients: Sequence[bytes],
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,

@@ -4,11 +4,12 @@
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from attrs import frozen
 
 from qpher_core import file_body
+from qpher_core.algorithms import DEFAULT_KEM
 from qpher_core.calls import KeySelector, Result
 from qpher_core.chunked import Progress, decrypt_stream, read_prefix
 from qpher_core.encrypted_reader import EncryptedFile
@@ -24,8 +25,6 @@ from qpher_core.session_kem import Context, kem_selector
 from qpher_core.validation import check_context, check_version
 
 __all__ = ["FileKem"]
-
-_DEFAULT: Final = "ML-KEM-768"
 
 
 def _silent(_: int) -> None:
@@ -63,7 +62,7 @@ class FileKem(FileKeyKem):
         source: FileSource,
         target: FileSource,
         key_version: int | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -97,7 +96,7 @@ class FileKem(FileKeyKem):
         sources: Mapping[str, str | os.PathLike[str]],
         target: FileSource,
         key_version: int | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -131,7 +130,7 @@ class FileKem(FileKeyKem):
         source: FileSource,
         target: FileSource,
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -161,7 +160,7 @@ class FileKem(FileKeyKem):
         source: FileSource,
         folder: str | os.PathLike[str],
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -188,7 +187,7 @@ class FileKem(FileKeyKem):
         self,
         source: FileSource,
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,

@@ -6,7 +6,8 @@ from typing import Final
 
 from attrs import frozen
 
-from qpher_core import algorithms, messages
+from qpher_core import messages
+from qpher_core.algorithms import DEFAULT_KEM, Kind, find
 from qpher_core.calls import Effect, KeyCall, KeySelector, Runner, Shared
 from qpher_core.envelopes import EncryptedEnvelope, open_envelope, seal_envelope
 from qpher_core.errors import ValidationError
@@ -34,7 +35,6 @@ __all__ = [
     "kem_selector",
 ]
 
-_DEFAULT: Final = "ML-KEM-768"
 _WRAPPABLE: Final = (16, 24, 32, 48, 64)
 _LEAST_SALT: Final = 32
 #: How keys are wrapped, for results.
@@ -71,7 +71,7 @@ class Kem:
         key_version: int | None = None,
         mode: str = "standard",
         salt: bytes | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -114,7 +114,7 @@ class Kem:
         self,
         ciphertext: bytes,
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -134,7 +134,7 @@ class Kem:
         return DecryptResult(plaintext=done.value, **done.common)
 
     def encapsulate(
-        self, key_version: int | None = None, algorithm: str = _DEFAULT, *, name: str = "default"
+        self, key_version: int | None = None, algorithm: str = DEFAULT_KEM, *, name: str = "default"
     ) -> EncapsulateResult:
         """Return a fresh 32-byte shared secret and the KEM ciphertext that carries it."""
 
@@ -156,7 +156,7 @@ class Kem:
         self,
         kem_ciphertext: bytes,
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         accept_compromised: bool = False,
@@ -189,7 +189,7 @@ class Kem:
         self,
         symmetric_key: bytes,
         key_version: int | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -207,7 +207,7 @@ class Kem:
         self,
         wrapped_key: bytes,
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
         context: Context = None,
@@ -230,7 +230,7 @@ class Kem:
         self,
         plaintext: bytes,
         key_version: int | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_KEM,
         *,
         name: str = "default",
     ) -> EncryptedEnvelope:
@@ -333,7 +333,7 @@ def decapsulate_all(
 
 def kem_selector(name: str, algorithm: str, version: int | None) -> KeySelector:
     """Return the checked address of a KEM key."""
-    row = algorithms.find(algorithm, kind=algorithms.Kind.KEM)
+    row = find(algorithm, kind=Kind.KEM)
     checked = None if version is None else check_version(version)
     return KeySelector(check_name(name, "name"), row, checked)
 

@@ -11,9 +11,10 @@ from attrs import frozen
 from qpher_core.calls import Runner
 from qpher_core.errors import ValidationError
 from qpher_core.field_values import Secrets
-from qpher_core.migration.engine import ContextOf, Engine
+from qpher_core.migration.engine import Engine
 from qpher_core.migration.folders import FolderSource
 from qpher_core.migration.journal import Journal
+from qpher_core.migration.parts import ContextOf, Finder
 from qpher_core.migration.reencrypt import Reencryptor
 from qpher_core.migration.remote import RemoteReencryptor
 from qpher_core.migration.report import ItemId, MigrationReport, Progress
@@ -73,6 +74,7 @@ class Migrator:
             check_positive(rate, "rate")
         path = None if journal is None else _path(journal)
         opened = _open_source(source, sink, path, dry_run=dry_run)
+        secret = None if salt is None else Secrets.of(check_salt(salt)).keys
         reencryptor = (Reencryptor if self._pipeline.here else RemoteReencryptor)(
             self._pipeline,
             self._keys,
@@ -80,13 +82,13 @@ class Migrator:
             target,
             _printable(opened.name)[:_LONGEST_NOTE],
             accept_compromised,
-            None if salt is None else Secrets.of(check_salt(salt)).keys,
+            secret,
         )
         engine = Engine(
             keys=self._own,
+            finder=Finder(self._own, target, bound, secret),
             reencryptor=reencryptor,
             source=opened,
-            context=bound,
             batch=batch,
             threads=threads,
             rate=rate,

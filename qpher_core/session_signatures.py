@@ -7,6 +7,7 @@ from typing import Final
 from attrs import frozen
 
 from qpher_core import algorithms
+from qpher_core.algorithms import DEFAULT_SIGNATURE
 from qpher_core.calls import Effect, KeyCall, KeySelector, Runner, Shared
 from qpher_core.chunked import Progress
 from qpher_core.context_string import Context, context_string
@@ -29,7 +30,6 @@ __all__ = [
     "verify_all",
 ]
 
-_DEFAULT: Final = "ML-DSA-65"
 _SIGNATURE_TYPE: Final = "detached"
 
 #: Hash name to digest length in bytes.
@@ -48,7 +48,7 @@ class Signatures:
         self,
         message: bytes,
         key_version: int | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_SIGNATURE,
         *,
         name: str = "default",
         context: Context = None,
@@ -90,7 +90,7 @@ class Signatures:
         message: bytes,
         signature: bytes,
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_SIGNATURE,
         *,
         name: str = "default",
         context: Context = None,
@@ -125,7 +125,7 @@ class Signatures:
         hash_value: bytes,
         hash_algorithm: str,
         key_version: int | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_SIGNATURE,
         *,
         name: str = "default",
         context: Context = None,
@@ -174,7 +174,7 @@ class Signatures:
         hash_algorithm: str,
         signature: bytes,
         key_version: int,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_SIGNATURE,
         *,
         name: str = "default",
         context: Context = None,
@@ -212,7 +212,7 @@ class Signatures:
         self,
         source: FileSource,
         key_version: int | None = None,
-        algorithm: str = _DEFAULT,
+        algorithm: str = DEFAULT_SIGNATURE,
         *,
         name: str = "default",
         context: Context = None,

@@ -4,6 +4,7 @@
 import math
 import unicodedata
 from collections.abc import Callable, Mapping
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import Any, Final
 
 from attrs import Attribute
@@ -15,10 +16,12 @@ __all__ = [
     "check_bytes",
     "check_context",
     "check_count",
+    "check_moment",
     "check_name",
     "check_positive",
     "check_seconds",
     "check_text",
+    "check_threads",
     "check_version",
     "integer_from",
     "seconds_to",
@@ -114,6 +117,15 @@ def check_count(value: object, parameter: str) -> int:
         raise ValidationError(
             f"{parameter} must be an integer from 0, below 2^63", parameter=parameter
         )
+    return value
+
+
+def check_moment(value: object, parameter: str) -> datetime:
+    """Return a time that has a zone, and a day before and after it in every other zone."""
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise ValidationError(f"{parameter} must be a time with a time zone", parameter=parameter)
+    if not MINYEAR < value.year < MAXYEAR:
+        raise ValidationError(f"{parameter} must be of the years 2 to 9998", parameter=parameter)
     return value
 
 

@@ -6,47 +6,19 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from regopy import Interpreter
 
-__all__ = ["HTTP_ANSWERS", "answering", "hanging_up", "rego", "saying"]
+from tests.http_server import Answer, serving_answers
 
-#: Answers to the request's JSON: the status, headers and body.
-Answer = tuple[int, dict[str, str], bytes]
+__all__ = ["HTTP_ANSWERS", "answering", "hanging_up", "rego", "saying"]
 
 
 @contextlib.contextmanager
 def answering(answer: Callable[[object], Answer]) -> Iterator[str]:
-    """Serve HTTP on loopback; yields host and port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, headers, content = answer(json.loads(body))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            with contextlib.suppress(OSError):  # a client that has given up
-                self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    """Serve HTTP; ``answer`` gets the request's JSON. Yields host and port."""
+    with serving_answers(lambda request: answer(json.loads(request.body))) as url:
+        yield url.removeprefix("http://")
 
 
 def saying(content: bytes, status: int = 200, **headers: str) -> Callable[[object], Answer]:

@@ -4,7 +4,6 @@
 import base64
 import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Self
 
 from qpher_core.audit.checkpoint import Checkpoint
@@ -13,6 +12,7 @@ from qpher_core.audit.problems import AuditIntegrityError
 from qpher_core.audit.tree import verify_consistency
 from qpher_core.audit.vkey import COSIGNATURE, NoteSigner, VerifierKey, verify_note
 from qpher_core.discovery import open_primitives
+from tests.http_server import Answer, Request, serving_answers
 
 __all__ = ["SmallWitness"]
 
@@ -56,29 +56,18 @@ class SmallWitness:
         self.seen[new.origin] = new
         return 200, str(self._signer.sign(new.text))
 
+    def _reply(self, request: Request) -> Answer:
+        if request.target != "/add-checkpoint":
+            return 404, {}, b""
+        status, answer = self.add_checkpoint(request.body.decode())
+        return status, {}, answer.encode()
+
     def __enter__(self) -> Self:
         """Serve on a free port."""
-        witness = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                status, answer = witness.add_checkpoint(body)
-                self.send_response(status if self.path == "/add-checkpoint" else 404)
-                self.end_headers()
-                self.wfile.write(answer.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._serving = serving_answers(self._reply)
+        self.url = self._serving.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._serving.__exit__(*error)

@@ -2,23 +2,21 @@
 """Group commit: callers that arrive while a commit is under way share the next one.
 
 There is no background thread. Whoever finds no leader becomes one and commits for everybody who
-waits; a caller alone commits its own work at once, as it would without this. Threads that are
-about to call say so, and then a commit waits for them a little. A leader that is done wakes those
-whose work it did, and one of those who wait to lead next.
+waits; a caller alone commits its own work at once, as it would without this. Whoever leads waits a
+little for as many as came before. A leader that is done wakes those whose work it did, and one of
+those who wait to lead next.
 """
 
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Final, Generic, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from qpher_core.errors import OutcomeUnknown, StoreUnavailable
-from qpher_core.together import gathered
 from qpher_core.wake import Wake
 
-__all__ = ["Announced", "GroupCommit", "Transaction", "TransactionLost"]
+__all__ = ["GroupCommit", "Transaction", "TransactionLost"]
 
 W_co = TypeVar("W_co", covariant=True)
 W = TypeVar("W")
@@ -27,8 +25,8 @@ T = TypeVar("T")
 #: Work that shares one transaction at most; bounds how long the first of them waits.
 _MOST_JOBS: Final = 256
 
-#: Seconds after which a caller no longer waits for those who were announced, and looks for
-#: itself: an interrupted leader may have woken nobody. So many commits' time, within limits.
+#: Seconds after which a caller no longer waits for as many as before, and looks for itself: an
+#: interrupted leader may have woken nobody. So many commits' time, within limits.
 _COMMITS: Final = 3
 _LEAST_PATIENCE: Final = 0.002
 _MOST_PATIENCE: Final = 0.05
@@ -79,39 +77,6 @@ class _Job(Generic[W]):
         self.value = self.work(writer)
 
 
-class Announced:
-    """A context whose thread calls a group commit soon, unless an exception leaves it.
-
-    It is what ``Store.lately()`` gives where all is read from the store itself.
-    """
-
-    __slots__ = ("_group",)
-
-    fresh = True
-
-    def __init__(self, group: "GroupCommit[Any]") -> None:
-        self._group = group
-
-    def __enter__(self) -> Self:
-        """Announce the thread."""
-        self._group.announce()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Take the announcement back if nothing will follow."""
-        if error is not None:
-            self._group.withdraw()
-
-    def holds(self) -> bool:
-        """Return False: nothing was given out."""
-        return False
-
-
 class GroupCommit(Generic[W]):
     """Runs work in shared durable transactions. Thread-safe."""
 
@@ -121,23 +86,9 @@ class GroupCommit(Generic[W]):
         self._waiting_lock = threading.Lock()
         self._leading = threading.Lock()
         self._leader: int | None = None  # thread that leads; only it can find itself here
-        self._coming: set[int] = set()  # threads that are about to call
         self._ending = False  # whether the transaction is being made durable
         self._last_jobs = 1  # that shared a commit
         self._patience = _MOST_PATIENCE  # seconds, until a caller no longer waits for others
-
-    def announce(self) -> None:
-        """Tell that the calling thread is going to call soon: others may wait for it.
-
-        One that gathers calls comes late, and with enough of them to commit for itself.
-        """
-        if gathered() is None:
-            self._coming.add(threading.get_ident())
-
-    def withdraw(self) -> None:
-        """Tell that the calling thread is not going to call after all."""
-        self._coming.discard(threading.get_ident())
-        self._wake_next()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -155,7 +106,6 @@ class GroupCommit(Generic[W]):
         job: _Job[W] = _Job(work)
         with self._waiting_lock:
             self._waiting.append(job)
-            self._coming.discard(me)
         try:
             self._see_done(job)
         except BaseException:
@@ -171,9 +121,8 @@ class GroupCommit(Generic[W]):
 
     def _see_done(self, job: _Job[W]) -> None:
         """Wait for a leader, or lead, until the job is done or given up."""
-        waits = self._leading.locked() or not self._ripe()
-        if waits and not job.wake.wait(self._patience):
-            self._coming.clear()  # who does not come in time is not waited for again
+        if self._leading.locked() or not self._ripe():
+            job.wake.wait(self._patience)
         if not job.done:
             with self._leading:
                 self._leader = threading.get_ident()
@@ -185,12 +134,12 @@ class GroupCommit(Generic[W]):
             self._wake_next()
 
     def _ripe(self) -> bool:
-        """Return whether those who are about to come are here, and as many as came last time.
+        """Return whether as many wait as came last time.
 
         Each commit lets other threads run half a dozen times, and waits for them each time: two
         commits of half the callers take much longer than one of all of them.
         """
-        return not self._coming and len(self._waiting) >= self._last_jobs
+        return len(self._waiting) >= self._last_jobs
 
     def _abandon(self, job: _Job[W]) -> None:
         """Leave nobody to run the job of a caller that was interrupted, once it is gone.

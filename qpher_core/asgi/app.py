@@ -98,12 +98,26 @@ class _App(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["type"] == "http" and not _is_plain(scope):
+            answer = await _no_route(Request(scope), HTTPException(404))
+            await answer(scope, receive, send)
+            return
         if scope["type"] == "http" and not self.user_middleware and not scope.get("root_path"):
             gateway = self._direct.get((scope["method"], scope["path"]))
             if gateway is not None:
                 await gateway(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+
+def _is_plain(scope: Scope) -> bool:
+    """Return whether a path is one for everybody.
+
+    A slash that is encoded is none to a proxy that guards some paths, and a line end at the end of
+    a path is nothing to a regular expression.
+    """
+    path: str = scope["path"]
+    return path.isprintable() and b"%2f" not in (scope.get("raw_path") or b"").lower()
 
 
 class _ByMethod:
@@ -146,7 +160,13 @@ def _cors(settings: Settings) -> list[Middleware]:
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "PATCH", "PUT"],
             allow_headers=["x-api-key", "content-type", "x-request-id", "idempotency-key"],
-            expose_headers=["x-request-id", "retry-after"],
+            expose_headers=[
+                "x-request-id",
+                "retry-after",
+                "ratelimit",
+                "ratelimit-policy",
+                "idempotency-replayed",
+            ],
         )
     ]
 

@@ -34,15 +34,21 @@ class Bodies:
     largest: int
     seconds: float
 
-    async def read(self, receive: Any, most: int) -> bytes:
+    async def read(self, receive: Any, most: int, least: int = 0) -> bytes:
         """Return the whole body, if it has at most ``most`` bytes.
+
+        Args:
+            receive: gives its pieces.
+            most: how many bytes it may have.
+            least: how many were announced. Servers lose bodies of requests that ask for another
+                protocol, and what may be left out must not be taken for left out then.
 
         Raises:
             Disconnected: the client went away.
-            ValidationError: it is too large.
+            ValidationError: it is too large, or has less than was announced.
             QpherError: ``ERR_TIMEOUT_001``, it did not arrive in time.
         """
-        reading = self._pieces(receive, most)
+        reading = self._pieces(receive, most, least)
         try:
             waits_for = reading.send(None)
         except StopIteration as end:
@@ -60,7 +66,7 @@ class Bodies:
             f"the body must have at most {self.largest} bytes", code="ERR_INVALID_004"
         )
 
-    async def _pieces(self, receive: Any, most: int) -> bytes:
+    async def _pieces(self, receive: Any, most: int, least: int) -> bytes:
         pieces, size, more = [], 0, True
         while more:
             message = await receive()
@@ -71,6 +77,10 @@ class Bodies:
             if size > most:
                 raise self.too_large()
             more = message.get("more_body", False)
+        if size < least:
+            raise ValidationError(
+                f"the body must have the {least} bytes that were announced", code="ERR_INVALID_001"
+            )
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

@@ -20,19 +20,19 @@ from qpher_core.api_keys import Authenticated
 from qpher_core.asgi.bodies import Bodies, Disconnected
 from qpher_core.asgi.endpoint import Ask, Endpoint, Raw
 from qpher_core.asgi.envelope import Rendered, error_answer, success_answer
-from qpher_core.asgi.headers import Head, Proxies, read_head, secured
+from qpher_core.asgi.headers import Head, Proxies, read_head
 from qpher_core.asgi.limits import RateLimits, RateVerdict
 from qpher_core.asgi.metrics import Metrics
 from qpher_core.asgi.remembered import Remembered
+from qpher_core.asgi.sending import send_answer
 from qpher_core.asgi.settings import Settings
 from qpher_core.asgi.strict_json import decode_body, decode_params
 from qpher_core.asgi.workers import Workers
-from qpher_core.audit.anchor_keys import SERVICE
 from qpher_core.errors import AuthenticationError, QpherError, Unavailable, ValidationError
-from qpher_core.models import RequestContext
+from qpher_core.models import SERVICE, RequestContext
 from qpher_core.service import Qpher
 
-__all__ = ["Gateway", "Parts", "send_answer"]
+__all__ = ["Gateway", "Parts"]
 
 T = TypeVar("T")
 
@@ -63,7 +63,8 @@ class _Asked:
     source: str | None
     method: str
     path: str
-    values: dict[str, str] | None
+    values: dict[str, str]
+    problem: str | None
     query: bytes
 
 
@@ -88,7 +89,7 @@ class Gateway:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets an answer
             answer = self._refusal(error, head)
-        status = await send_answer(scope, send, answer, head, self._parts.workers)
+        status = await send_answer(scope, receive, send, answer, head, self._parts.workers)
         self._parts.metrics.observe(
             self._endpoint.path, self._endpoint.method, status, time.perf_counter() - begun
         )
@@ -101,7 +102,7 @@ class Gateway:
         asked = self._asked(scope, head)
         run = self._parts.workers.run
         if head.length is not None and head.length <= _READ_FIRST:
-            body = await self._bodies.read(receive, _READ_FIRST)
+            body = await self._bodies.read(receive, _READ_FIRST, head.length)
             if self._together:
                 return await self._parts.workers.run_together(self._serve, asked, body, None)
             return await run(self._serve, asked, body, None)
@@ -110,7 +111,7 @@ class Gateway:
             return who
         if head.length is not None and head.length > self._bodies.largest:
             raise self._bodies.too_large()
-        body = await self._bodies.read(receive, self._bodies.largest)
+        body = await self._bodies.read(receive, self._bodies.largest, head.length or 0)
         return await run(self._serve, asked, body, who)
 
     def _asked(self, scope: Any, head: Head) -> _Asked:
@@ -122,7 +123,7 @@ class Gateway:
             source,
             scope["method"],
             scope["path"],
-            _values(scope.get("path_params") or {}, query),
+            *_values(scope.get("path_params") or {}, query),
             query,
         )
 
@@ -169,8 +170,8 @@ class Gateway:
             asked.source,
             head.request_id,
         )
-        if asked.values is None:
-            raise ValidationError("a query parameter is malformed or given more than once")
+        if asked.problem is not None:
+            raise ValidationError(asked.problem)
         params = decode_params(asked.values, endpoint.params)
         ask = Ask(
             self._parts.kms,
@@ -240,16 +241,18 @@ def log_unexpected(error: Exception, request_id: str) -> None:
     _log.error("request %s: unexpected %s at %s", request_id, type(error).__name__, where)
 
 
-def _values(path: dict[str, Any], query: bytes) -> dict[str, str] | None:
-    """Return path and query parameters by name, or None if one is malformed or repeated."""
+def _values(path: dict[str, Any], query: bytes) -> tuple[dict[str, str], str | None]:
+    """Return path and query parameters by name, and what is wrong with them, if anything is."""
     values = {name: str(value) for name, value in path.items()}
     if not query:
-        return values
+        return values, None
     for name, value in parse_query(query):
-        if name is None or value is None or name in values:
-            return None
+        if name is None or value is None:
+            return values, f"{name or 'the name of a query parameter'} is not UTF-8"
+        if name in values:
+            return values, f"{name} is given more than once"
         values[name] = value
-    return values
+    return values, None
 
 
 def parse_query(query: bytes) -> list[tuple[str | None, str | None]]:
@@ -265,35 +268,3 @@ def _unquoted(text: bytes) -> str | None:
         return unquote_to_bytes(text.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:
         return None
-
-
-async def send_answer(
-    scope: Any, send: Any, answer: Rendered | Raw, head: Head, workers: Workers
-) -> int:
-    """Send an answer and return its status."""
-    headers = secured(scope.get("scheme", "http"))
-    headers.append((b"x-request-id", str(head.request_id).encode()))
-    if isinstance(answer, Raw):
-        await _stream(send, answer, headers, workers)
-        return 200
-    headers.append((b"content-type", b"application/json"))
-    headers.append((b"content-length", str(len(answer.body)).encode()))
-    headers += answer.headers
-    if answer.status in {413, 415, 504}:
-        headers.append((b"connection", b"close"))  # the rest of the body is not read
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
-    return answer.status
-
-
-async def _stream(
-    send: Any, answer: Raw, headers: list[tuple[bytes, bytes]], workers: Workers
-) -> None:
-    """Send a stream. One that fails is cut, so that nobody takes it for whole."""
-    headers.append((b"content-type", answer.media_type.encode()))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    piece: bytes | None = answer.first
-    while piece is not None:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-        piece = await workers.go_on(next, answer.pieces, None)
-    await send({"type": "http.response.body", "body": b""})

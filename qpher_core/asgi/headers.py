@@ -4,7 +4,7 @@
 import ipaddress
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -27,9 +27,20 @@ _HARDENED: Final = (
 )
 _HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
+#: White space that may stand around a value (RFC 9110, 5.5); not every server takes it away.
+_OUTER: Final = b" \t"
+
 #: Headers that mean something only once; a request that repeats one is refused.
 _SINGLE: Final = frozenset(
-    {b"x-api-key", b"content-length", b"content-type", b"content-encoding", b"idempotency-key"}
+    {
+        b"x-api-key",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"transfer-encoding",
+        b"idempotency-key",
+        b"host",
+    }
 )
 
 
@@ -63,18 +74,26 @@ def read_head(scope: Any) -> Head:
         if forwarded := [value for name, value in headers if name == b"x-forwarded-for"]:
             found[b"x-forwarded-for"] = b",".join(forwarded)
     length, chunked = found.get(b"content-length"), b"transfer-encoding" in found
+    length = None if length is None else length.strip(_OUTER)
     if length is not None and not (length.isdigit() and len(length) < 19):
         problem = "content-length is not a number"
     return Head(
         _text(found.get(b"x-api-key")),
         _uuid(found.get(b"x-request-id")),
-        _length(length, chunked=chunked, bad=problem is not None),
+        None if chunked or problem is not None else _length(length, scope),
         found.get(b"content-type", b""),
-        found.get(b"content-encoding", b"identity").lower() != b"identity",
+        _encoded(found),
         _text(found.get(b"idempotency-key")),
         found.get(b"x-forwarded-for", b"").decode("latin-1"),
         problem,
     )
+
+
+def _encoded(found: Mapping[bytes, bytes]) -> bool:
+    """Return whether a body is something else than its bytes."""
+    content = found.get(b"content-encoding", b"identity").lower()
+    transfer = found.get(b"transfer-encoding", b"chunked").lower()
+    return content != b"identity" or transfer != b"chunked"
 
 
 def _repeated(headers: Headers) -> str | None:
@@ -87,13 +106,14 @@ def _repeated(headers: Headers) -> str | None:
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
+    return None if value is None else value.strip(_OUTER).decode("latin-1")
 
 
-def _length(value: bytes | None, *, chunked: bool, bad: bool) -> int | None:
-    if bad or chunked:
-        return None
-    return 0 if value is None else int(value)
+def _length(value: bytes | None, scope: Any) -> int | None:
+    """Return the length of a body: without one there is none in HTTP/1, and maybe in later ones."""
+    if value is None:
+        return 0 if scope.get("http_version", "1.1").startswith("1") else None
+    return int(value)
 
 
 def _uuid(value: bytes | None) -> uuid.UUID:

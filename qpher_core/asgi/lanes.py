@@ -6,8 +6,8 @@ each turn costs. So the event loop hands over all that it has read at once. The 
 one after the other, each as a greenlet. Those that come to calls which are alike wait there, and
 one of them runs them at once (``qpher_core.alike``); one that comes to its commit waits until the
 others have, and one durable commit does for all of them (``qpher_core.together``). Each has an
-entry of its own. While that thread waits for the disk, another one takes those that have come
-meanwhile.
+entry of its own. What comes meanwhile goes together next: two threads at once would share one
+interpreter lock and one lock of the store, and do half as much in each turn.
 """
 
 import asyncio
@@ -145,11 +145,6 @@ class Lanes:
         else:
             self._under_way[id(tickets)] = self.loop.time()
 
-    def _committing(self, tickets: Sequence[_Ticket]) -> None:
-        """Let another thread go on while this one waits for the disk."""
-        self._under_way[id(tickets)] = -_PATIENCE
-        self._hand_over()
-
     def _done(self, tickets: Sequence[_Ticket]) -> None:
         self._under_way.pop(id(tickets), None)  # none: refused, and taken by a thread all the same
         for ticket in tickets:
@@ -181,13 +176,10 @@ class Lanes:
         shared: dict[str, Any] = {}
         calls = [partial(ticket.run, shared) for ticket in tickets]
         try:
-            _threads.together.run(calls, lambda: self._tell(self._committing, tickets))
+            _threads.together.run(calls)
         finally:
-            self._tell(self._done, tickets)
-
-    def _tell(self, event: Callable[[Sequence[_Ticket]], None], tickets: Sequence[_Ticket]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(event, tickets)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self.loop.call_soon_threadsafe(self._done, tickets)
 
 
 class _Together:
@@ -198,8 +190,8 @@ class _Together:
         #: Kept for the next calls: the memory that each has for its stack is slow to get.
         self._idle: list[greenlet] = []
 
-    def run(self, calls: Sequence[Callable[[], None]], committing: Callable[[], None]) -> None:
-        """Run all; call ``committing`` before each commit."""
+    def run(self, calls: Sequence[Callable[[], None]]) -> None:
+        """Run all."""
         while len(self._idle) < len(calls):
             self._idle.append(self._new())
         under_way: list[tuple[greenlet, Any]] = [(self._idle.pop(), call) for call in calls]
@@ -209,7 +201,6 @@ class _Together:
             joining = self._go_on(under_way, recording)
             under_way = _chosen(joining, parked) + _ended(parked)
             if recording and not under_way:
-                committing()
                 outcomes = record_all([what for _, what in recording])
                 under_way = list(zip([each for each, _ in recording], outcomes, strict=True))
                 recording = []

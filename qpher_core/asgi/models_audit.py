@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from qpher_core.asgi.models import AlgorithmName, Model, Name, Version
+from qpher_core.asgi.models_tenants import Owner
 
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with a time zone.")]
 Place = Annotated[int, Meta(ge=0, le=2**53)]
@@ -24,6 +25,12 @@ class ExportParams(Model):
     name: Name | None = None
     algorithm: AlgorithmName | None = None
     version: Version | None = None
+
+
+class LogParams(ExportParams, kw_only=True):
+    """Whose log: a tenant's id, or ``service``; and which entries of it."""
+
+    tenant_id: Owner
 
 
 class EntryParams(ExportParams):

@@ -7,20 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from qpher_core.asgi.envelope import ErrorBody
-from qpher_core.asgi.models import (
-    AlgorithmName,
-    Context,
-    ContextString,
-    Decapsulated,
-    Decrypted,
-    Encapsulated,
-    Encrypted,
-    Model,
-    Name,
-    Signed,
-    Verified,
-    Version,
-)
+from qpher_core.asgi.models import AlgorithmName, Context, ContextString, Model, Name, Version
+from qpher_core.asgi.models_kem import Decapsulated, Decrypted, Encapsulated, Encrypted
+from qpher_core.asgi.models_signatures import Signed, Verified
 from qpher_core.asgi.strict_json import Base64
 
 MOST_ITEMS = 1000

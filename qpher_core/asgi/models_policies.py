@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models of decisions for other services."""
+"""Models of rules, and of decisions for other services."""
 
 from typing import Annotated
 
@@ -8,10 +8,31 @@ from msgspec import Meta
 
 from qpher_core.asgi.models import AlgorithmName, Model, Name, Version
 from qpher_core.asgi.models_audit import Moment
+from qpher_core.asgi.models_tenants import OwnerParams
 from qpher_core.lifecycle import KeyState
+from qpher_core.models import OPERATOR
 
 Word = Annotated[str, Meta(min_length=1, max_length=128)]
 Words = Annotated[list[Word], Meta(max_length=64)]
+
+
+class PolicyParams(OwnerParams):
+    """Whose policy, and which revision of it, if not the current one."""
+
+    revision: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+
+
+class SetPolicy(Model):
+    """Replace the rules of a tenant or of the service: JSON or TOML, as text."""
+
+    rules: Annotated[str, Meta(max_length=1 << 20)]
+
+
+class PolicyInfo(msgspec.Struct):
+    """Rules, and how often they have been replaced."""
+
+    revision: int
+    rules: str
 
 
 class Decide(Model):
@@ -46,7 +67,7 @@ class Explain(Model):
     """A request of a tenant's, as it might be; ``time`` is now where it is left out."""
 
     action: Word
-    actor: Name = "operator"
+    actor: Name = OPERATOR
     time: Moment | None = None
     scopes: Words | None = None
     key_name: Name | None = None

@@ -5,7 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from qpher_core.asgi.models import KeyInfo, Model, Name
+from qpher_core.asgi.models import Model, Name
+from qpher_core.asgi.models_keys import KeyInfo
 
 
 class ProtectorInfo(msgspec.Struct):

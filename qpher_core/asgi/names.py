@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names and times as answers write them."""
+"""Names, receipts and keys as answers write them."""
 
-from datetime import datetime
 from typing import Protocol, TypedDict
 
 from qpher_core.algorithms import ALGORITHMS
-from qpher_core.asgi import models
-from qpher_core.models import KeyVersion, Receipt, rfc3339
+from qpher_core.asgi.models import ReceiptInfo
+from qpher_core.asgi.models_keys import KeyInfo
+from qpher_core.models import KeyVersion, Receipt, optional_rfc3339, rfc3339
 
-__all__ = ["common", "key_info", "optional_time", "receipt_info", "wire"]
+__all__ = ["common", "key_info", "wire"]
 
 
 def wire(algorithm: str) -> str:
@@ -16,15 +16,10 @@ def wire(algorithm: str) -> str:
     return ALGORITHMS[algorithm].wire_name
 
 
-def optional_time(moment: datetime | None) -> str | None:
-    """Return a time in RFC 3339, or None."""
-    return None if moment is None else rfc3339(moment)
-
-
 class _Common(TypedDict):
     key_version: int
     algorithm: str
-    receipt: models.ReceiptInfo
+    receipt: ReceiptInfo
 
 
 class _Result(Protocol):
@@ -36,9 +31,9 @@ class _Result(Protocol):
     def receipt(self) -> Receipt: ...
 
 
-def receipt_info(receipt: Receipt) -> models.ReceiptInfo:
+def _receipt_info(receipt: Receipt) -> ReceiptInfo:
     """Return a receipt as answers have it."""
-    return models.ReceiptInfo(receipt.seq, receipt.hash.hex())
+    return ReceiptInfo(receipt.seq, receipt.hash.hex())
 
 
 def common(done: _Result) -> _Common:
@@ -46,13 +41,13 @@ def common(done: _Result) -> _Common:
     return {
         "key_version": done.key_version,
         "algorithm": wire(done.algorithm),
-        "receipt": receipt_info(done.receipt),
+        "receipt": _receipt_info(done.receipt),
     }
 
 
-def key_info(key: KeyVersion) -> models.KeyInfo:
+def key_info(key: KeyVersion) -> KeyInfo:
     """Return the public side of a key version as answers have it."""
-    return models.KeyInfo(
+    return KeyInfo(
         key.version,
         wire(key.algorithm),
         key.status,
@@ -62,6 +57,6 @@ def key_info(key: KeyVersion) -> models.KeyInfo:
         rfc3339(key.changed_at),
         key.reason,
         key.revision,
-        optional_time(key.compromised_at),
-        None if key.receipt is None else receipt_info(key.receipt),
+        optional_rfc3339(key.compromised_at),
+        None if key.receipt is None else _receipt_info(key.receipt),
     )

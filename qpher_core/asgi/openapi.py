@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -24,6 +25,7 @@ __all__ = ["build_document", "document_bytes"]
 
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
+_MOST_ROOTS: Final = 16  # paths that documents are kept for; a pattern may stand for many
 
 _REASONS: Final[Mapping[int, str]] = {
     400: "The request is malformed, or a parameter is wrong.",
@@ -93,10 +95,13 @@ def build_document() -> dict[str, Any]:
     }
 
 
-@functools.cache
-def document_bytes() -> bytes:
-    """Return the document as it is served and kept."""
-    return json.dumps(build_document(), indent=1, sort_keys=True).encode() + b"\n"
+@functools.lru_cache(_MOST_ROOTS)
+def document_bytes(root: str = "") -> bytes:
+    """Return the document as it is kept, or as it is served below a path."""
+    document = build_document()
+    if root:
+        document["servers"] = [{"url": quote(root)}]
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def _types() -> list[type]:

@@ -96,8 +96,9 @@ def _anchor_keys(parts: Parts) -> Callable[[Request], Any]:
     return endpoint
 
 
-async def _openapi(_: Request) -> Response:
-    return Response(document_bytes(), media_type="application/json")
+async def _openapi(request: Request) -> Response:
+    document = document_bytes(request.scope.get("root_path", ""))
+    return Response(document, media_type="application/json")
 
 
 async def _docs(_: Request) -> Response:

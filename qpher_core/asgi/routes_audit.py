@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The caller's audit log: entries, proofs, anchors, verification, export."""
+"""The caller's audit log: entries, proofs, anchors, verification, export; the export of any."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -9,12 +9,13 @@ from uuid import UUID
 from qpher_core.algorithms import find
 from qpher_core.asgi import models_audit as models
 from qpher_core.asgi.endpoint import Ask, Endpoint, Raw
+from qpher_core.asgi.routes_tenants import owner_of
 from qpher_core.audit.records import StoredAnchor
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.errors import NotFound
 from qpher_core.models import AuditEntry, rfc3339
 
-__all__ = ["ENDPOINTS", "export_of"]
+__all__ = ["ENDPOINTS"]
 
 _TAG: Final = "Audit"
 _PIECE: Final = 1 << 16  # bytes of an export that are sent at once
@@ -69,11 +70,15 @@ def verify(ask: Ask) -> models.LogReport:
 def export(ask: Ask) -> Raw:
     """Export the log, which is anchored first."""
     ask.kms.permit(ask.context, "audit.read")
-    return export_of(ask, ask.tenant.id)
+    return _export(ask, ask.tenant.id)
 
 
-def export_of(ask: Ask, owner: UUID | None) -> Raw:
-    """Return the export of a tenant's log, or of the service's own."""
+def export_any(ask: Ask) -> Raw:
+    """Export the log of a tenant or of the service, which is anchored first."""
+    return _export(ask, owner_of(ask.params))
+
+
+def _export(ask: Ask, owner: UUID | None) -> Raw:
     return Raw("application/jsonl", _pieces(ask.kms.audit.lines(owner, where=_where(ask.params))))
 
 
@@ -189,6 +194,16 @@ ENDPOINTS: Final = (
         answer=None,
         summary="The log as JSON Lines, or chosen entries with proofs; it verifies by itself",
         tag=_TAG,
+        operations=("audit.read",),
+    ),
+    Endpoint(
+        method="GET",
+        path="/admin/tenants/{tenant_id}/audit/export",
+        handler=export_any,
+        params=models.LogParams,
+        answer=None,
+        summary="The log of a tenant, or of the service, as JSON Lines",
+        tag="Administration",
         operations=("audit.read",),
     ),
 )

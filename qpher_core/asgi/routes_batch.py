@@ -6,10 +6,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from qpher_core.asgi import models
-from qpher_core.asgi import models_batch as batch
+from qpher_core.asgi import models_batch as models
 from qpher_core.asgi.endpoint import Ask, Endpoint, Handler, limited
 from qpher_core.asgi.envelope import error_body
+from qpher_core.asgi.models import KEM, SIGNATURE
+from qpher_core.asgi.models_kem import Decapsulated, Decrypted, Encapsulated, Encrypted
+from qpher_core.asgi.models_signatures import Signed, Verified
 from qpher_core.asgi.names import common
 from qpher_core.asgi.routes_signatures import bound
 from qpher_core.errors import QpherError
@@ -30,109 +32,109 @@ def _items(
     ]
 
 
-def encrypt(ask: Ask) -> batch.EncryptedBatch:
+def encrypt(ask: Ask) -> models.EncryptedBatch:
     """Encrypt several messages."""
-    body: batch.BatchEncrypt = ask.body
+    body: models.BatchEncrypt = ask.body
     done = ask.session.kem.encrypt_many(
         [limited(ask, item, "plaintexts") for item in body.plaintexts],
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
     )
-    return batch.EncryptedBatch(
+    return models.EncryptedBatch(
         _items(
             done,
-            lambda d: models.Encrypted(ciphertext=d.ciphertext, **common(d)),
-            batch.EncryptedItem,
+            lambda d: Encrypted(ciphertext=d.ciphertext, **common(d)),
+            models.EncryptedItem,
         )
     )
 
 
-def decrypt(ask: Ask) -> batch.DecryptedBatch:
+def decrypt(ask: Ask) -> models.DecryptedBatch:
     """Decrypt several messages."""
-    body: batch.BatchDecrypt = ask.body
+    body: models.BatchDecrypt = ask.body
     done = ask.session.kem.decrypt_many(
         body.ciphertexts,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
         accept_compromised=body.accept_compromised,
     )
-    return batch.DecryptedBatch(
+    return models.DecryptedBatch(
         _items(
             done,
-            lambda d: models.Decrypted(plaintext=d.plaintext, **common(d)),
-            batch.DecryptedItem,
+            lambda d: Decrypted(plaintext=d.plaintext, **common(d)),
+            models.DecryptedItem,
         )
     )
 
 
-def encapsulate(ask: Ask) -> batch.EncapsulatedBatch:
+def encapsulate(ask: Ask) -> models.EncapsulatedBatch:
     """Make several shared secrets."""
-    body: batch.BatchEncapsulate = ask.body
+    body: models.BatchEncapsulate = ask.body
     done = ask.session.kem.encapsulate_many(
-        body.count, body.key_version, body.algorithm or models.KEM, name=body.name
+        body.count, body.key_version, body.algorithm or KEM, name=body.name
     )
-    return batch.EncapsulatedBatch(
+    return models.EncapsulatedBatch(
         _items(
             done,
-            lambda d: models.Encapsulated(
+            lambda d: Encapsulated(
                 kem_ciphertext=d.kem_ciphertext, shared_secret=d.shared_secret, **common(d)
             ),
-            batch.EncapsulatedItem,
+            models.EncapsulatedItem,
         )
     )
 
 
-def decapsulate(ask: Ask) -> batch.DecapsulatedBatch:
+def decapsulate(ask: Ask) -> models.DecapsulatedBatch:
     """Recover several shared secrets."""
-    body: batch.BatchDecapsulate = ask.body
+    body: models.BatchDecapsulate = ask.body
     done = ask.session.kem.decapsulate_many(
         body.kem_ciphertexts,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         accept_compromised=body.accept_compromised,
     )
-    return batch.DecapsulatedBatch(
+    return models.DecapsulatedBatch(
         _items(
             done,
-            lambda d: models.Decapsulated(shared_secret=d.shared_secret, **common(d)),
-            batch.DecapsulatedItem,
+            lambda d: Decapsulated(shared_secret=d.shared_secret, **common(d)),
+            models.DecapsulatedItem,
         )
     )
 
 
-def sign(ask: Ask) -> batch.SignedBatch:
+def sign(ask: Ask) -> models.SignedBatch:
     """Sign several messages."""
-    body: batch.BatchSign = ask.body
+    body: models.BatchSign = ask.body
     done = ask.session.signatures.sign_many(
         [limited(ask, item, "messages") for item in body.messages],
         body.key_version,
-        body.algorithm or models.SIGNATURE,
+        body.algorithm or SIGNATURE,
         name=body.name,
         context=bound(body),
     )
-    return batch.SignedBatch(
-        _items(done, lambda d: models.Signed(signature=d.signature, **common(d)), batch.SignedItem)
+    return models.SignedBatch(
+        _items(done, lambda d: Signed(signature=d.signature, **common(d)), models.SignedItem)
     )
 
 
-def verify(ask: Ask) -> batch.VerifiedBatch:
+def verify(ask: Ask) -> models.VerifiedBatch:
     """Verify several signatures."""
-    body: batch.BatchVerify = ask.body
+    body: models.BatchVerify = ask.body
     done = ask.session.signatures.verify_many(
         [(limited(ask, pair.message, "pairs"), pair.signature) for pair in body.pairs],
         body.key_version,
-        body.algorithm or models.SIGNATURE,
+        body.algorithm or SIGNATURE,
         name=body.name,
         context=bound(body),
         accept_compromised=body.accept_compromised,
     )
-    return batch.VerifiedBatch(
-        _items(done, lambda d: models.Verified(valid=d.valid, **common(d)), batch.VerifiedItem)
+    return models.VerifiedBatch(
+        _items(done, lambda d: Verified(valid=d.valid, **common(d)), models.VerifiedItem)
     )
 
 
@@ -152,28 +154,28 @@ def _endpoint(
         summary=f"{operation.capitalize()}, several at once",
         tag="Batches",
         operations=(action,),
-        items=batch.MOST_ITEMS,
+        items=models.MOST_ITEMS,
         input_code="ERR_SIG_001" if action.startswith("sig") else "ERR_KEM_001",
     )
 
 
 ENDPOINTS: Final = (
-    _endpoint("sign", sign, batch.BatchSign, batch.SignedBatch, "signatures.sign"),
-    _endpoint("verify", verify, batch.BatchVerify, batch.VerifiedBatch, "signatures.verify"),
-    _endpoint("encrypt", encrypt, batch.BatchEncrypt, batch.EncryptedBatch, "kem.encrypt"),
-    _endpoint("decrypt", decrypt, batch.BatchDecrypt, batch.DecryptedBatch, "kem.decrypt"),
+    _endpoint("sign", sign, models.BatchSign, models.SignedBatch, "signatures.sign"),
+    _endpoint("verify", verify, models.BatchVerify, models.VerifiedBatch, "signatures.verify"),
+    _endpoint("encrypt", encrypt, models.BatchEncrypt, models.EncryptedBatch, "kem.encrypt"),
+    _endpoint("decrypt", decrypt, models.BatchDecrypt, models.DecryptedBatch, "kem.decrypt"),
     _endpoint(
         "encapsulate",
         encapsulate,
-        batch.BatchEncapsulate,
-        batch.EncapsulatedBatch,
+        models.BatchEncapsulate,
+        models.EncapsulatedBatch,
         "kem.encapsulate",
     ),
     _endpoint(
         "decapsulate",
         decapsulate,
-        batch.BatchDecapsulate,
-        batch.DecapsulatedBatch,
+        models.BatchDecapsulate,
+        models.DecapsulatedBatch,
         "kem.decapsulate",
     ),
 )

@@ -3,8 +3,9 @@
 
 from typing import Final
 
-from qpher_core.asgi import models, models_fields
+from qpher_core.asgi import models_fields as models
 from qpher_core.asgi.endpoint import Ask, Endpoint
+from qpher_core.asgi.models import KEM
 from qpher_core.asgi.names import common
 
 __all__ = ["ENDPOINTS"]
@@ -12,34 +13,34 @@ __all__ = ["ENDPOINTS"]
 _INPUT: Final = "ERR_KEM_001"
 
 
-def wrap(ask: Ask) -> models_fields.WrappedFieldKeys:
+def wrap(ask: Ask) -> models.WrappedFieldKeys:
     """Wrap keys of encrypted fields."""
-    body: models_fields.WrapFieldKeys = ask.body
+    body: models.WrapFieldKeys = ask.body
     done = ask.session.kem.wrap_field_keys(
         body.field_keys,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
         mode=body.mode,
         salt=body.salt,
         values=body.values,
     )
-    return models_fields.WrappedFieldKeys(wrapped_keys=list(done.wrapped_keys), **common(done))
+    return models.WrappedFieldKeys(wrapped_keys=list(done.wrapped_keys), **common(done))
 
 
-def unwrap(ask: Ask) -> models_fields.FieldKeys:
+def unwrap(ask: Ask) -> models.FieldKeys:
     """Return keys of encrypted fields."""
-    body: models_fields.UnwrapFieldKeys = ask.body
+    body: models.UnwrapFieldKeys = ask.body
     done = ask.session.kem.unwrap_field_keys(
         body.wrapped_keys,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
         accept_compromised=body.accept_compromised,
     )
-    return models_fields.FieldKeys(field_keys=list(done.field_keys), **common(done))
+    return models.FieldKeys(field_keys=list(done.field_keys), **common(done))
 
 
 ENDPOINTS: Final = (
@@ -47,8 +48,8 @@ ENDPOINTS: Final = (
         method="POST",
         path="/kem/field-keys/wrap",
         handler=wrap,
-        body=models_fields.WrapFieldKeys,
-        answer=models_fields.WrappedFieldKeys,
+        body=models.WrapFieldKeys,
+        answer=models.WrappedFieldKeys,
         summary="Wrap keys of fields that the caller encrypts",
         tag="KEM",
         operations=("kem.encrypt_field",),
@@ -59,8 +60,8 @@ ENDPOINTS: Final = (
         method="POST",
         path="/kem/field-keys/unwrap",
         handler=unwrap,
-        body=models_fields.UnwrapFieldKeys,
-        answer=models_fields.FieldKeys,
+        body=models.UnwrapFieldKeys,
+        answer=models.FieldKeys,
         summary="The keys of fields, from the wrapped keys in their values",
         tag="KEM",
         operations=("kem.decrypt_field",),

@@ -5,9 +5,11 @@ from typing import Final
 
 import msgspec
 
-from qpher_core.asgi import models
+from qpher_core.asgi import models_kem as models
 from qpher_core.asgi.endpoint import Ask, Endpoint, Handler, limited
+from qpher_core.asgi.models import KEM
 from qpher_core.asgi.names import common
+from qpher_core.results import KeyWrapResult
 
 __all__ = ["ENDPOINTS"]
 
@@ -22,7 +24,7 @@ def encrypt(ask: Ask) -> models.Encrypted:
         body.key_version,
         body.mode,
         body.salt,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
     )
@@ -35,7 +37,7 @@ def decrypt(ask: Ask) -> models.Decrypted:
     done = ask.session.kem.decrypt(
         body.ciphertext,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
         accept_compromised=body.accept_compromised,
@@ -46,9 +48,7 @@ def decrypt(ask: Ask) -> models.Decrypted:
 def encapsulate(ask: Ask) -> models.Encapsulated:
     """Make a shared secret."""
     body: models.Encapsulate = ask.body
-    done = ask.session.kem.encapsulate(
-        body.key_version, body.algorithm or models.KEM, name=body.name
-    )
+    done = ask.session.kem.encapsulate(body.key_version, body.algorithm or KEM, name=body.name)
     return models.Encapsulated(
         kem_ciphertext=done.kem_ciphertext, shared_secret=done.shared_secret, **common(done)
     )
@@ -60,11 +60,17 @@ def decapsulate(ask: Ask) -> models.Decapsulated:
     done = ask.session.kem.decapsulate(
         body.kem_ciphertext,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         accept_compromised=body.accept_compromised,
     )
     return models.Decapsulated(shared_secret=done.shared_secret, **common(done))
+
+
+def _wrapped(done: KeyWrapResult) -> models.Wrapped:
+    return models.Wrapped(
+        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
+    )
 
 
 def wrap(ask: Ask) -> models.Wrapped:
@@ -73,13 +79,11 @@ def wrap(ask: Ask) -> models.Wrapped:
     done = ask.session.kem.wrap(
         body.symmetric_key,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
     )
-    return models.Wrapped(
-        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
-    )
+    return _wrapped(done)
 
 
 def unwrap(ask: Ask) -> models.Unwrapped:
@@ -88,7 +92,7 @@ def unwrap(ask: Ask) -> models.Unwrapped:
     done = ask.session.kem.unwrap(
         body.wrapped_key,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
         accept_compromised=body.accept_compromised,
@@ -99,7 +103,7 @@ def unwrap(ask: Ask) -> models.Unwrapped:
 def rewrap(ask: Ask) -> models.Wrapped:
     """Wrap a wrapped key anew; the key itself is not released."""
     body: models.Rewrap = ask.body
-    algorithm = body.algorithm or models.KEM
+    algorithm = body.algorithm or KEM
     opened = ask.session.kem.unwrap(
         body.wrapped_key,
         body.key_version,
@@ -115,9 +119,7 @@ def rewrap(ask: Ask) -> models.Wrapped:
         name=body.name,
         context=body.context,
     )
-    return models.Wrapped(
-        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
-    )
+    return _wrapped(done)
 
 
 def wrap_file_key(ask: Ask) -> models.Wrapped:
@@ -126,13 +128,11 @@ def wrap_file_key(ask: Ask) -> models.Wrapped:
     done = ask.session.kem.wrap_file_key(
         body.file_key,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
     )
-    return models.Wrapped(
-        wrapped_key=done.wrapped_key, wrapping_method=done.wrapping_method, **common(done)
-    )
+    return _wrapped(done)
 
 
 def unwrap_file_key(ask: Ask) -> models.UnwrappedFileKey:
@@ -141,7 +141,7 @@ def unwrap_file_key(ask: Ask) -> models.UnwrappedFileKey:
     done = ask.session.kem.unwrap_file_key(
         body.recipients,
         body.key_version,
-        body.algorithm or models.KEM,
+        body.algorithm or KEM,
         name=body.name,
         context=body.context,
         accept_compromised=body.accept_compromised,

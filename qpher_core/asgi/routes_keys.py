@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from qpher_core.asgi import models
+from qpher_core.asgi import models_keys as models
 from qpher_core.asgi.endpoint import Ask, Endpoint
 from qpher_core.asgi.names import common, key_info, wire
 from qpher_core.errors import ValidationError

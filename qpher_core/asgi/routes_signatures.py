@@ -4,13 +4,14 @@
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from qpher_core.asgi import models
+from qpher_core.asgi import models_signatures as models
 from qpher_core.asgi.endpoint import Ask, Endpoint, limited
+from qpher_core.asgi.models import SIGNATURE
 from qpher_core.asgi.names import common
 from qpher_core.asgi.strict_json import Base64
 from qpher_core.errors import ValidationError
 
-__all__ = ["ENDPOINTS"]
+__all__ = ["ENDPOINTS", "bound"]
 
 Bound = Mapping[str, str] | bytes | None
 
@@ -37,7 +38,7 @@ def sign(ask: Ask) -> models.Signed:
     done = ask.session.signatures.sign(
         limited(ask, body.message, "message"),
         body.key_version,
-        body.algorithm or models.SIGNATURE,
+        body.algorithm or SIGNATURE,
         name=body.name,
         context=bound(body),
         deterministic=body.deterministic,
@@ -52,7 +53,7 @@ def verify(ask: Ask) -> models.Verified:
         limited(ask, body.message, "message"),
         body.signature,
         body.key_version,
-        body.algorithm or models.SIGNATURE,
+        body.algorithm or SIGNATURE,
         name=body.name,
         context=bound(body),
         accept_compromised=body.accept_compromised,
@@ -67,7 +68,7 @@ def sign_hash(ask: Ask) -> models.SignedHash:
         body.hash,
         body.hash_algorithm,
         body.key_version,
-        body.algorithm or models.SIGNATURE,
+        body.algorithm or SIGNATURE,
         name=body.name,
         context=bound(body),
     )
@@ -87,7 +88,7 @@ def verify_hash(ask: Ask) -> models.VerifiedHash:
         body.hash_algorithm,
         body.signature,
         body.key_version,
-        body.algorithm or models.SIGNATURE,
+        body.algorithm or SIGNATURE,
         name=body.name,
         context=bound(body),
         accept_compromised=body.accept_compromised,

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tenants and their API keys: the caller's own, and those of others for an administrator."""
+"""Tenants: the caller's own, and all for an administrator."""
 
 import uuid
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from qpher_core.api_keys import DEFAULT_SCOPES
-from qpher_core.asgi import models_admin as models
+from qpher_core.asgi import models_tenants as models
 from qpher_core.asgi.endpoint import Ask, Endpoint
-from qpher_core.asgi.names import optional_time
-from qpher_core.errors import NotFound, PermissionDenied, StateConflict
-from qpher_core.models import ApiKey, Tenant, rfc3339
+from qpher_core.asgi.models_audit import LogParams
+from qpher_core.models import Tenant, rfc3339
 from qpher_core.session_usage import UsageReport
 
-__all__ = ["ENDPOINTS", "usage_info"]
+__all__ = ["ENDPOINTS", "owner_of"]
 
 _TAG: Final = "Tenants"
 _UNLIMITED: Final = -1
@@ -21,10 +18,15 @@ _UNLIMITED: Final = -1
 
 def own_status(ask: Ask) -> models.TenantStatuses:
     """Return the caller's tenant, its usage and limits."""
-    return models.TenantStatuses([usage_info(ask.session.usage.current())])
+    return models.TenantStatuses([_status(ask.session.usage.current())])
 
 
-def usage_info(report: UsageReport) -> models.TenantStatusInfo:
+def own_status_flat(ask: Ask) -> models.TenantStatusInfo:
+    """Return the caller's tenant, as version 1.0.0 of the SDK's CLI asks for it."""
+    return _status(ask.session.usage.current())
+
+
+def _status(report: UsageReport) -> models.TenantStatusInfo:
     """Return usage as answers have it."""
     limits = report.limits
     keys = _limit(limits.key_versions)
@@ -92,129 +94,17 @@ def update(ask: Ask) -> models.TenantInfo:
     return tenant_info(changed)
 
 
-def create_api_key(ask: Ask) -> models.NewApiKey:
-    """Create an API key; one that is no administrator's has no more than its maker."""
-    body: models.CreateApiKey = ask.body
-    seconds = body.expires_in_seconds
-    expires = None if seconds is None else timedelta(seconds=seconds)
-    mine = None if "admin" in ask.key.scopes else ask.key.scopes
-    wanted = frozenset(body.scopes or DEFAULT_SCOPES)
-    scopes = wanted if mine is None or body.scopes else wanted & mine
-    if mine is not None:
-        if not scopes <= mine:
-            _refuse_more(ask, "scopes")
-        ends = ask.key.expires_at
-        left = None if ends is None else ends - datetime.now(UTC)
-        spans = [span for span in (expires, left) if span is not None]
-        expires = min(spans, default=None)
-    made = ask.kms.api_keys.create(
-        ask.params.tenant_id,
-        name=body.name,
-        scopes=scopes,
-        expires_in=expires,
-        actor=ask.context,
-    )
-    return _new_key(*made)
+def usage(ask: Ask) -> models.TenantStatuses:
+    """Return the usage of one tenant, or of all."""
+    tenant_id: uuid.UUID | None = ask.params.tenant_id
+    ask.kms.permit(ask.context, "tenants.read", tenant_id)
+    found = [ask.kms.tenants.get(tenant_id)] if tenant_id is not None else ask.kms.tenants.list()
+    return models.TenantStatuses([_status(ask.kms.usage_of(tenant.id)) for tenant in found])
 
 
-def _refuse_more(ask: Ask, parameter: str) -> None:
-    ask.kms.permit(ask.context, "api_keys.read", ask.params.tenant_id)  # lacks it: said first
-    raise PermissionDenied(
-        f"{parameter} must not go beyond those of the caller's own API key",
-        rule="scope",
-        parameter=parameter,
-        code="ERR_FORBIDDEN_001",
-    )
-
-
-def list_api_keys(ask: Ask) -> models.ApiKeyList:
-    """Return a tenant's API keys."""
-    tenant_id: uuid.UUID = ask.params.tenant_id
-    ask.kms.permit(ask.context, "api_keys.read", tenant_id)
-    found = ask.kms.api_keys.list(tenant_id)
-    return models.ApiKeyList([_key_info(key) for key in found], len(found))
-
-
-def rotate_api_key(ask: Ask) -> models.NewApiKey:
-    """Replace the newest valid API key of a name."""
-    body: models.RotateApiKey = ask.body
-    tenant_id: uuid.UUID = ask.params.tenant_id
-    ask.kms.permit(ask.context, "api_keys.read", tenant_id)
-    moment = datetime.now(UTC)
-    valid = [key for key in ask.kms.api_keys.list(tenant_id) if key.valid(moment)]
-    named = [key for key in valid if body.name in {None, key.name}]
-    if not named:
-        raise NotFound("no such valid API key", parameter="name")
-    if body.name is None and len({key.name for key in named}) > 1:
-        raise StateConflict(
-            "name is needed: the tenant has API keys of several names", code="ERR_CONFLICT_001"
-        )
-    newest = max(named, key=lambda key: key.version)
-    _check_rotation(ask, newest, moment)
-    return _rotate(ask, newest.id, body.overlap_seconds)
-
-
-def _check_rotation(ask: Ask, old: ApiKey, now: datetime) -> None:
-    """Refuse who is no administrator the successor of a key that may do more, or lives longer.
-
-    Their own key may be replaced by one that ends when it does.
-    """
-    mine = ask.key
-    if "admin" in mine.scopes or old.id == mine.id:
-        return
-    if not old.scopes <= mine.scopes:
-        _refuse_more(ask, "scopes")
-    ends = old.renewed(now)
-    if mine.expires_at is not None and (ends is None or ends > mine.expires_at):
-        _refuse_more(ask, "expires_at")
-
-
-def rotate_one(ask: Ask) -> models.NewApiKey:
-    """Replace an API key."""
-    body: models.RotateOneApiKey = ask.body
-    return _rotate(ask, ask.params.key_id, body.overlap_seconds)
-
-
-def _rotate(ask: Ask, key_id: str, overlap: int) -> models.NewApiKey:
-    made = ask.kms.api_keys.rotate(
-        ask.params.tenant_id,
-        key_id,
-        overlap=timedelta(seconds=overlap),
-        latest=None if "admin" in ask.key.scopes else ask.key.expires_at,
-        actor=ask.context,
-    )
-    return _new_key(*made)
-
-
-def revoke(ask: Ask) -> models.ApiKeyInfo:
-    """Revoke an API key."""
-    params: models.ApiKeyParams = ask.params
-    return _key_info(ask.kms.api_keys.revoke(params.tenant_id, params.key_id, actor=ask.context))
-
-
-def _key_info(key: ApiKey) -> models.ApiKeyInfo:
-    return models.ApiKeyInfo(*_members(key))
-
-
-def _new_key(key: ApiKey, secret: str) -> models.NewApiKey:
-    return models.NewApiKey(*_members(key), api_key=secret)
-
-
-def _members(
-    key: ApiKey,
-) -> tuple[str, str, str, list[str], int, bool, str, str | None, str | None, str | None]:
-    return (
-        key.id,
-        str(key.tenant_id),
-        key.name,
-        sorted(key.scopes),
-        key.version,
-        key.valid(datetime.now(UTC)),
-        rfc3339(key.created_at),
-        optional_time(key.expires_at),
-        optional_time(key.revoked_at),
-        optional_time(key.last_used_at),
-    )
+def owner_of(params: models.OwnerParams | LogParams) -> uuid.UUID | None:
+    """Return the tenant that parameters name, or None for the service."""
+    return None if params.tenant_id == "service" else uuid.UUID(params.tenant_id)
 
 
 def _of_tenants(base: str, tag: str) -> tuple[Endpoint, ...]:
@@ -242,38 +132,7 @@ def _of_tenants(base: str, tag: str) -> tuple[Endpoint, ...]:
             tag=tag,
             operations=("tenants.read", "usage.read"),
         ),
-        Endpoint(
-            method="POST",
-            path=base + "/{tenant_id}/api-keys",
-            handler=create_api_key,
-            params=models.TenantParams,
-            body=models.CreateApiKey,
-            answer=models.NewApiKey,
-            summary="Create an API key, which is shown once",
-            tag=tag,
-            operations=("api_keys.create", "api_keys.read"),
-            status=201,
-            changes=True,
-        ),
-        Endpoint(
-            method="POST",
-            path=base + "/{tenant_id}/api-keys/rotate",
-            handler=rotate_api_key,
-            params=models.TenantParams,
-            body=models.RotateApiKey,
-            answer=models.NewApiKey,
-            summary="Replace an API key by its name",
-            tag=tag,
-            operations=("api_keys.rotate", "api_keys.read"),
-            changes=True,
-            accepts_nothing=True,
-        ),
     )
-
-
-def own_status_flat(ask: Ask) -> models.TenantStatusInfo:
-    """Return the caller's tenant, as version 1.0.0 of the SDK's CLI asks for it."""
-    return usage_info(ask.session.usage.current())
 
 
 ENDPOINTS: Final = (
@@ -325,36 +184,12 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         method="GET",
-        path="/admin/tenants/{tenant_id}/api-keys",
-        handler=list_api_keys,
-        params=models.TenantParams,
-        answer=models.ApiKeyList,
-        summary="A tenant's API keys, without secrets",
+        path="/admin/usage",
+        handler=usage,
+        params=models.UsageParams,
+        answer=models.TenantStatuses,
+        summary="Usage of one tenant, or of all",
         tag="Administration",
-        operations=("api_keys.read",),
-    ),
-    Endpoint(
-        method="POST",
-        path="/admin/tenants/{tenant_id}/api-keys/{key_id}/rotate",
-        handler=rotate_one,
-        params=models.ApiKeyParams,
-        body=models.RotateOneApiKey,
-        answer=models.NewApiKey,
-        summary="Replace an API key",
-        tag="Administration",
-        operations=("api_keys.rotate",),
-        changes=True,
-        accepts_nothing=True,
-    ),
-    Endpoint(
-        method="POST",
-        path="/admin/tenants/{tenant_id}/api-keys/{key_id}/revoke",
-        handler=revoke,
-        params=models.ApiKeyParams,
-        answer=models.ApiKeyInfo,
-        summary="Revoke an API key",
-        tag="Administration",
-        operations=("api_keys.revoke",),
-        changes=True,
+        operations=("tenants.read",),
     ),
 )

@@ -5,8 +5,8 @@ from typing import Final
 
 from qpher_core.asgi import models_upkeep as models
 from qpher_core.asgi.endpoint import Ask, Endpoint
-from qpher_core.asgi.names import key_info, optional_time, wire
-from qpher_core.models import KeyRef
+from qpher_core.asgi.names import key_info, wire
+from qpher_core.models import KeyRef, optional_rfc3339
 from qpher_core.service_maintenance import ScheduledKey
 
 __all__ = ["ENDPOINTS"]
@@ -45,7 +45,7 @@ def _scheduled(found: ScheduledKey) -> models.ScheduledInfo:
         found.tenant,
         key_info(found.key),
         found.due.value,
-        optional_time(found.due_at),
+        optional_rfc3339(found.due_at),
         found.uses,
         found.max_uses,
         found.replaced_by,

@@ -9,9 +9,9 @@ from attrs.validators import optional
 from qpher_core.errors import ValidationError
 from qpher_core.validation import DAY, integer_from, seconds_to
 
-__all__ = ["MIB", "Settings"]
+__all__ = ["Settings"]
 
-MIB: Final = 1 << 20
+_MIB: Final = 1 << 20
 
 
 def _text(_: object, attribute: "Attribute[str]", value: object) -> None:
@@ -48,8 +48,8 @@ class Settings:
         ValidationError: a value is of another type or out of range.
     """
 
-    largest_payload: int = field(default=MIB, validator=integer_from(1))
-    largest_body: int = field(default=3 * MIB, validator=integer_from(1024))
+    largest_payload: int = field(default=_MIB, validator=integer_from(1))
+    largest_body: int = field(default=3 * _MIB, validator=integer_from(1024))
     deadline: float = field(default=30.0, validator=seconds_to(DAY))
     body_deadline: float = field(default=15.0, validator=seconds_to(DAY))
     threads: int = field(default=32, validator=integer_from(1))

@@ -102,14 +102,27 @@ def decode_params(values: dict[str, str], kind: type[S]) -> S:
     try:
         params = msgspec.convert(values, type=kind, strict=False, dec_hook=decode_hook)
         for field in msgspec.structs.fields(kind) if values else ():
-            given = getattr(params, field.name)
-            if field.name in values and (given is None or isinstance(given, datetime)):
-                # Its text says null, or a number of seconds, and stands for neither here.
-                text = msgspec.convert(values[field.name], type=field.type, dec_hook=decode_hook)
-                msgspec.structs.force_setattr(params, field.name, text)
+            if field.name in values:
+                _take_literally(params, field, values[field.name])
     except msgspec.ValidationError as error:
         raise ValidationError(str(error)) from None
     return params
+
+
+def _take_literally(params: msgspec.Struct, field: msgspec.structs.FieldInfo, text: str) -> None:
+    """Refuse what a parameter's text does not say.
+
+    ``null`` is text, a number of seconds is no time, and ``1e1`` no whole number.
+    """
+    given = getattr(params, field.name)
+    if given is None or isinstance(given, datetime):
+        try:
+            given = msgspec.convert(text, type=field.type, dec_hook=decode_hook)
+        except msgspec.ValidationError as error:
+            raise ValidationError(f"{error} - at `$.{field.name}`") from None
+        msgspec.structs.force_setattr(params, field.name, given)
+    elif type(given) is int and str(given) != text:
+        raise ValidationError(f"Expected `int` in digits - at `$.{field.name}`")
 
 
 def _reason(error: Exception) -> str:

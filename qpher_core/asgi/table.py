@@ -4,7 +4,7 @@
 from typing import Final
 
 from qpher_core.asgi import (
-    routes_admin,
+    routes_api_keys,
     routes_audit,
     routes_batch,
     routes_fields,
@@ -21,7 +21,7 @@ __all__ = ["BASE", "ENDPOINTS"]
 
 BASE: Final = "/api/v1"
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+_BY_SUBJECT: Final[tuple[Endpoint, ...]] = (
     *routes_signatures.ENDPOINTS,
     *routes_kem.ENDPOINTS,
     *routes_keys.ENDPOINTS,
@@ -30,6 +30,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *routes_audit.ENDPOINTS,
     *routes_policies.ENDPOINTS,
     *routes_tenants.ENDPOINTS,
-    *routes_admin.ENDPOINTS,
+    *routes_api_keys.ENDPOINTS,
     *routes_upkeep.ENDPOINTS,
 )
+
+#: As they are tried: those for administrators last.
+ENDPOINTS: Final = tuple(sorted(_BY_SUBJECT, key=lambda endpoint: endpoint.administrative))

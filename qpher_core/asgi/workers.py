@@ -19,7 +19,8 @@ class Workers:
     """The threads of one application. Used on event loops alone."""
 
     def __init__(self, settings: Settings) -> None:
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="qpher-http")
+        self._threads = settings.threads
+        self._pool = self._new_pool()
         self._most = settings.threads + settings.waiting
         self._deadline = settings.deadline
         self._lanes: Lanes | None = None
@@ -73,6 +74,10 @@ class Workers:
             raise Unavailable("too many requests wait already; try again later")
         self.busy += 1
 
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="qpher-http")
+
     def close(self) -> None:
-        """Finish what was begun."""
-        self._pool.shutdown(wait=True)
+        """Finish what was begun. An application that ended may begin again, on other threads."""
+        ended, self._pool, self._lanes = self._pool, self._new_pool(), None
+        ended.shutdown(wait=True)

@@ -21,14 +21,11 @@ from qpher_core.calls import Change, Effect, KeyChanged
 from qpher_core.errors import StateConflict
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyVersion, rfc3339
+from qpher_core.models import SERVICE, KeyVersion, rfc3339
 from qpher_core.operations import OPERATIONS, Operation
 from qpher_core.protocols import Store, StoreWriter
 
-__all__ = ["SERVICE", "AnchorKeys"]
-
-#: The tenant id that no tenant has: the service itself.
-SERVICE: Final = uuid.UUID(int=0)
+__all__ = ["AnchorKeys"]
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import Attribute, field, frozen
 
@@ -36,17 +36,28 @@ from qpher_core.audit.tree import (
 from qpher_core.audit.vkey import VerifierKey, verify_note
 from qpher_core.audit.witness import Witness, cosign
 from qpher_core.calls import KeyChanged
-from qpher_core.errors import IntegrityError, NotFound, QpherError, StateConflict, Unavailable
+from qpher_core.errors import (
+    IntegrityError,
+    NotFound,
+    QpherError,
+    StateConflict,
+    Unavailable,
+    ValidationError,
+)
 from qpher_core.mixed import record
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives, Store, StoreWriter
-from qpher_core.validation import DAY, check_seconds, integer_from
+from qpher_core.validation import DAY, check_seconds, check_text, integer_from
 
 __all__ = ["AnchorSettings", "AnchorThread", "Anchorer"]
+
+T = TypeVar("T")
+_Publisher = AnchorPublisher | str | Callable[[uuid.UUID, str], None]
 
 _log: Final = logging.getLogger("qpher_core.anchors")
 
 _LONGEST: Final = 366 * DAY
+_LONGEST_NAME: Final = 200  # "/" and a tenant's id or "cosigner" follow; in all at most 255
 
 _ATTEMPTS: Final = 3  # each after the anchor key was rotated meanwhile
 
@@ -56,8 +67,39 @@ def _or_none(_: object, attribute: "Attribute[Any]", value: object) -> None:
         check_seconds(value, attribute.name, longest=_LONGEST)
 
 
-def _several(witnesses: Iterable[Witness]) -> tuple[Witness, ...]:
-    return tuple(witnesses)
+def _several(value: Iterable[T], name: str) -> tuple[T, ...]:
+    """Return a tuple; one text is not taken for many."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValidationError(f"{name} must be a list", parameter=name)
+    return tuple(value)
+
+
+def _publishers(value: Iterable[_Publisher]) -> tuple[_Publisher, ...]:
+    return _several(value, "publishers")
+
+
+def _witnesses(value: Iterable[Witness]) -> tuple[Witness, ...]:
+    return _several(value, "witnesses")
+
+
+def _name_or_none(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    """Refuse what cannot begin the names in signed notes and cosignatures."""
+    if value is None:
+        return
+    text = check_text(value, attribute.name, longest=_LONGEST_NAME)
+    if "+" in text or any(map(str.isspace, text)) or len(text.encode()) > _LONGEST_NAME:
+        raise ValidationError(
+            f"{attribute.name} must have no spaces and no plus sign, and at most "
+            f"{_LONGEST_NAME} bytes",
+            parameter=attribute.name,
+        )
+
+
+def _are_witnesses(_: object, attribute: "Attribute[Any]", value: Sequence[object]) -> None:
+    if not all(isinstance(one, Witness) for one in value):
+        raise ValidationError(
+            f"{attribute.name} must be a list of Witness", parameter=attribute.name
+        )
 
 
 @frozen(kw_only=True)
@@ -74,16 +116,14 @@ class AnchorSettings:
         witnesses: who cosigns each anchor before it is stored.
 
     Raises:
-        ValidationError: a number is out of range.
+        ValidationError: a number is out of range, a list is none, or a name cannot be one.
     """
 
     every_entries: int = field(default=1000, validator=integer_from(1))
     every_seconds: float | None = field(default=60.0, validator=_or_none)
-    service: str | None = None
-    publishers: Sequence[AnchorPublisher | str | Callable[[uuid.UUID, str], None]] = field(
-        default=(), converter=tuple
-    )
-    witnesses: Sequence[Witness] = field(default=(), converter=_several)
+    service: str | None = field(default=None, validator=_name_or_none)
+    publishers: Sequence[_Publisher] = field(default=(), converter=_publishers)
+    witnesses: Sequence[Witness] = field(default=(), converter=_witnesses, validator=_are_witnesses)
 
 
 class Anchorer:

@@ -11,9 +11,9 @@ from attrs import evolve, field, frozen
 
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 
-__all__ = ["KEY_ID_BYTES", "Note", "NoteSignature", "check_key_name", "decode_base64", "key_id"]
+__all__ = ["Note", "NoteSignature", "check_key_name", "decode_base64", "key_id"]
 
-KEY_ID_BYTES: Final = 4
+_KEY_ID_BYTES: Final = 4
 
 _DASH: Final = "\u2014 "
 _LONGEST: Final = 1 << 20  # characters of a whole note
@@ -24,7 +24,7 @@ _CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")  # all but the newline
 def key_id(name: str, identifier: bytes, public_key: bytes) -> bytes:
     """Return the 4-byte id of a key: begins SHA-256(name ‖ newline ‖ type ‖ public key)."""
     data = name.encode() + b"\n" + identifier + public_key
-    return hashlib.sha256(data).digest()[:KEY_ID_BYTES]
+    return hashlib.sha256(data).digest()[:_KEY_ID_BYTES]
 
 
 def check_key_name(name: str) -> str:
@@ -82,9 +82,9 @@ class NoteSignature:
         if not line.startswith(_DASH) or not space:
             raise _malformed("a signature line is malformed")
         data = decode_base64(encoded)
-        if len(data) <= KEY_ID_BYTES:
+        if len(data) <= _KEY_ID_BYTES:
             raise _malformed("a signature is too short")
-        return cls(check_key_name(name), data[:KEY_ID_BYTES], data[KEY_ID_BYTES:])
+        return cls(check_key_name(name), data[:_KEY_ID_BYTES], data[_KEY_ID_BYTES:])
 
 
 @frozen

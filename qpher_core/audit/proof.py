@@ -17,7 +17,7 @@ from qpher_core.audit.note import Note, decode_base64
 from qpher_core.audit.problems import AuditIntegrityError, Problem
 from qpher_core.audit.tree import HASH_BYTES, leaf_hash, root_from_inclusion
 from qpher_core.audit.trust import believed
-from qpher_core.audit.vkey import VerifierKey
+from qpher_core.audit.vkey import VerifierKey, as_keys
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import Primitives
 
@@ -126,7 +126,7 @@ def verify_inclusion(
     Parameters and errors are those of :func:`verify_proof`, which binds the entry to its content.
     """
     body = entry.body if isinstance(entry, AuditEntry) else bytes(entry)
-    keys = [VerifierKey.parse(key) if isinstance(key, str) else key for key in trusted_keys]
+    keys = as_keys(trusted_keys, "trusted_keys")
     parsed = LogProof.parse(proof)
     checkpoint, signers = believed(parsed.anchor, keys, primitives=primitives)
     root = root_from_inclusion(leaf_hash(body), parsed.index, checkpoint.size, parsed.path)

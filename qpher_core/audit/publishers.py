@@ -108,11 +108,13 @@ def open_publisher(
     Raises:
         ValidationError: it is none of these.
     """
-    if not isinstance(target, str):
-        return CallPublisher(target) if callable(target) else target
-    if target.startswith("file:///"):
+    if hasattr(target, "publish") and hasattr(target, "latest"):
+        return target
+    if callable(target):
+        return CallPublisher(target)
+    if isinstance(target, str) and target.startswith("file:///"):
         return FilePublisher(Path(target.removeprefix("file://")))
-    if target.startswith(("https://", "http://")):
+    if isinstance(target, str) and target.startswith(("https://", "http://")):
         check_endpoint(target, "publishers")
         return HttpPublisher(target)
     raise ValidationError(

@@ -34,6 +34,7 @@ from qpher_core.file_io import sync_folder
 from qpher_core.key_usage import LogUsage
 from qpher_core.operations import OPERATIONS
 from qpher_core.protocols import Store, StoreWriter
+from qpher_core.validation import check_moment
 
 __all__ = ["Retention", "Segment"]
 
@@ -143,8 +144,7 @@ class Retention:
 def _check_until(until: object) -> None:
     """Raise ``ValidationError`` before anything is anchored."""
     if isinstance(until, datetime):
-        if until.tzinfo is None:
-            raise ValidationError("until must have a time zone", parameter="until")
+        check_moment(until, "until")
     elif until is not None and (isinstance(until, bool) or not isinstance(until, int) or until < 1):
         raise ValidationError("until must be a time or a number of entries", parameter="until")
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A log in several files: segments that were moved out, and what came after them. Offline."""
 
+import os
 from collections.abc import Sequence
 from itertools import islice, pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from qpher_core.audit.tree import (
     stored_hash,
 )
 from qpher_core.audit.verifier import ExportReport, Progress, verify_export
-from qpher_core.audit.vkey import VerifierKey
+from qpher_core.audit.vkey import VerifierKey, as_keys
 from qpher_core.errors import NotFound, ValidationError
 from qpher_core.protocols import Primitives
 
@@ -31,11 +32,11 @@ __all__ = ["prove_from_export", "verify_exports"]
 
 
 def verify_exports(
-    exports: Sequence[Path],
-    keys: Sequence[VerifierKey],
+    exports: Sequence[str | os.PathLike[str]],
+    keys: Sequence[VerifierKey | str],
     *,
     last_anchor: str | None = None,
-    revoked: Sequence[VerifierKey] = (),
+    revoked: Sequence[VerifierKey | str] = (),
     processes: int | None = None,
     progress: Progress | None = None,
     primitives: Primitives | None = None,
@@ -51,27 +52,31 @@ def verify_exports(
         One report about all of them; about the first file that is not sound, if one is not.
 
     Raises:
-        ValidationError: no file is given, or chosen entries together with something else.
+        ValidationError: no list of files is given, or chosen entries together with something
+            else; or the keys are no list.
+        AuditIntegrityError: a text among the keys is no vkey.
         OSError: a file cannot be read.
     """
-    if not exports:
-        raise ValidationError("exports must name a file or more", parameter="exports")
-    if any(map(is_selection, exports)):
-        if exports[1:] or last_anchor is not None:
+    if not exports or isinstance(exports, str | os.PathLike):
+        raise ValidationError("exports must be a list of a file or more", parameter="exports")
+    paths = list(map(Path, exports))
+    trusted, refused = as_keys(keys, "keys"), as_keys(revoked, "revoked")
+    if any(map(is_selection, paths)):
+        if paths[1:] or last_anchor is not None:
             raise ValidationError(
                 "chosen entries are verified alone, and continue no anchor", parameter="exports"
             )
-        return verify_selection(exports[0], keys, revoked=revoked, primitives=primitives)
-    headers = {path: _header(path) for path in exports}
-    files = sorted(exports, key=lambda path: headers[path].base.size)
+        return verify_selection(paths[0], trusted, revoked=refused, primitives=primitives)
+    headers = {path: _header(path) for path in paths}
+    files = sorted(paths, key=lambda path: headers[path].base.size)
     compared = _compared(files, headers, last_anchor)
     total, done, reports = sum(path.stat().st_size for path in files), 0, []
     for path in files:
         report = verify_export(
             path,
-            keys,
+            trusted,
             last_anchor=last_anchor if path == compared else None,
-            revoked=revoked,
+            revoked=refused,
             processes=processes,
             progress=progress and _shifted(progress, done, total),
             primitives=primitives,
@@ -133,7 +138,7 @@ def _joint(
     return None
 
 
-def prove_from_export(export: Path, seq: int) -> tuple[LogProof, bytes]:
+def prove_from_export(export: str | os.PathLike[str], seq: int) -> tuple[LogProof, bytes]:
     """Return the proof of an entry out of an export or a segment, and the entry's bytes.
 
     Nothing is verified with keys: :func:`~qpher_core.audit.proof.verify_proof` does.
@@ -142,7 +147,7 @@ def prove_from_export(export: Path, seq: int) -> tuple[LogProof, bytes]:
         NotFound: the file does not hold the entry, or no anchor that covers it.
         AuditIntegrityError: the entries are not those that were anchored.
     """
-    file = ExportFile(export)
+    file = ExportFile(Path(export))
     header, notes = file.header()
     covering = (n for n in map(Note.parse, notes) if Checkpoint.parse(n.text).size > seq)
     anchor = next(covering, None)

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from qpher_core.errors import ValidationError
 from qpher_core.models import AuditEntry, rfc3339
+from qpher_core.validation import check_moment, check_version
 
 __all__ = ["EntryFilter", "EntryPage", "check_limit", "make_page"]
 
@@ -41,10 +42,15 @@ class EntryFilter:
     version: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        """Check the moments. Raises ``ValidationError``."""
-        for moment, parameter in ((self.since, "since"), (self.until, "until")):
-            if moment is not None and moment.tzinfo is None:
-                raise ValidationError(f"{parameter} must have a time zone", parameter=parameter)
+        """Check the parts. Raises ``ValidationError``."""
+        for name in ("since", "until"):
+            if (moment := getattr(self, name)) is not None:
+                check_moment(moment, name)
+        for name in ("actor", "action", "outcome", "name", "algorithm"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ValidationError(f"{name} must be text", parameter=name)
+        if self.version is not None:
+            check_version(self.version, "version")
 
     def matches(self, entry: AuditEntry) -> bool:
         """Return whether an entry is one of them."""

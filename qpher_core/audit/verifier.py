@@ -30,7 +30,7 @@ from qpher_core.audit.records import EMPTY_LOG
 from qpher_core.audit.scan import Forest, Joint, Run, join, scan
 from qpher_core.audit.tree import EMPTY_ROOT
 from qpher_core.audit.trust import believed, follow_statements
-from qpher_core.audit.vkey import VerifierKey
+from qpher_core.audit.vkey import VerifierKey, as_keys
 from qpher_core.protocols import Primitives
 
 __all__ = ["ExportReport", "verify_export"]
@@ -98,11 +98,11 @@ class ExportReport:
 
 
 def verify_export(
-    export: Path,
-    keys: Sequence[VerifierKey],
+    export: str | os.PathLike[str],
+    keys: Sequence[VerifierKey | str],
     *,
     last_anchor: str | None = None,
-    revoked: Sequence[VerifierKey] = (),
+    revoked: Sequence[VerifierKey | str] = (),
     processes: int | None = None,
     progress: Progress | None = None,
     primitives: Primitives | None = None,
@@ -111,7 +111,8 @@ def verify_export(
 
     Args:
         export: the file, compressed or not.
-        keys: anchor keys that are trusted; later ones follow from the statements in the export.
+        keys: anchor keys that are trusted, or vkeys; later ones follow from the statements in
+            the export.
         last_anchor: an anchor kept from before, which the log must continue.
         revoked: keys that were revoked: an anchor by one of them is a finding.
         processes: how many may work; one for each core where None.
@@ -120,8 +121,11 @@ def verify_export(
 
     Raises:
         OSError: the file cannot be read.
+        ValidationError: the keys are no list.
+        AuditIntegrityError: a text among them is no vkey.
     """
-    verification = _Verification(ExportFile(export), keys, revoked, primitives)
+    trusted, refused = as_keys(keys, "keys"), as_keys(revoked, "revoked")
+    verification = _Verification(ExportFile(Path(export)), trusted, refused, primitives)
     try:
         return verification.run(last_anchor, processes or os.cpu_count() or 1, progress)
     except AuditIntegrityError as error:

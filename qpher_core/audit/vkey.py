@@ -33,6 +33,7 @@ __all__ = [
     "NoteSigner",
     "SignatureType",
     "VerifierKey",
+    "as_keys",
     "cosigned_message",
     "parse_vkeys",
     "verify_note",
@@ -182,6 +183,18 @@ def parse_vkeys(text: str) -> list[VerifierKey]:
     """Parse a file of vkeys: one in a line; empty lines and lines that begin with # are none."""
     lines = (line.strip() for line in text.splitlines())
     return [VerifierKey.parse(line) for line in lines if line and not line.startswith("#")]
+
+
+def as_keys(keys: Sequence[VerifierKey | str], parameter: str) -> list[VerifierKey]:
+    """Return keys of which some are given as vkeys.
+
+    Raises:
+        ValidationError: they are no list of these, such as the text of one alone.
+        AuditIntegrityError: a text is no vkey.
+    """
+    if isinstance(keys, str) or not all(isinstance(key, VerifierKey | str) for key in keys):
+        raise ValidationError(f"{parameter} must be a list of vkeys", parameter=parameter)
+    return [VerifierKey.parse(key) if isinstance(key, str) else key for key in keys]
 
 
 def verify_note(

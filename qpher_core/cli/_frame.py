@@ -72,8 +72,8 @@ def exit_status(error: Exception) -> int | None:
     return None
 
 
-class Command(click.Command):
-    """A command whose help ends with an example and whose errors are one line on stderr."""
+class _WithExample(click.Command):
+    """Mix-in: its help ends with an example."""
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
@@ -89,6 +89,10 @@ class Command(click.Command):
             for line in self.example.splitlines():
                 formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
+
+class Command(_WithExample):
+    """A command whose help ends with an example and whose errors are one line on stderr."""
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; an error that is meant for the caller is told, a bug is not hidden."""
         try:
@@ -103,8 +107,8 @@ class Command(click.Command):
             sys.exit(_INTERRUPTED)
 
 
-class Group(click.Group):
-    """A group of such commands."""
+class Group(_WithExample, click.Group):
+    """A group of such commands; its help ends with an example, too."""
 
     command_class = Command
     group_class = type

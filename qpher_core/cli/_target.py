@@ -108,6 +108,11 @@ class Target:
                 parameter="store",
             )
 
+    def require_store(self) -> None:
+        """Refuse a store in files that is not there: a mistyped name would make another one."""
+        if self.place is not None and not self.place.exists():
+            raise NotFound(f"there is no store at {self.place}: qpher-core init makes one")
+
     @contextmanager
     def service(self, *, create: bool = False, policies: Sequence[str] = ()) -> Iterator[Qpher]:
         """Open the service itself, which only a local store gives.
@@ -117,8 +122,8 @@ class Target:
             policies: engines; the stored rules where none is given.
         """
         self.require_here()
-        if not create and self.place is not None and not self.place.exists():
-            raise NotFound(f"there is no store at {self.place}: qpher-core init makes one")
+        if not create:
+            self.require_store()
         with qpher_core.open(
             self.store,
             protector=list(self.protectors) or None,
@@ -215,6 +220,8 @@ def _user() -> str:
 
 def _only_tenant(kms: Qpher) -> str:
     names = [found.name for found in kms.tenants.list()]
+    if not names:
+        raise NotFound("the store has no tenant: qpher-core tenant create makes one")
     if len(names) != 1:
         raise ValidationError(
             f"--tenant must say which of the {len(names)} tenants", parameter="tenant"

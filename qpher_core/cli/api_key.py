@@ -11,7 +11,7 @@ from qpher_core.api_keys import DEFAULT_SCOPES, SCOPES
 from qpher_core.cli._frame import Group
 from qpher_core.cli._output import show, show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_store
-from qpher_core.models import ApiKey, rfc3339
+from qpher_core.models import ApiKey, optional_rfc3339, rfc3339
 
 __all__ = ["api_key"]
 
@@ -19,7 +19,9 @@ _TENANT: Final = click.argument("tenant")
 _KEY_ID: Final = click.argument("key_id")
 
 
-@click.group("api-key", cls=Group)
+@click.group(
+    "api-key", cls=Group, example="qpher-core api-key create acme --name ci --scope kem --days 90"
+)
 def api_key() -> None:
     """API keys: create, list, rotate, revoke."""
 
@@ -98,6 +100,6 @@ def _row(key: ApiKey) -> Mapping[str, object]:
         "scopes": ",".join(sorted(key.scopes)),
         "valid": key.valid(datetime.now(UTC)),
         "created_at": rfc3339(key.created_at),
-        "expires_at": key.expires_at and rfc3339(key.expires_at),
-        "last_used_at": key.last_used_at and rfc3339(key.last_used_at),
+        "expires_at": optional_rfc3339(key.expires_at),
+        "last_used_at": optional_rfc3339(key.last_used_at),
     }

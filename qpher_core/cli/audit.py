@@ -21,6 +21,7 @@ from qpher_core.cli._frame import NO, Group
 from qpher_core.cli._output import bytes_bar
 from qpher_core.cli._target import AS_JSON, Target, on_store
 from qpher_core.errors import ValidationError
+from qpher_core.signed_files import FileSignature
 
 __all__ = ["audit"]
 
@@ -28,7 +29,7 @@ _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUT: Final = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="qpher-core audit export acme.jsonl.gz --tenant acme")
 def audit() -> None:
     """Audit logs: verify exports and proofs, export logs."""
 
@@ -125,12 +126,17 @@ def _kept(kms: qpher_core.Qpher, tenant: str | None, anchor: Path) -> str:
 
 @audit.command(
     "verify-proof",
-    example="qpher-core audit verify-proof a.tlog-proof --entry a.entry --content a.signature "
-    "--key anchor.vkey",
+    example="qpher-core audit verify-proof a.tlog-proof --entry a.entry --content report.pdf.sig"
+    " \\\n    --key anchor.vkey",
 )
 @click.argument("proof", type=_FILE)
 @click.option("--entry", type=_FILE, required=True, help="The entry, its canonical bytes.")
-@click.option("--content", type=_FILE, help="The signature, ciphertext or public key itself.")
+@click.option(
+    "--content",
+    type=_FILE,
+    help="The signature, ciphertext or public key itself, or the file that `sign` wrote; left out "
+    "only for an entry that records none, as of a refusal.",
+)
 @click.option("--entry-only", is_flag=True, help="Without content: that the log holds the entry.")
 @click.option("--key", "keys", type=_FILE, multiple=True, required=True, help="File of vkeys.")
 @AS_JSON
@@ -151,11 +157,11 @@ def verify_proof(
         raise ValidationError("--entry-only takes no --content", parameter="entry_only")
     trusted, text = _trusted(keys), read_text(proof, "proof")
     body = entry.read_bytes().removesuffix(b"\n")
+    data = None if content is None else _content(content.read_bytes())
     try:
         if entry_only:
             verified = qpher_core.verify_inclusion(text, body, trusted)
         else:
-            data = None if content is None else content.read_bytes()
             verified = qpher_core.verify_proof(text, body, data, trusted)
     except qpher_core.AuditIntegrityError as error:
         result = {"ok": False, "problem": str(error.problem), "detail": str(error)}
@@ -174,10 +180,14 @@ def verify_proof(
 @click.option("--until", type=click.DateTime(), help="Entries before this moment, UTC.")
 @click.option("--by", "actor", help="Entries of this actor.")
 @click.option("--action", help="Entries of this action, such as kem.encrypt.")
-@click.option("--outcome", type=click.Choice(["success", "denied", "failed"]))
+@click.option(
+    "--outcome", type=click.Choice(["success", "denied", "failed"]), help="Entries that ended so."
+)
 @click.option("--key-name", "name", help="Entries about keys of this name.")
 @click.option("--algorithm", help="Entries about keys of this algorithm.")
-@click.option("--key-version", "version", type=click.IntRange(1))
+@click.option(
+    "--key-version", "version", type=click.IntRange(1), help="Entries about keys of this version."
+)
 @on_store
 def export(target: Target, file: Path, tenant: str | None, **where: Any) -> None:
     """Export a log to FILE; compressed, if it ends with .gz.
@@ -264,6 +274,14 @@ def keys(target: Target) -> None:
         with target.service() as kms:
             found = tuple(kms.anchors.keys())
     click.echo("\n".join(found))
+
+
+def _content(data: bytes) -> bytes:
+    """Return what an entry is about: of a detached signature, the signature alone."""
+    try:
+        return FileSignature.from_text(data.decode()).signature
+    except (ValidationError, UnicodeDecodeError):
+        return data
 
 
 def _trusted(paths: Sequence[Path]) -> list[VerifierKey]:

@@ -27,7 +27,13 @@ _BASE: Final = "openssl"
 
 @click.command(cls=Command, example="qpher-core bench -a ML-KEM-1024 -a ML-DSA-87")
 @click.option("--algorithm", "-a", "names", multiple=True, help="Algorithm to time; repeatable.")
-@click.option("--rounds", default=10, show_default=True, type=click.IntRange(1, 1000))
+@click.option(
+    "--rounds",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="How often each is timed; more of them for steadier figures.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench(names: tuple[str, ...], rounds: int, *, as_json: bool) -> None:
     """Time the primitives of every installed provider, in turns.

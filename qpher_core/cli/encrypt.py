@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final
 
 import click
 
+from qpher_core.algorithms import DEFAULT_KEM
 from qpher_core.chunked import Progress
 from qpher_core.cli._files import STANDARD, new_target, source_of
 from qpher_core.cli._frame import Command
@@ -43,7 +44,7 @@ FORCE: Final = click.option("--force", is_flag=True, help="Replace a file that e
 @click.command(cls=Command, example="pg_dump shop | qpher-core encrypt - --output shop.sql.qph")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--output", "-o", help=f"File to write, or -; SOURCE{_SUFFIX} if left out.")
-@click.option("--algorithm", default="ML-KEM-768", show_default=True)
+@click.option("--algorithm", default=DEFAULT_KEM, show_default=True, help="Algorithm of the key.")
 @click.option("--key-version", type=click.IntRange(1), help="The active one if left out.")
 @_NAME
 @RECIPIENTS

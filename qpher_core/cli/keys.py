@@ -17,7 +17,7 @@ from qpher_core.errors import PermissionDenied, ValidationError
 from qpher_core.importing import wrap_private_key
 from qpher_core.key_evidence import KeyStillNeeded
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import ImportParameters, KeyVersion, rfc3339
+from qpher_core.models import ImportParameters, KeyVersion, optional_rfc3339, rfc3339
 from qpher_core.session_keys import Keys
 
 __all__ = ["keys", "rotate"]
@@ -39,7 +39,7 @@ _FORMATS: Final[Mapping[str, Callable[[KeyVersion], bytes]]] = {
 }
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="qpher-core keys generate ML-KEM-768")
 def keys() -> None:
     """Key versions: generate, list, rotate, retire, archive, destroy, export and import."""
 
@@ -108,7 +108,14 @@ def rotate(target: Target, algorithm: str, name: str, *, as_json: bool) -> None:
 @ALGORITHM
 @_OPTIONAL_VERSION
 @NAME
-@click.option("--format", "kind", type=click.Choice([*_FORMATS]), default="pem", show_default=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice([*_FORMATS]),
+    default="pem",
+    show_default=True,
+    help="How it is written; jwk for ML-DSA alone.",
+)
 @click.option("--output", "-o", default="-", help="File to write; standard output if left out.")
 @on_tenant
 def public(
@@ -175,7 +182,7 @@ def evidence(target: Target, algorithm: str, version: int, name: str, *, as_json
         "processed": found.use.processed,
         "migrated": found.use.migrated,
         "remaining": found.remaining,
-        "last_used": found.use.last_used and rfc3339(found.use.last_used),
+        "last_used": optional_rfc3339(found.use.last_used),
         "successor": found.successor,
         "against_destroying": list(against) if as_json else "; ".join(against) or None,
     }

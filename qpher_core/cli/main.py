@@ -2,11 +2,15 @@
 """The command ``qpher-core``. Commands and groups of them live in modules of their own."""
 
 import sys
+from typing import Final
 
 try:
     import click
-except ImportError:  # pragma: no cover - an installation without the extra
-    sys.exit("qpher-core needs packages that are missing: pip install 'qpher-core[cli]'")
+    import rich  # noqa: F401 - click alone can be there: it comes with another package
+except ImportError as error:
+    sys.exit(
+        f"qpher-core needs a package that is missing ({error.name}): pip install 'qpher-core[cli]'"
+    )
 
 from qpher_core.cli._frame import Group
 from qpher_core.cli.api_key import api_key
@@ -54,7 +58,14 @@ _COMMANDS = (
 )
 
 
-@click.group("qpher-core", cls=Group)
+_EXAMPLE: Final = """\
+export QPHER_STORE=sqlite:///qpher.db
+qpher-core tenant create acme
+qpher-core keys generate ML-KEM-768
+qpher-core encrypt report.pdf"""
+
+
+@click.group("qpher-core", cls=Group, example=_EXAMPLE)
 @click.version_option(package_name="qpher-core", prog_name="qpher-core")
 def main() -> None:
     """Post-quantum key infrastructure.

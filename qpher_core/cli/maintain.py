@@ -9,7 +9,7 @@ import click
 from qpher_core.cli._frame import NO, Command
 from qpher_core.cli._output import show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_store
-from qpher_core.models import rfc3339
+from qpher_core.models import optional_rfc3339
 from qpher_core.service_maintenance import Due, ScheduledKey, UnreadTenant
 
 __all__ = ["maintain"]
@@ -54,7 +54,7 @@ def _row(scheduled: ScheduledKey) -> dict[str, object]:
         key.algorithm,
         key.version,
         str(scheduled.due),
-        scheduled.due_at and rfc3339(scheduled.due_at),
+        optional_rfc3339(scheduled.due_at),
         scheduled.uses,
         scheduled.max_uses,
         scheduled.replaced_by,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from qpher_core.algorithms import DEFAULT_KEM
 from qpher_core.cli._frame import NO, Command
 from qpher_core.cli._output import items_bar, show, show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_tenant
@@ -24,7 +25,7 @@ _SQLITE: Final = "sqlite:///"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 
 _ALGORITHM: Final = click.option(
-    "--algorithm", default="ML-KEM-768", show_default=True, help="The algorithm to move to."
+    "--algorithm", default=DEFAULT_KEM, show_default=True, help="The algorithm to move to."
 )
 _VERSION: Final = click.option(
     "--key-version", type=click.IntRange(1), help="The version to move to; the active one."
@@ -55,7 +56,13 @@ _COMPROMISED: Final = click.option(
 @click.option("--journal", metavar="FILE", help="Keeps how far it is, to go on after a kill.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Items a second at most.")
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Batches that are moved at once.",
+)
 @click.option(
     "--salt-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

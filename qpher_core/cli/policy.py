@@ -16,7 +16,8 @@ from qpher_core.cli._frame import NO, Group
 from qpher_core.cli._output import show_rows
 from qpher_core.cli._target import AS_JSON, Target, on_store
 from qpher_core.errors import ValidationError
-from qpher_core.policy.documents import parse_rules
+from qpher_core.models import OPERATOR
+from qpher_core.policy.vocabulary import check_rules
 
 __all__ = ["policy"]
 
@@ -25,7 +26,9 @@ _TENANT: Final = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(
+    cls=Group, example="qpher-core policy check rules.json && qpher-core policy set rules.json"
+)
 def policy() -> None:
     """Rules: check, show, set, diff, explain, schema."""
 
@@ -42,7 +45,7 @@ def check(file: TextIO, *, cedar: bool) -> None:
         _cedar().check_policies(text)
         click.echo("the policies fit the schema")
         return
-    rules = parse_rules(text)
+    rules = check_rules(text)
     for index, rule in enumerate(rules):
         click.echo(f"{index}  {rule.name}")
     click.echo(f"{len(rules)} rules, all well-formed")
@@ -104,7 +107,7 @@ def diff(target: Target, old: int, new: int, tenant: str | None) -> None:
 )
 @click.argument("action")
 @click.option("--tenant", required=True, metavar="NAME", help="Name or id.")
-@click.option("--as", "actor", default="operator", show_default=True, help="Who would ask.")
+@click.option("--as", "actor", default=OPERATOR, show_default=True, help="Who would ask.")
 @click.option("--algorithm", help="Of the key.")
 @click.option("--name", "key_name", help="Of the key.")
 @click.option("--key-version", type=int, help="The active one if left out.")

@@ -17,7 +17,7 @@ from qpher_core.models import RewrapReport
 __all__ = ["protector"]
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="qpher-core protector rewrap --to file:///etc/qpher/new.kek")
 def protector() -> None:
     """Key encryption keys (KEKs): show, rewrap, new ones."""
 

@@ -4,15 +4,17 @@
 import contextlib
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Final
 
 import click
 
+from qpher_core.cli._address import check_address
 from qpher_core.cli._frame import Command
 from qpher_core.cli._target import PROTECTORS, STORE, Target
+from qpher_core.cli._tls import check_tls, tls_options
+from qpher_core.errors import ValidationError
 
 __all__ = ["serve"]
 
@@ -29,11 +31,29 @@ _HEALTHCHECK_SECONDS: Final = 30
     "--policy", "policies", multiple=True, metavar="URL", help="Policy engines; rules: if none."
 )
 @click.option("--policy-deadline", default=0.5, show_default=True, help="Seconds for a decision.")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 for any that is free.",
+)
 @click.option("--uds", type=click.Path(), help="A Unix socket instead of host and port.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
-@click.option("--threads", default=32, show_default=True, type=click.IntRange(1, 1024))
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Processes that serve.",
+)
+@click.option(
+    "--threads",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="Threads of each worker that do the work.",
+)
 @click.option("--deadline", default=30.0, show_default=True, help="Seconds for one request.")
 @click.option(
     "--stop-deadline",
@@ -51,8 +71,19 @@ _HEALTHCHECK_SECONDS: Final = 30
     envvar="QPHER_RATE_STORAGE",
     help="Or redis://…; a password in it is better left in QPHER_RATE_STORAGE.",
 )
-@click.option("--anchor-entries", default=1000, show_default=True, type=click.IntRange(1))
-@click.option("--anchor-seconds", default=60.0, show_default=True, help="Between two anchors.")
+@click.option(
+    "--anchor-entries",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Growth after which a log is anchored at once.",
+)
+@click.option(
+    "--anchor-seconds",
+    default=60.0,
+    show_default=True,
+    help="Between two anchors of a log that grew.",
+)
 @click.option("--anchor-name", help="The service's name in anchors; one of its own if left out.")
 @click.option("--publish", "publishers", multiple=True, help="file:///folder or URL, for anchors.")
 @click.option(
@@ -66,33 +97,33 @@ _HEALTHCHECK_SECONDS: Final = 30
 @click.option("--trusted-proxy", "proxies", multiple=True, help="Networks of proxies.")
 @click.option("--cors-origin", "origins", multiple=True, help="Origins of browsers.")
 @click.option("--docs/--no-docs", default=True, help="Serve /docs and /openapi.json.")
-@click.option("--ssl-certfile", type=click.Path(exists=True), help="For TLS.")
-@click.option("--ssl-keyfile", type=click.Path(exists=True), help="For TLS.")
-@click.option("--ssl-ca-certs", type=click.Path(exists=True), help="To ask clients for theirs.")
+@tls_options
 def serve(**options: Any) -> None:
     """Serve a store over HTTP until it is told to stop (SIGTERM or Ctrl-C).
 
     It then takes no further requests and finishes those that it has.
     """
-    Target(options["store"]).require_here()
+    target = Target(options["store"])
+    target.require_here()
     try:
         import uvicorn  # noqa: PLC0415 - of an extra
 
         from qpher_core.asgi import serving  # noqa: PLC0415
     except ImportError as error:
-        sys.exit(
+        raise ValidationError(
             f"serve needs a package that is missing ({error.name}): pip install 'qpher-core[asgi]'"
-        )
+        ) from error
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)  # where it serves, and how it ends
     workers = options["workers"]
     if workers > 1 and options["rate_storage"].startswith("memory:"):
         for rate in ("tenant_rate", "key_rate"):
             if options[rate]:
                 raise click.UsageError("rates of several workers need --rate-storage redis://…")
-    for option in ("keyfile", "ca-certs"):
-        if options[f"ssl_{option.replace('-', '_')}"] and not options["ssl_certfile"]:
-            # Without a certificate there is no TLS, and nobody is asked for theirs.
-            raise click.UsageError(f"--ssl-{option} needs --ssl-certfile")
+    check_tls(options)
+    target.require_store()
+    check_address(options["host"], options["port"], options["uds"])
+    password = options.pop("ssl_keyfile_password")
     serving.export_options(options)
     if workers > 1:
         serving.try_options()
@@ -100,6 +131,7 @@ def serve(**options: Any) -> None:
         uvicorn.run(
             "qpher_core.asgi.serving:app_of_process",
             factory=True,
+            http="qpher_core.asgi.connections:Connection",
             host=options["host"],
             port=options["port"],
             uds=options["uds"],
@@ -113,6 +145,7 @@ def serve(**options: Any) -> None:
             limit_concurrency=None,
             ssl_certfile=options["ssl_certfile"],
             ssl_keyfile=options["ssl_keyfile"],
+            ssl_keyfile_password=password,
             ssl_ca_certs=options["ssl_ca_certs"],
             ssl_cert_reqs=2 if options["ssl_ca_certs"] else 0,
         )

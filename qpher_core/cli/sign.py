@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from qpher_core.algorithms import DEFAULT_SIGNATURE
 from qpher_core.cli._files import STANDARD, read_bytes, source_of, write_bytes
 from qpher_core.cli._frame import NO, Command
 from qpher_core.cli._output import bytes_bar, show
@@ -24,7 +25,9 @@ _SUFFIX: Final = ".sig"
 @click.command(cls=Command, example="qpher-core sign release.tar.gz --algorithm ML-DSA-87")
 @click.argument("source")
 @click.option("--output", "-o", help=f"File to write, or -; SOURCE{_SUFFIX} if left out.")
-@click.option("--algorithm", default="ML-DSA-65", show_default=True)
+@click.option(
+    "--algorithm", default=DEFAULT_SIGNATURE, show_default=True, help="Algorithm of the key."
+)
 @click.option("--key-version", type=click.IntRange(1), help="The active one if left out.")
 @click.option("--name", default="default", show_default=True, help="Name of the key.")
 @CONTEXT

@@ -17,7 +17,7 @@ _NAME = click.argument("name")
 _PLAN = click.option("--plan", type=click.Choice(list(PLANS)), help="Without one: everything.")
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, example="qpher-core tenant create acme --plan pro")
 def tenant() -> None:
     """Tenants: create, list, plans, suspend, resume."""
 

@@ -3,7 +3,6 @@
 
 import email.utils
 import http.client
-import ipaddress
 import ssl
 import urllib.parse
 import urllib.request
@@ -13,6 +12,7 @@ from typing import Final
 
 from qpher_core.doctor.finding import Finding, ok, problem, warning
 from qpher_core.errors import QpherError
+from qpher_core.remote import is_loopback
 from qpher_core.session import Session
 
 __all__ = ["examine_service"]
@@ -46,16 +46,9 @@ def _transport(url: str) -> Finding:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "https":
         return ok("transport", "TLS")
-    if _is_loopback(parts.hostname or ""):
+    if is_loopback(parts.hostname or ""):
         return ok("transport", "plain HTTP within this machine")
     return problem("transport", "plain HTTP: the network reads keys and data", "use https://")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _clocks(url: str, ca: str | None) -> Finding:

@@ -3,10 +3,14 @@
 
 import uuid
 from datetime import datetime
+from typing import Final
 
 from attrs import field, frozen
 
-__all__ = ["ApiKey", "ApiKeyRecord", "IdempotencyRecord", "RequestContext"]
+__all__ = ["OPERATOR", "ApiKey", "ApiKeyRecord", "IdempotencyRecord", "RequestContext"]
+
+#: Who administers a service, where nobody is named.
+OPERATOR: Final = "operator"
 
 
 @frozen

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-__all__ = ["canonical_json", "rfc3339"]
+__all__ = ["canonical_json", "optional_moment", "optional_rfc3339", "rfc3339"]
 
 _SORTING: Final = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
@@ -40,3 +40,13 @@ def rfc3339(moment: datetime) -> str:
     m = moment  # every entry has a time, and isoformat() and format() take twice as long
     parts = (m.year, m.month, m.day, m.hour, m.minute, m.second, m.microsecond)
     return "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ" % parts  # noqa: UP031
+
+
+def optional_rfc3339(moment: datetime | None) -> str | None:
+    """As :func:`rfc3339`; None for None."""
+    return None if moment is None else rfc3339(moment)
+
+
+def optional_moment(text: str | None) -> datetime | None:
+    """Return the time that :func:`optional_rfc3339` wrote. Raises ``ValueError``."""
+    return None if text is None else datetime.fromisoformat(text)

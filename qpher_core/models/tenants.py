@@ -4,10 +4,14 @@
 import enum
 import uuid
 from datetime import datetime
+from typing import Final
 
 from attrs import frozen
 
-__all__ = ["Tenant", "TenantStatus"]
+__all__ = ["SERVICE", "Tenant", "TenantStatus"]
+
+#: The tenant id that no tenant has: the service itself.
+SERVICE: Final = uuid.UUID(int=0)
 
 
 class TenantStatus(enum.StrEnum):

@@ -41,6 +41,7 @@ __all__ = ["diff_documents", "parse_rules", "with_rotation"]
 
 _LONGEST_DOCUMENT: Final = 1 << 20
 _MOST_DAYS: Final = 36_500
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BETWEEN_ITEMS: Final = re.compile(r"[\s,]*")
 _TOML_RULE: Final = re.compile(r"^[ \t]*\[\[[ \t]*rules[ \t]*\]\]", re.MULTILINE)
 
@@ -48,8 +49,14 @@ _TOML_RULE: Final = re.compile(r"^[ \t]*\[\[[ \t]*rules[ \t]*\]\]", re.MULTILINE
 _Members = Mapping[str, Any]
 
 
-def parse_rules(document: object) -> tuple[Rule, ...]:
+def parse_rules(
+    document: object, *, also: Callable[[Rule, str], None] | None = None
+) -> tuple[Rule, ...]:
     """Return the rules of a document.
+
+    Args:
+        document: JSON or TOML.
+        also: checks each rule further, with where it is, by raising ``ValidationError``.
 
     Raises:
         ValidationError: the document is not one; the message names the rule by its index and
@@ -57,11 +64,16 @@ def parse_rules(document: object) -> tuple[Rule, ...]:
     """
     if not isinstance(document, str) or len(document) > _LONGEST_DOCUMENT:
         _fail("rules", "text of at most 1 MiB")
+    if _SURROGATE.search(document):
+        _fail("rules", "text without lone surrogates")
     items, lines = _read(document)
     rules = []
     for index, item in enumerate(items):
+        where = f"rules[{index}]"
         try:
-            rules.append(_parse_rule(item, f"rules[{index}]"))
+            rules.append(_parse_rule(item, where))
+            if also is not None:
+                also(rules[-1], where)
         except ValidationError as error:
             raise ValidationError(
                 f"line {lines[index]}: {error}", parameter=error.parameter
@@ -103,30 +115,39 @@ def _read(document: str) -> tuple[list[Any], list[int]]:
 
 def _read_json(document: str) -> tuple[list[Any], list[int]]:
     try:
-        parsed = json.loads(document, object_pairs_hook=_no_duplicates)
+        parsed = json.loads(document)
     except (ValueError, RecursionError) as error:
         raise ValidationError(f"rules are not JSON: {error}", parameter="rules") from None
     if not isinstance(parsed, list):
         _fail("rules", "a JSON array, or TOML with [[rules]] tables")
-    return parsed, _json_lines(document, len(parsed))
+    return _json_items(document, len(parsed))
+
+
+def _json_items(document: str, count: int) -> tuple[list[Any], list[int]]:
+    """Return the items of a well-formed JSON array, and the line on which each begins."""
+    decoder = json.JSONDecoder(object_pairs_hook=_no_duplicates)
+    at, counted, line = document.index("[") + 1, 0, 1
+    items, lines = [], []
+    for _ in range(count):
+        between = _BETWEEN_ITEMS.match(document, at)
+        at = between.end() if between else at
+        line += document.count("\n", counted, at)
+        counted = at
+        try:
+            item, at = decoder.raw_decode(document, at)
+        except ValueError as error:
+            raise ValidationError(
+                f"line {line}: rules are not JSON: {error}", parameter="rules"
+            ) from None
+        items.append(item)
+        lines.append(line)
+    return items, lines
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("an object has the same member twice")
     return dict(pairs)
-
-
-def _json_lines(document: str, count: int) -> list[int]:
-    """Return the lines on which the items of a well-formed JSON array begin."""
-    decoder = json.JSONDecoder()
-    at, lines = document.index("[") + 1, []
-    for _ in range(count):
-        between = _BETWEEN_ITEMS.match(document, at)
-        at = between.end() if between else at
-        lines.append(document.count("\n", 0, at) + 1)
-        _, at = decoder.raw_decode(document, at)
-    return lines
 
 
 def _read_toml(document: str) -> tuple[list[Any], list[int]]:

@@ -13,7 +13,7 @@ from qpher_core._cache import BoundedCache
 from qpher_core.lifecycle import KeyState
 from qpher_core.protocols import ApiKeyRecords, AuditRecords, KeyRecords
 
-__all__ = ["StoreUsage", "Usage", "month_of", "next_month"]
+__all__ = ["StoreUsage", "Usage", "next_month"]
 
 _MONTHS: Final = 4096
 
@@ -45,7 +45,7 @@ class StoreUsage:
         size, _ = self._audit.head(tenant_id)
         if size == 0:
             return 0
-        month = month_of(now)
+        month = _month_of(now)
         start = self._starts.get((tenant_id, month), lambda _: self._first(tenant_id, month, size))
         if start >= size:  # nothing of it yet: entries of earlier months may still come
             self._starts.discard((tenant_id, month))
@@ -77,7 +77,7 @@ class StoreUsage:
         return datetime.min.replace(tzinfo=UTC)  # moved out of the store: long ago
 
 
-def month_of(moment: datetime) -> datetime:
+def _month_of(moment: datetime) -> datetime:
     """Return the first instant of a moment's calendar month, UTC."""
     utc = moment.astimezone(UTC)
     return datetime(utc.year, utc.month, 1, tzinfo=UTC)
@@ -85,5 +85,5 @@ def month_of(moment: datetime) -> datetime:
 
 def next_month(moment: datetime) -> datetime:
     """Return the first instant of the calendar month after a moment's, UTC: when quotas renew."""
-    start = month_of(moment)
+    start = _month_of(moment)
     return start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)

@@ -79,8 +79,8 @@ class Mark(Protocol):
 class Store(Protocol):
     """One place that persists keys, audit entries, tenants and policies. Thread-safe.
 
-    A store may have ``lately(tenant_id)``, which returns a context of a :class:`Mark` for the
-    calling thread. The pipeline reads inside of it, and asks the mark in the commit that follows.
+    A store may have ``lately()``, which returns a context of a :class:`Mark` for the calling
+    thread. The pipeline reads inside of it, and asks the mark in the commit that follows.
     One whose reads wait for no network says so with ``local = True``.
     """
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The facts as a JSON document (docs/report.md)."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from qpher_core.algorithms import ALGORITHMS
-from qpher_core.models import KeyVersion, Tenant, rfc3339
+from qpher_core.models import KeyVersion, Tenant, optional_rfc3339, rfc3339
 from qpher_core.policy.profiles import PROFILES
 from qpher_core.report.dates import MILESTONES
 from qpher_core.report.facts import AGES, Facts, TenantFacts
@@ -45,7 +45,7 @@ def _key(facts: Facts, tenant: Tenant, key: KeyVersion) -> dict[str, Any]:
         "created_at": rfc3339(key.created_at),
         "changed_at": rfc3339(key.changed_at),
         "age_days": facts.age(key) // timedelta(days=1),
-        "compromised_at": _moment(key.compromised_at),
+        "compromised_at": optional_rfc3339(key.compromised_at),
         "kind": str(row.kind),
         "category": row.category,
         "source": row.source,
@@ -97,7 +97,7 @@ def _due(scheduled: ScheduledKey) -> dict[str, Any]:
         "algorithm": key.algorithm,
         "version": key.version,
         "standing": str(scheduled.due),
-        "due_at": _moment(scheduled.due_at),
+        "due_at": optional_rfc3339(scheduled.due_at),
         "uses": scheduled.uses,
         "max_uses": scheduled.max_uses,
     }
@@ -117,7 +117,3 @@ def _audit(found: TenantFacts) -> dict[str, Any]:
         "unanchored": found.unanchored if found.anchors_known else None,
         "keys_known": found.keys_known,
     }
-
-
-def _moment(value: datetime | None) -> str | None:
-    return None if value is None else rfc3339(value)

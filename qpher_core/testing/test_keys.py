@@ -10,7 +10,7 @@ from attrs import evolve
 
 from qpher_core.errors import QpherError, StateConflict
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyRecord
+from qpher_core.models import SERVICE, KeyRecord
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.testing.records import add_key, add_tenant, moved, new_record, replace
 
@@ -173,12 +173,12 @@ def test_the_mark_of_a_compromise_is_kept(store: Store) -> None:
 def test_a_commit_for_a_tenant_reads_the_keys_of_the_service(store: Store) -> None:
     """The record that names the key encryption key in use is one of them."""
     tenant = add_tenant(store)
-    service = new_record(uuid.UUID(int=0), name="kek", algorithm="AES-256-GCM")
+    service = new_record(SERVICE, name="kek", algorithm="AES-256-GCM")
     store.commit(lambda w: w.service_keys.insert(service), tenant_id=service.key.ref.tenant_id)
 
     def work(writer: StoreWriter) -> None:
         writer.keys.insert(new_record(tenant.id))
-        assert writer.service_keys.active(uuid.UUID(int=0), "kek", "AES-256-GCM") == service
+        assert writer.service_keys.active(SERVICE, "kek", "AES-256-GCM") == service
         assert writer.keys.active(tenant.id, "default", "ML-KEM-768") is not None
         writer.keys.insert(new_record(tenant.id, name="second"))
 

@@ -113,6 +113,25 @@ def test_a_proof_is_verified(folder: Path, tmp_path: Path) -> None:
     assert _call(folder, *arguments, "--entry-only", "--content", "signature")[0] == 2
 
 
+def test_a_detached_signature_is_the_content_of_its_entry(tmp_path: Path) -> None:
+    """What ``sign`` wrote is given to ``verify-proof`` as it is; its receipt says which entry."""
+    store = f"sqlite:///{tmp_path}/q.db"
+    (tmp_path / "report").write_text("a report")
+    with qpher_core.open(store) as kms:
+        kms.tenants.create("acme")
+        acme = kms.session("acme", actor="x")
+        acme.keys.generate("ML-DSA-65")
+        signed = acme.signatures.sign_file(tmp_path / "report")
+        (tmp_path / "report.sig").write_text(signed.to_text())
+        (tmp_path / "key").write_text(f"{kms.anchors.keys()[0]}\n")
+        kms.audit.export(tmp_path / "export", "acme")
+    proof = ("proof", "export", "--seq", str(signed.receipt.seq), "--out", "p", "--entry", "e")
+    assert _run(tmp_path, *proof) == (0, "")
+    proved = ("verify-proof", "p", "--entry", "e", "--key", "key", "--content")
+    assert _run(tmp_path, *proved, "report.sig") == (0, f"sound: entry {signed.receipt.seq}\n")
+    assert _run(tmp_path, *proved, "report")[0] == 1
+
+
 def test_a_log_is_exported(folder: Path, tmp_path: Path) -> None:
     """What ``export`` and ``keys`` give, ``verify`` accepts."""
     url = f"sqlite:///{folder}/q.db"

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import qpher_core
 from qpher_core import errors
 from qpher_core.cli._frame import EXIT_STATUSES, exit_status
 from qpher_core.cli._target import Target
@@ -20,7 +21,8 @@ COMMAND = str(Path(sys.executable).parent / "qpher-core")
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of every command."""
+    """Yield the path of every command and group of commands."""
+    yield path
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
@@ -38,9 +40,25 @@ def test_help_ends_with_an_example_of_the_command(path: tuple[str, ...]) -> None
     assert result.exit_code == 0
     usage, found, example = result.output.partition("\nExample:\n")
     assert found, "no example"
-    assert f"qpher-core {' '.join(path)}" in example or path == ("keys", "rotate")
-    options = [word for word in example.split() if word.startswith("-") and word != "-"]
-    assert [word for word in options if word not in usage] == []
+    assert f"qpher-core {' '.join(path)}".strip() in example or path == ("keys", "rotate")
+    if path and not isinstance(_command(path), click.Group):
+        options = [word for word in example.split() if word.startswith("-") and word != "-"]
+        assert [word for word in options if word not in usage] == []
+
+
+def _command(path: tuple[str, ...]) -> click.Command:
+    command: click.Command = main
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    return command
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_every_option_says_what_it_is_for(path: tuple[str, ...]) -> None:
+    """No option stands there with its name alone."""
+    options = [one for one in _command(path).params if isinstance(one, click.Option)]
+    assert [option.name for option in options if not option.help] == []
 
 
 def test_every_error_has_an_exit_status() -> None:
@@ -103,3 +121,45 @@ def test_completion_completes() -> None:
              "COMP_CWORD": "2"},
     )  # fmt: skip
     assert done.stdout == "plain,destroy\n"
+
+
+def test_a_store_without_tenants_says_what_makes_one(tmp_path: Path) -> None:
+    """The first command after a store was made by the library tells what comes next."""
+    store = f"sqlite:///{tmp_path}/q.db"
+    qpher_core.open(store).close()
+    done = CliRunner().invoke(main, ["keys", "list", "--store", store])
+    assert (done.exit_code, "qpher-core tenant create makes one" in done.output) == (3, True)
+
+
+def test_serve_without_its_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and the status of what cannot be done as it was asked."""
+    store = f"sqlite:///{tmp_path}/q.db"
+    qpher_core.open(store).close()
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = CliRunner().invoke(main, ["serve", "--store", store])
+    assert done.exit_code == 2
+    assert done.output.startswith("qpher-core: serve needs a package that is missing")
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra_the_command_says_what_to_install(missing: str) -> None:
+    """Either package alone can be there, through something else; one line names the other."""
+    program = f"import sys; sys.modules[{missing!r}] = None; import qpher_core.cli.main"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"({missing}): pip install 'qpher-core[cli]'" in done.stderr
+
+
+def test_the_package_runs_as_the_command() -> None:
+    """``python -m qpher_core`` is ``qpher-core``, and calls itself so."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "qpher_core", "keys", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: qpher-core keys ")

@@ -9,7 +9,8 @@ from typing import Any
 
 import qpher_core
 from qpher_core import RemoteSettings
-from qpher_core.api_keys import DEFAULT_SCOPES, make_secret, parse_secret
+from qpher_core.api_key_format import make_secret, parse_secret
+from qpher_core.api_keys import DEFAULT_SCOPES
 from qpher_core.asgi import create_app
 from qpher_core.models import ApiKey, ApiKeyRecord
 from qpher_core.service import Qpher

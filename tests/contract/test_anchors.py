@@ -38,7 +38,8 @@ from qpher_core.audit.vkey import (
 from qpher_core.lifecycle import KeyState
 from qpher_core.protocols import Store, StoreWriter
 from qpher_core.service import Qpher
-from tests.failure.wire import Answer, replying
+from tests.failure.wire import replying
+from tests.http_server import Answer
 from tests.policy_servers import hanging_up
 from tests.records import NOW, append, new_tenant
 
@@ -363,11 +364,14 @@ def test_a_published_anchor_is_not_replaced_by_an_older_one(tmp_path: Path) -> N
     [
         *({"every_entries": bad} for bad in (0, True, 1.5, "9")),
         *({"every_seconds": bad} for bad in (0, -1, True, "9", math.nan, math.inf)),
+        *({"service": bad} for bad in ("", "a b", "a+b", 3, "é" * 101, "a\n")),
+        *({"publishers": bad} for bad in ("file:///srv/anchors", 3)),
+        *({"witnesses": bad} for bad in ("https://witness.example", ["https://witness.example"])),
     ],
     ids=str,
 )
 def test_settings_are_checked(bad: dict[str, Any]) -> None:
-    """Intervals must be positive."""
+    """Intervals must be positive, names fit into a signed note, and one text is no list."""
     with pytest.raises(ValidationError) as caught:
         AnchorSettings(**bad)
     assert caught.value.parameter in bad
@@ -408,9 +412,9 @@ def test_an_endpoint_that_answers_nonsense_is_unavailable(
 
 @pytest.mark.parametrize(
     "target",
-    ["ftp://x", "https://", "http://[", "http://x:y/", "https://user:canary@x", "http://x:0"],
+    ["ftp://x", "https://", "http://[", "http://x:y/", "https://user:canary@x", "http://x:0", 3],
 )
-def test_a_publisher_must_be_one(target: str) -> None:
+def test_a_publisher_must_be_one(target: Any) -> None:
     """A URL of another scheme, or without a host, is refused on opening, and not shown."""
     with pytest.raises(ValidationError) as caught:
         qpher_core.open("memory:", anchors=AnchorSettings(publishers=[target]))

@@ -4,7 +4,6 @@
 import copy
 import pickle
 import traceback
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import qpher_core
 from qpher_core.discovery import open_protector
 from qpher_core.errors import ProtectorUnavailable, QpherError
+from qpher_core.models import SERVICE
 from qpher_core.protocols import KeyProtector
 from tests.contract.protectors import PROTECTORS, Place
 
@@ -155,7 +155,7 @@ def test_tenants_have_keys_of_their_own(place: Place, tmp_path: Path) -> None:
         tenants = [kms.tenants.create(name).id for name in ("acme", "rival")]
         for tenant in tenants:
             kms.session(tenant, actor="test").keys.generate(KEM)
-    for tenant in (*tenants, uuid.UUID(int=0)):
+    for tenant in (*tenants, SERVICE):
         assert [info for info, _ in asked if info.endswith(tenant.hex)]
     keys = dict(asked)
     assert len(set(keys.values())) == len(keys) >= 3

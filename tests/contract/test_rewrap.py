@@ -13,6 +13,7 @@ import qpher_core
 from qpher_core import KeyRef, KeyState, ProtectorUnavailable, Qpher, Session, StateConflict
 from qpher_core import service_protector as module
 from qpher_core.discovery import open_protector
+from qpher_core.models import SERVICE
 from tests.contract.table import BACKENDS, backends
 
 S = KeyState
@@ -74,7 +75,7 @@ def decrypts(session: Session, box: bytes) -> bool:
 def keks_in(kms: Qpher) -> dict[KeyRef, str]:
     """Return the KEK of every record that has a seed, the service's own included."""
     store = kms._store
-    found = [*store.service_keys.find(module.SERVICE)]
+    found = [*store.service_keys.find(SERVICE)]
     for tenant in store.tenants.all():
         found += store.keys.find(tenant.id)
     return {record.key.ref: record.kek_id for record in found if record.sealed is not None}
@@ -92,7 +93,7 @@ def test_every_record_moves(url: str, old: str, new: str, box: bytes) -> None:
         assert set(keks_in(kms).values()) == {report.kek_id} != {before.kek_id}
         assert {t: kms.session(t, actor="t").keys.list() for t in TENANTS} == keys
         assert {tenant: kms.audit.verify(tenant).head for tenant in TENANTS} == heads
-        entry = [*kms._store.audit.read(module.SERVICE)][-1].fields
+        entry = [*kms._store.audit.read(SERVICE)][-1].fields
         assert (entry["action"], entry["outcome"]) == ("protector.rewrap", "success")
         assert decrypts(kms.session("acme", actor="test"), box)
     assert (report.moved, report.damaged, report.replaced) == (
@@ -309,7 +310,7 @@ def test_a_check_value_that_was_altered_seals_nothing(url: str, old: str, box: b
     """The record that names the KEK in use authenticates, or nothing is sealed."""
     with qpher_core.open(url, protector=old) as kms:
         service_keys = kms._store.service_keys
-        record = service_keys.active(module.SERVICE, "kek", "AES-256-GCM")
+        record = service_keys.active(SERVICE, "kek", "AES-256-GCM")
         assert record is not None
         assert record.sealed is not None
         spoiled = evolve(record, sealed=record.sealed[:-1] + bytes([record.sealed[-1] ^ 1]))

@@ -17,8 +17,8 @@ from attrs import frozen
 import qpher_core
 from qpher_core import AnchorSettings
 from qpher_core.discovery import open_store
-from qpher_core.models import AuditEntry
-from qpher_core.service import SERVICE_LOG, Qpher
+from qpher_core.models import SERVICE, AuditEntry
+from qpher_core.service import Qpher
 from qpher_core.session import Session
 from tests.contract.table import BACKENDS
 from tests.crash.steps import arm, arm_opening, in_child
@@ -119,7 +119,7 @@ def _look(url: str, name: str) -> Look:
             assert report.ok, report
         return Look(
             snapshot(kms, name),
-            tuple(kms._store.audit.read(SERVICE_LOG)),
+            tuple(kms._store.audit.read(SERVICE)),
             tuple(kms.anchors.list(kms.tenants.get(name))),
         )
 

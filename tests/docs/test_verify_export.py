@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The script of the documentation, which knows nothing of this library."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -34,12 +35,23 @@ def _run_on(path: Path) -> tuple[int, str]:
 def test_the_script_is_short() -> None:
     """Its code has about forty lines."""
     lines = SCRIPT.read_text(encoding="utf-8").partition('"""\n\nimport')[2].splitlines()
-    assert len([line for line in lines if line.strip()]) <= 45
+    assert len([line for line in lines if line.strip()]) <= 47
 
 
 def test_a_sound_export_is_sound(sound: Export, tmp_path: Path) -> None:
     """The script agrees with the library on an untouched export."""
     assert _run(sound.copy(), tmp_path) == (0, "sound\n")
+
+
+def test_a_compressed_export_is_read_as_it_is(sound: Export, tmp_path: Path) -> None:
+    """What ``audit export acme.jsonl.gz`` wrote need not be unpacked, and a forgery is found."""
+    forged = sound.copy()
+    forged.change(7, actor="mallory")
+    for export, status in ((sound, 0), (forged, 1)):
+        plain = export.write(tmp_path / "export.jsonl").read_bytes()
+        packed = tmp_path / "export.jsonl.gz"
+        packed.write_bytes(gzip.compress(plain))
+        assert _run_on(packed)[0] == status
 
 
 def test_forgeries_are_found(sound: Export, tmp_path: Path) -> None:

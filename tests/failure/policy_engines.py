@@ -14,13 +14,14 @@ from qpher_backends.policies.cedar import CedarEngine
 from qpher_backends.policies.remote import RemoteEngine
 from qpher_backends.remote import RemotePolicy
 from qpher_core import Decision, PolicyRequest, RemoteSettings
-from qpher_core.api_keys import make_secret
+from qpher_core.api_key_format import make_secret
 from qpher_core.asgi import create_app
-from tests.failure.test_remote import saying as replies
-from tests.failure.test_remote import telling as tells
+from tests.failure.elsewhere import saying as replies
+from tests.failure.elsewhere import telling as tells
 from tests.failure.wire import dripping, replying
 from tests.http.server import serving
-from tests.policy_servers import Answer, answering, hanging_up, rego, saying
+from tests.http_server import Answer
+from tests.policy_servers import answering, hanging_up, rego, saying
 
 __all__ = ["ALLOWS", "ENGINES", "ROWS", "Failure"]
 

@@ -336,3 +336,11 @@ def test_what_the_disk_refuses_after_the_commit_is_made_good(
         assert kms.audit.has(receipt)
         assert kms.audit.verify("acme").entries == receipt.seq + 1
         session.kem.encrypt(b"m")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_file_system_that_takes_no_folders_is_told() -> None:
+    """Where no directory can be made, the store is unavailable, and says which place it was."""
+    for place in ("/proc/store", "/proc/no/such/store"):
+        with pytest.raises(StoreUnavailable, match="/proc/"):
+            open_store(f"file://{place}")

@@ -17,7 +17,8 @@ from qpher_backends.policies.remote import RemoteEngine
 from qpher_core import Decision, PermissionDenied, PolicyUnavailable, ValidationError
 from qpher_core.discovery import open_store
 from qpher_core.models import PolicyDocument
-from tests.failure.wire import Answer, replying
+from tests.failure.wire import replying
+from tests.http_server import Answer
 from tests.policy_servers import HTTP_ANSWERS, answering, hanging_up, rego, saying
 from tests.unit.test_policy import REQUEST
 

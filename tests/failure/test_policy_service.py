@@ -18,10 +18,10 @@ from qpher_core import (
     RemoteSettings,
     ValidationError,
 )
-from qpher_core.api_keys import make_secret
+from qpher_core.api_key_format import make_secret
 from qpher_core.asgi import create_app
 from qpher_core.service import Qpher
-from tests.failure.test_remote import saying, telling
+from tests.failure.elsewhere import saying, telling
 from tests.failure.wire import dripping, proxied, replying
 from tests.http.server import serving
 from tests.unit.test_policy import REQUEST

@@ -23,7 +23,7 @@ from qpher_core import (
     Unavailable,
     ValidationError,
 )
-from qpher_core.api_keys import make_secret
+from qpher_core.api_key_format import make_secret
 from qpher_core.asgi import create_app
 from qpher_core.service import Qpher
 from tests.contract.served import quiet_key

@@ -5,12 +5,10 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-__all__ = ["Answer", "Proxy", "dripping", "proxied", "replying"]
+from tests.http_server import Answer, serving_answers
 
-#: Status, headers and body.
-Answer = tuple[int, Mapping[str, str], bytes]
+__all__ = ["Proxy", "dripping", "proxied", "replying"]
 
 
 class Proxy:
@@ -107,39 +105,11 @@ def proxied(upstream: str) -> Iterator[Proxy]:
         thread.join()
 
 
-@contextlib.contextmanager
-def replying(answer: Callable[[str, str, Mapping[str, str]], Answer]) -> Iterator[str]:
-    """Serve HTTP; ``answer`` gets method, target and headers. Yields the URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, headers, body = answer(self.command, self.path, dict(self.headers.items()))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            with contextlib.suppress(OSError):  # a client that has given up
-                self.wfile.write(body)
-
-        do_GET = do_POST  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def replying(
+    answer: Callable[[str, str, Mapping[str, str]], Answer],
+) -> contextlib.AbstractContextManager[str]:
+    """Serve HTTP; ``answer`` gets method, target and headers. Gives the URL."""
+    return serving_answers(lambda sent: answer(sent.method, sent.target, sent.headers))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import uvicorn
 
+from qpher_core.asgi.connections import Connection
+
 __all__ = ["serving"]
 
 
@@ -18,6 +20,7 @@ __all__ = ["serving"]
 def serving(app: Any, *, port: int = 0, **options: Any) -> Iterator[str]:
     """Serve an application and yield its base URL."""
     listener = socket.create_server(("127.0.0.1", port))
+    options.setdefault("http", Connection)
     config = uvicorn.Config(app, log_config=None, proxy_headers=False, **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -62,6 +62,13 @@ def test_a_body_that_is_too_large_is_not_read_to_its_end(every: float | None) ->
     assert asyncio.run(_once(receive))["body"] == b"rest"
 
 
+def test_a_body_that_was_lost_is_none() -> None:
+    """One that has less than was announced is refused, not taken for one that was left out."""
+    with pytest.raises(ValidationError, match="announced") as refused:
+        asyncio.run(Bodies(10, 30).read(_pieces(b""), 10, 4))
+    assert refused.value.code == "ERR_INVALID_001"
+
+
 async def _once(receive: Receive) -> dict[str, Any]:
     return await receive()
 

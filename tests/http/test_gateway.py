@@ -3,6 +3,7 @@
 
 import asyncio
 import base64
+import itertools
 import json
 import math
 import socket
@@ -20,8 +21,8 @@ from starlette.routing import Mount
 
 from qpher_core.asgi import Settings, create_app
 from qpher_core.asgi.endpoint import Raw
-from qpher_core.asgi.gateway import send_answer
 from qpher_core.asgi.headers import Proxies, read_head
+from qpher_core.asgi.sending import send_answer
 from qpher_core.asgi.workers import Workers
 from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.models import Decision, PolicyRequest
@@ -66,6 +67,22 @@ def test_a_head_that_says_something_twice_is_refused(base: str, api_key: str) ->
         assert answer.status_code in {400, 401}
 
 
+def test_heads_that_others_may_read_otherwise_are_refused() -> None:
+    """Two hosts are no request, and a body that came in another coding is encoded."""
+    hosts = [(b"host", b"a"), (b"host", b"b")]
+    assert read_head({"headers": hosts}).problem == "host is given more than once"
+    for coding, encoded in ((b"Chunked", False), (b"gzip, chunked", True)):
+        assert read_head({"headers": [(b"transfer-encoding", coding)]}).encoded is encoded
+
+
+def test_bodies_of_later_versions_need_no_length() -> None:
+    """What announces none has none in HTTP/1, and may have one in HTTP/2."""
+    for version, length in (("1.1", 0), ("1.0", 0), ("2", None), ("3", None)):
+        assert read_head({"http_version": version, "headers": []}).length == length
+        head = read_head({"http_version": version, "headers": [(b"content-length", b"5")]})
+        assert head.length == 5
+
+
 def test_every_answer_is_hardened(base: str, http: httpx.Client) -> None:
     """Security headers are on every answer; no server header, no CORS."""
     origin = {"origin": "https://evil.example"}
@@ -92,6 +109,9 @@ def test_cors_is_for_named_origins(kms: Qpher) -> None:
                 headers={"origin": origin, "access-control-request-method": "GET"},
             )
             assert ("access-control-allow-origin" in answer.headers) == allowed
+        answer = httpx.get(f"{base}/api/v1/kms/keys", headers={"origin": "https://ui.example"})
+        exposed = answer.headers["access-control-expose-headers"]
+        assert {"ratelimit", "retry-after", "idempotency-replayed"} <= set(exposed.split(", "))
 
 
 def test_unknown_paths_and_methods(base: str) -> None:
@@ -263,9 +283,44 @@ def test_query_parameters_are_strict(http: httpx.Client) -> None:
     for version in ("0", "4294967296", "9" * 5000):
         assert http.get(f"/kms/keys/{version}?algorithm=Kyber768").status_code == 400, version
     assert httpx.get(f"{http.base_url}kms/keys/{'9' * 5000}").status_code == 401
-    for query in ("?limit=null", "?until=0.5", "?until=2026-01-01"):
-        assert http.get("/audit/entries" + query).status_code == 422, query
+    for query in ("limit=null", "until=0.5", "until=2026-01-01", "since=%ff", "limit=1&limit=1"):
+        answer = http.get("/audit/entries?" + query)
+        assert error(answer) == (422, "ERR_INVALID_003"), query
+        assert query.partition("=")[0] in answer.json()["error"]["message"]
     assert http.get("/audit/entries?name=null").json()["data"]["entries"] == []
+
+
+@pytest.mark.parametrize("limit", ["1.0", "1e1", "01", "+1", "%201", "1_0", "-0"])
+def test_whole_numbers_in_queries_are_digits(http: httpx.Client, limit: str) -> None:
+    """What is no whole number in a body is none in a query."""
+    assert error(http.get(f"/audit/entries?limit={limit}")) == (422, "ERR_INVALID_003")
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59"])
+def test_times_at_the_ends_of_the_calendar_are_refused(http: httpx.Client, moment: str) -> None:
+    """They are none in UTC, which entries are written in."""
+    for path in ("/audit/entries", "/audit/export"):
+        for name in ("since", "until"):
+            answer = http.get(f"{path}?{name}={moment}")
+            assert error(answer) == (422, "ERR_INVALID_003")
+            assert answer.json()["error"]["parameter"] == name
+
+
+def test_paths_are_spelled_in_one_way(http: httpx.Client, kms: Qpher) -> None:
+    """Encoded slashes and line ends are no part of a path."""
+    administrator = kms.api_keys.create("acme", scopes=("admin",))[1]
+    tenant = kms.tenants.get("acme").id
+    for path in (
+        "/kms%2Fkeys",
+        "/kms/keys%0A",
+        "/kms/keys/1%0A?algorithm=Kyber768",
+        "/kms/keys/%00",
+        "/kms//keys",
+        "/admin/tenants/service%0A/policy",
+        f"/admin/tenants/{tenant}%0A/policy",
+    ):
+        answer = http.get(path, headers={"x-api-key": administrator})
+        assert error(answer) == (404, "ERR_NOT_FOUND_001"), path
 
 
 # --- deadlines and load ------------------------------------------------------------------------
@@ -323,26 +378,46 @@ def test_too_many_requests_do_not_pile_up(kms: Qpher, api_key: str) -> None:
     assert [answer.status_code for answer in let_in] == [200, 200]
 
 
-def test_an_export_that_has_begun_is_not_refused() -> None:
-    """However many wait by then, it is sent to its end: it was let in when it was asked for."""
-    scope = {"type": "http", "headers": []}
-    answer = Raw("application/jsonl", iter([b"two", b"three"]), b"one")
+def streamed(pieces: Iterator[bytes], *, method: str = "GET", reads: int | None = None) -> Any:
+    """Return what is sent of a stream to a client that goes away after some pieces, if at all."""
     sent: list[dict[str, Any]] = []
+    gone = asyncio.Event()
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if reads is not None and len(sent) > reads:
+            gone.set()
+
+    async def receive() -> dict[str, Any]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
 
     async def stream() -> int:
         workers = Workers(Settings(threads=1, waiting=1))
         workers.busy = 2
+        scope = {"type": "http", "method": method, "headers": []}
+        answer = Raw("application/jsonl", pieces, next(pieces))
         try:
-            return await send_answer(scope, send, answer, read_head(scope), workers)
+            return await send_answer(scope, receive, send, answer, read_head(scope), workers)
         finally:
             workers.close()
 
-    assert asyncio.run(stream()) == 200
-    assert sent[0]["status"] == 200
-    assert [message["body"] for message in sent[1:]] == [b"one", b"two", b"three", b""]
+    assert asyncio.run(stream()) == sent[0]["status"] == 200
+    return [message["body"] for message in sent[1:]]
+
+
+def test_an_export_that_has_begun_is_not_refused() -> None:
+    """However many wait by then, it is sent to its end: it was let in when it was asked for."""
+    assert streamed(iter([b"one", b"two", b"three"])) == [b"one", b"two", b"three", b""]
+
+
+def test_an_export_that_nobody_reads_ends() -> None:
+    """When its reader goes away no more of the log is read, and what was sent is not whole."""
+    pieces = itertools.repeat(b"x", 1000)
+    assert len(streamed(pieces, reads=3)) < 10
+    assert next(pieces) == b"x"
+    assert streamed(pieces, method="HEAD") == [b""]
+    assert next(pieces) == b"x"
 
 
 # --- rate limits -------------------------------------------------------------------------------
@@ -605,6 +680,17 @@ def test_the_application_can_be_mounted(kms: Qpher, api_key: str) -> None:
         assert http.get("/kms/keys/1?algorithm=Kyber768").json()["data"]["key_version"] == 1
         page = httpx.get(f"{base}/kms-service/docs")
         assert page.status_code == 200
+        document = httpx.get(f"{base}/kms-service/openapi.json").json()
+        assert document["servers"] == [{"url": "/kms-service"}]
+
+
+def test_an_application_that_ended_can_begin_again(kms: Qpher, api_key: str) -> None:
+    """Tests, and servers that reload, begin one application several times."""
+    app = create_app(kms)
+    for _ in range(2):
+        with serving(app) as base, client(base, api_key) as http:
+            assert generate(http).status_code == 201
+            assert http.post("/kem/encapsulate", json={}).status_code == 200
 
 
 def test_answers_to_head_requests_have_no_secrets(base: str, api_key: str) -> None:

@@ -4,6 +4,7 @@
 import base64
 import contextlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -20,6 +21,7 @@ import httpx
 import pytest
 from attrs import define, field
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 
 import qpher_core
 from qpher_core import RateLimited, RemoteSettings
@@ -59,7 +61,9 @@ class Served:
         raise AssertionError("the service did not start")
 
 
-def serve(url: str, *options: str, folder: Path | None = None) -> Served:
+def serve(
+    url: str, *options: str, folder: Path | None = None, stderr: int = subprocess.DEVNULL
+) -> Served:
     """Start a service over a store, as the installed command does, in a folder."""
     port = free_port()
     main = "from qpher_core.cli.main import main; main()"
@@ -67,7 +71,7 @@ def serve(url: str, *options: str, folder: Path | None = None) -> Served:
     command = [sys.executable, "-P", "-c", main, "serve", "--store", url, "--port", str(port)]
     # Not the settings of other tests: another protector would seal its keys.
     own = {name: value for name, value in os.environ.items() if not name.startswith("QPHER_")}
-    process = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL, env=own, cwd=folder)
+    process = subprocess.Popen([*command, *options], stderr=stderr, env=own, cwd=folder)
     scheme = "https" if "--ssl-certfile" in options else "http"
     return Served(process, f"{scheme}://127.0.0.1:{port}")
 
@@ -203,11 +207,66 @@ def test_workers_share_rates_and_tls(store: tuple[str, str], tmp_path: Path) -> 
     assert statuses == [200] * 19
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_says_where_it_serves(store: tuple[str, str], workers: str) -> None:
+    """Whoever leaves the port to the system, or starts it by hand, is told the address."""
+    served = serve(store[0], "--port", "0", "--workers", workers, stderr=subprocess.PIPE)
+    assert served.process.stderr is not None
+    try:
+        told = (re.search(rb"running on (http://\S+)", line) for line in served.process.stderr)
+        served.base = next(found[1].decode() for found in told if found)
+        served.wait()
+    finally:
+        served.process.terminate()
+        served.process.communicate(timeout=60)
+
+
 def test_a_service_that_cannot_start_says_so(tmp_path: Path) -> None:
     """A store that cannot be opened ends the command with an error, whatever the workers."""
+    (tmp_path / "q.db").write_bytes(b"no database" * 100)
     for workers in ("1", "2"):
-        served = serve(f"sqlite:///{tmp_path}/no/such/folder/q.db", "--workers", workers)
-        assert served.process.wait(60) != 0
+        served = serve(f"sqlite:///{tmp_path}/q.db", "--workers", workers)
+        assert served.process.wait(60) == 8
+
+
+def _refused(*options: str) -> tuple[int, str]:
+    answer = CliRunner().invoke(main, ["serve", *options])
+    return answer.exit_code, answer.output
+
+
+def test_a_mistyped_store_is_not_made(tmp_path: Path) -> None:
+    """A service over a new, empty store would refuse every API key: the name is told instead."""
+    for url in (f"sqlite:///{tmp_path}/q.db", f"file://{tmp_path}/store"):
+        status, told = _refused("--store", url)
+        assert (status, "there is no store at" in told) == (3, True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_in_use_is_told_in_one_line(store: tuple[str, str], workers: str) -> None:
+    """The port is tried before the service is opened, whoever would listen later."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        status, told = _refused("--store", store[0], "--port", port, "--workers", workers)
+    assert status == 2
+    assert told == f"qpher-core: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--host", "no such host"), "--host 'no such host' is no address"),
+        (("--host", "192.0.2.1"), "cannot listen on 192.0.2.1 port 8000: Cannot assign"),
+        (("--uds", "/no/such/folder/socket"), "--uds must be in a folder that exists"),
+    ],
+    ids=lambda value: value[0],
+)
+def test_what_cannot_be_listened_on_is_told(
+    store: tuple[str, str], options: tuple[str, ...], told: str
+) -> None:
+    """An address of another machine, or a socket in no folder, is a mistake of the command line."""
+    status, output = _refused("--store", store[0], *options)
+    assert (status, output.count("\n"), told in output) == (2, 1, True)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -237,3 +296,58 @@ def test_without_a_certificate_there_is_no_service(tmp_path: Path, option: str) 
     answer = CliRunner().invoke(main, ["serve", "--store", store, option, str(file)])
     assert (answer.exit_code, f"{option} needs --ssl-certfile" in answer.output) == (2, True)
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, str]:
+    """Make a certificate; return the files of it, of its key encrypted, and of others."""
+    cert, key = certificate(tmp_path, "127.0.0.1")
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    sealed, nothing, other = (tmp_path / name for name in ("sealed", "nothing", "other"))
+    sealed.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    nothing.write_bytes(b"nothing")
+    other.mkdir()
+    files = {"cert": cert, "sealed": sealed, "nothing": nothing}
+    return {name: str(path) for name, path in files.items()} | {
+        "other": str(certificate(other, "127.0.0.1")[1])
+    }
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "password", "told"),
+    [
+        ("nothing", "sealed", "secret", "cannot be used"),
+        ("cert", "other", None, "cannot be used"),
+        ("cert", "nothing", None, "cannot be used"),
+        ("cert", "sealed", None, "QPHER_SSL_KEYFILE_PASSWORD"),
+        ("cert", "sealed", "wrong", "cannot be used"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_told_once(
+    tls: dict[str, str], cert: str, key: str, password: str | None, told: str
+) -> None:
+    """Workers that could not use it would be started again and again; nobody is asked to type."""
+    options = ["--ssl-certfile", tls[cert], "--ssl-keyfile", tls[key]]
+    environment = {"QPHER_SSL_KEYFILE_PASSWORD": password}
+    command = ["serve", "--store", "memory:", "--workers", "2", *options]
+    answer = CliRunner().invoke(main, command, env=environment)
+    assert (answer.exit_code, told in answer.output) == (2, True)
+
+
+def test_the_key_of_a_certificate_may_be_encrypted(
+    store: tuple[str, str], tls: dict[str, str]
+) -> None:
+    """Its password opens it."""
+    options = ["--ssl-certfile", tls["cert"], "--ssl-keyfile", tls["sealed"]]
+    served = serve(store[0], *options, "--ssl-keyfile-password", "secret", "--workers", "2")
+    try:
+        served.wait(ssl.create_default_context(cafile=tls["cert"]))
+    finally:
+        served.process.terminate()
+        served.process.wait(60)

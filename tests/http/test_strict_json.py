@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from qpher_core.asgi.models import Sign
+from qpher_core.asgi.models_signatures import Sign
 from qpher_core.asgi.strict_json import decode_body, decode_hook
 from qpher_core.asgi.table import ENDPOINTS
 from qpher_core.errors import ValidationError

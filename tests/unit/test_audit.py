@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import rfc8785
@@ -13,6 +14,7 @@ from attrs import evolve
 
 from qpher_core.audit.entry import EMPTY_HEAD, EntryDraft, KeyAddress, build_entry, digest
 from qpher_core.audit.log import StoredAuditLog, verify_chain
+from qpher_core.audit.selection import EntryFilter
 from qpher_core.discovery import open_store
 from qpher_core.errors import IntegrityError, ValidationError
 from qpher_core.models import AuditEntry, AuditReport, Receipt
@@ -318,3 +320,21 @@ def test_a_clock_that_steps_back_is_recorded_and_reorders_nothing() -> None:
     times = [entry.fields["time"] for entry in log.entries(tenant_id)]
     assert [datetime.fromisoformat(str(time)) for time in times] == shown
     assert log.verify(tenant_id).ok
+
+
+def test_parts_of_a_filter_are_checked() -> None:
+    """What no entry can have is refused before a log is read for it, or an export verified."""
+    wrong: dict[str, Any] = {
+        "since": datetime.min.replace(tzinfo=UTC),
+        "until": datetime.max.replace(tzinfo=UTC),
+        "actor": ["alice"],
+        "action": 5,
+        "outcome": b"success",
+        "name": {},
+        "algorithm": False,
+        "version": 0,
+    }
+    for name, value in wrong.items():
+        with pytest.raises(ValidationError) as caught:
+            EntryFilter(**{name: value})
+        assert caught.value.parameter == name

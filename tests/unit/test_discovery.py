@@ -57,6 +57,16 @@ def test_a_store_needs_a_url(url: str) -> None:
     assert caught.value.parameter == "url"
 
 
+@pytest.mark.parametrize("scheme", ["sqlite:///", "file://"])
+def test_stores_in_files_take_no_parameters(tmp_path: Path, scheme: str) -> None:
+    """Parameters as other libraries take them are refused, not made part of a file's name."""
+    for parameters in ("?mode=ro", "?timeout=5&cache=shared"):
+        with pytest.raises(ValidationError, match="without parameters"):
+            open_store(f"{scheme}{tmp_path}/q{parameters}", parameter="url")
+    assert not list(tmp_path.iterdir())
+    open_store(f"{scheme}{tmp_path}/what?", parameter="url").close()
+
+
 def test_unknown_schemes_are_named() -> None:
     """An unknown scheme is refused, and what is installed is told."""
     with pytest.raises(ValidationError, match=r"'carrierpigeon'.*memory.*sqlite"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qpher_backends.filesystem import audit, commit
+from qpher_backends.filesystem import audit, commit, segments
 from qpher_core.discovery import open_store
 from qpher_core.testing.records import append
 from qpher_core.testing.test_retention import base_at, fill, move_out
@@ -14,7 +14,7 @@ from qpher_core.testing.test_retention import base_at, fill, move_out
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a file hold ten entries."""
-    monkeypatch.setattr(audit, "_SEGMENT", 10)
+    monkeypatch.setattr(segments, "_ENTRIES", 10)
     monkeypatch.setattr(audit, "_PAGE", 5)
 
 

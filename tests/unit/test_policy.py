@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -138,6 +139,7 @@ def denial(rules: object, **changes: object) -> str | None:
         ('[{"rule":"payload","max_bytes":-1}]', "rules[0].max_bytes"),
         ('[{"rule":"payload","max_bytes":true}]', "rules[0].max_bytes"),
         ('[{"rule":"payload","max_bytes":1.0}]', "rules[0].max_bytes"),
+        ('[{"rule":"deny","actors":["\ud800"]}]', "rules"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -203,12 +205,44 @@ def test_toml_says_the_same_as_json() -> None:
         (TOML.replace('"18:00"', "???"), 10),
         ('[\n {"rule":"plan"},\n\n {"rule":\n"none"}]', 4),
         ('[\n {"rule":"plan"},\n {"rule"\n}]', 4),
+        ('[\n {"rule":"plan"},\n {"rule":"plan",\n"rule":"plan"}]', 3),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(rules: str, line: int) -> None:
     """The message names the line on which the rule, or the syntax error, is."""
     with pytest.raises(ValidationError, match=rf"line {line}\b"):
         parse_rules(rules)
+
+
+@pytest.mark.parametrize("kind", ["deny", "only"])
+@pytest.mark.parametrize(
+    ("member", "pattern", "told"),
+    [
+        ("actions", "keys.destory", "keys.destroy"),
+        ("actions", "KEYS.*", "keys.destroy"),
+        ("algorithms", "Kyber768", "canonical name is ML-KEM-768"),
+        ("algorithms", "ML-KEM-769", "ML-KEM-768"),
+        ("scopes", "signature", "signatures"),
+    ],
+)
+def test_patterns_that_match_nothing_are_not_set(
+    kms: Qpher, kind: str, member: str, pattern: str, told: str
+) -> None:
+    """A rule that can never apply protects nothing, and whoever made it should know."""
+    rules = json.dumps([{"rule": "plan"}, {"rule": kind, member: ["*", pattern]}])
+    with pytest.raises(ValidationError) as caught:
+        kms.policies.set(rules)
+    assert caught.value.parameter == f"rules[1].{member}"
+    for part in ("line 1: ", repr(pattern), told):
+        assert part in str(caught.value)
+    assert len(parse_rules(rules)) == 2  # what is stored already stays in force
+
+
+def test_the_schedule_of_a_key_that_cannot_be_is_not_set(kms: Qpher) -> None:
+    """A rotation of an algorithm by another name than requests have never comes."""
+    rules = '[{"rule": "rotation", "max_age_days": 1, "algorithms": ["Dilithium3"]}]'
+    with pytest.raises(ValidationError, match="canonical name is ML-DSA-65"):
+        kms.policies.set(rules)
 
 
 # --- each rule ---------------------------------------------------------------------------------
@@ -592,6 +626,9 @@ def test_revisions_and_their_difference(kms: Qpher, acme: Session) -> None:
     assert kms.policies.diff(2, 2, "acme") == ""
     with pytest.raises(NotFound):
         kms.policies.revision(3, "acme")
+    for number in (0, -1, True, "1", None):
+        with pytest.raises(ValidationError, match=r"^number "):
+            kms.policies.revision(number, "acme")  # type: ignore[arg-type]
 
 
 def test_explanations_say_what_each_rule_says(kms: Qpher, acme: Session) -> None:
@@ -608,6 +645,15 @@ def test_explanations_say_what_each_rule_says(kms: Qpher, acme: Session) -> None
     assert all(verdict.reason is None for verdict in allowed.verdicts)
     with pytest.raises(ValidationError):
         kms.policies.explain("acme", "kem.encript")
+    wrong: dict[str, Any] = {
+        "actor": "",
+        "payload_bytes": -1,
+        "key_version": 0,
+        "time": datetime.max.replace(tzinfo=UTC),
+    }
+    for name, value in wrong.items():
+        with pytest.raises(ValidationError, match=rf"^{name} "):
+            kms.policies.explain("acme", "kem.encrypt", **{name: value})
     assert len([*acme.audit.entries()]) == before
 
 

@@ -121,8 +121,8 @@ def test_clients_need_no_server_packages() -> None:
         "import sys\n"
         "for name in ('starlette', 'uvicorn', 'limits', 'prometheus_client', 'httptools'):\n"
         "    sys.modules[name] = None\n"
-        "import qpher_core, qpher_core.api_keys\n"
-        "key = qpher_core.api_keys.make_secret()[1]\n"
+        "import qpher_core, qpher_core.api_key_format\n"
+        "key = qpher_core.api_key_format.make_secret()[1]\n"
         "qpher_core.open('https://kms.example', api_key=key).close()\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -161,6 +161,42 @@ def test_deadlines_are_checked(tmp_path: Path, parameter: str, wrong: Any) -> No
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("parameter", "wrong"),
+    [
+        *(("url", wrong) for wrong in (Path("q.db"), b"memory:", 3)),
+        *(("audit", wrong) for wrong in (Path("log"), 3)),
+        *(("policy", wrong) for wrong in (None, 3, ["rules:", 3], "rules")),
+        *(("protector", wrong) for wrong in (Path("kek"), 3, ["memory:", 3], "/etc/kek")),
+        ("primitives", 3),
+        ("anchors", {"every_entries": 5}),
+    ],
+    ids=str,
+)
+def test_objects_that_are_none_of_the_kind_are_refused(parameter: str, wrong: Any) -> None:
+    """A path instead of a URL, say, is refused by name on opening and not on the first use."""
+    with pytest.raises(ValidationError, match=f"^{parameter} must be") as caught:
+        qpher_core.open(**{"url": "memory:", parameter: wrong})
+    assert caught.value.parameter == parameter
+
+
+@pytest.mark.parametrize("parameter", ["policy", "protector"])
+@pytest.mark.parametrize("wrong", ["nosuch:", "rules", Path("kek")], ids=str)
+def test_parts_that_are_none_leave_no_store(tmp_path: Path, parameter: str, wrong: Any) -> None:
+    """They are refused before a store and a key encryption key are made for them."""
+    with pytest.raises(ValidationError) as caught:
+        qpher_core.open(f"sqlite:///{tmp_path}/q.db", **{parameter: wrong})
+    assert caught.value.parameter == parameter
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_a_service_elsewhere_are_settings() -> None:
+    """What is no ``RemoteSettings`` is refused by name."""
+    with pytest.raises(ValidationError) as caught:
+        qpher_core.open("https://kms.example", api_key="qph_", remote=30)  # type: ignore[call-overload]
+    assert caught.value.parameter == "remote"
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_a_service_that_does_not_open_leaves_no_file_open(tmp_path: Path) -> None:
     """Whatever was opened before a setting is found wrong is closed again."""

@@ -90,3 +90,25 @@ def test_a_database_of_a_later_version_is_refused(tmp_path: Path) -> None:
         database.execute(f"PRAGMA user_version = {VERSION + 1}")
     with pytest.raises(StoreUnavailable, match="m999_later"):
         SQLiteStore(path)
+
+
+def test_a_file_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
+    """What is no database is named, and not written to."""
+    path = tmp_path / "notes.txt"
+    path.write_text("a note\n")
+    with pytest.raises(StoreUnavailable, match=f"cannot open {path}: .*not a database"):
+        qpher_core.open(f"sqlite:///{path}")
+    assert path.read_text() == "a note\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_database_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
+    """No tables of ours, no other journal and no key beside it: the path was a mistake."""
+    path = tmp_path / "shop.db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE customers (id INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnavailable, match="a database of something else"):
+        qpher_core.open(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

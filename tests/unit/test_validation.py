@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of parameters: each refusal names its parameter and gives no value away."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 
 import pytest
@@ -9,6 +10,7 @@ from qpher_core.errors import ValidationError
 from qpher_core.validation import (
     check_bytes,
     check_context,
+    check_moment,
     check_name,
     check_text,
     check_version,
@@ -45,6 +47,32 @@ def test_what_is_no_name(value: object) -> None:
     with pytest.raises(ValidationError, match=r"^actor ") as caught:
         check_name(value, "actor")
     assert caught.value.parameter == "actor"
+
+
+def test_moments() -> None:
+    """A time with a zone is taken, if every other zone has it."""
+    for moment in (datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC)):
+        assert check_moment(moment, "since") is moment
+        for hours in (-23, 23):
+            assert moment.astimezone(timezone(timedelta(hours=hours))) == moment
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        0,
+        "2026-01-31T00:00:00Z",
+        datetime(2026, 1, 31),  # noqa: DTZ001
+        datetime.min.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=UTC),
+    ],
+)
+def test_what_is_no_moment(value: object) -> None:
+    """Other types, times without a zone, and those at the ends of the calendar are refused."""
+    with pytest.raises(ValidationError, match=r"^since ") as caught:
+        check_moment(value, "since")
+    assert caught.value.parameter == "since"
 
 
 def test_text_lengths() -> None:

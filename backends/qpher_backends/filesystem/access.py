@@ -16,7 +16,14 @@ from qpher_backends.filesystem.names import component
 from qpher_backends.filesystem.tables import tenant_path
 from qpher_backends.filesystem.view import Look, Transaction, View
 from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable
-from qpher_core.models import ApiKey, ApiKeyRecord, IdempotencyRecord, rfc3339
+from qpher_core.models import (
+    ApiKey,
+    ApiKeyRecord,
+    IdempotencyRecord,
+    optional_moment,
+    optional_rfc3339,
+    rfc3339,
+)
 
 __all__ = ["ApiKeyTable", "ApiKeyWriter", "IdempotencyTable", "IdempotencyWriter"]
 
@@ -79,9 +86,9 @@ class ApiKeyWriter(ApiKeyTable):
                 "scopes": sorted(key.scopes),
                 "version": key.version,
                 "created_at": rfc3339(key.created_at),
-                "expires_at": _text(key.expires_at),
-                "revoked_at": _text(key.revoked_at),
-                "last_used_at": _text(key.last_used_at),
+                "expires_at": optional_rfc3339(key.expires_at),
+                "revoked_at": optional_rfc3339(key.revoked_at),
+                "last_used_at": optional_rfc3339(key.last_used_at),
                 "secret_hash": record.secret_hash.hex(),
             },
         )
@@ -107,19 +114,11 @@ def _api_key(document: Mapping[str, Any]) -> ApiKeyRecord:
         frozenset(str(scope) for scope in document["scopes"]),
         int(document["version"]),
         datetime.fromisoformat(document["created_at"]),
-        _moment(document["expires_at"]),
-        _moment(document["revoked_at"]),
-        _moment(document["last_used_at"]),
+        optional_moment(document["expires_at"]),
+        optional_moment(document["revoked_at"]),
+        optional_moment(document["last_used_at"]),
     )
     return ApiKeyRecord(key, bytes.fromhex(document["secret_hash"]))
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 class IdempotencyTable:

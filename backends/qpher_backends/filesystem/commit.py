@@ -10,7 +10,7 @@ from attrs import evolve
 
 from qpher_backends.filesystem.access import ApiKeyWriter, IdempotencyWriter
 from qpher_backends.filesystem.anchors import AnchorWriter
-from qpher_backends.filesystem.audit import AuditWriter
+from qpher_backends.filesystem.audit_writer import AuditWriter
 from qpher_backends.filesystem.files import TRANSLATED, sync_paths
 from qpher_backends.filesystem.gate import Counters, Gate
 from qpher_backends.filesystem.journal import Change, Journal, Put, apply

@@ -5,14 +5,14 @@ Files have mode 0600 and directories 0700. Paths are never followed through a sy
 their end. Errors are ``OSError``; what runs inside :data:`TRANSLATED` gives ``StoreUnavailable``.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Final
 
-from qpher_core.errors import StoreUnavailable
+from qpher_backends.translated import Translated
 
 __all__ = [
     "TRANSLATED",
@@ -32,27 +32,7 @@ _NEW: Final = ".new"
 _MANY: Final = 32  # paths from which on one syncfs() is cheaper than one fsync() each
 _MISSING: Final = (errno.ENOENT, errno.ENOTDIR)
 
-
-class _Translated:
-    """Turns errors of files into ``StoreUnavailable``. Has no state: one serves all threads."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Translate."""
-        if isinstance(error, OSError):
-            raise StoreUnavailable(f"the directory does not answer: {error}") from error
-
-
-TRANSLATED: Final = _Translated()
+TRANSLATED: Final = Translated(OSError, "directory")
 
 
 def temporary(name: str) -> bool:
@@ -141,7 +121,8 @@ def make_folders(path: str) -> None:
         return
     except FileNotFoundError:
         make_folders(os.path.dirname(path))  # noqa: PTH120
-        make_folders(path)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)  # noqa: PTH102 - /proc says again that there is no such place
 
 
 def sync_paths(root: str, paths: Iterable[str]) -> None:

@@ -27,7 +27,14 @@ from qpher_backends.filesystem.tables import tenant_path
 from qpher_backends.filesystem.view import Look, Transaction, View
 from qpher_core.errors import IntegrityError, StateConflict, StoreUnavailable
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import KeyRecord, KeyRef, KeyVersion, rfc3339
+from qpher_core.models import (
+    KeyRecord,
+    KeyRef,
+    KeyVersion,
+    optional_moment,
+    optional_rfc3339,
+    rfc3339,
+)
 
 __all__ = ["KEYS", "SERVICE_KEYS", "KeyTable", "KeyWriter"]
 
@@ -299,7 +306,7 @@ def _document(record: KeyRecord) -> dict[str, Any]:
         "changed_at": rfc3339(key.changed_at),
         "reason": key.reason,
         "revision": key.revision,
-        "compromised_at": None if key.compromised_at is None else rfc3339(key.compromised_at),
+        "compromised_at": optional_rfc3339(key.compromised_at),
         "kek": record.kek_id,
         "sealed": sealed,
     }
@@ -317,7 +324,7 @@ def _parser(ref: KeyRef) -> Callable[[Mapping[str, Any]], KeyRecord]:
         )
         if found != ref:
             raise ValueError("this is the record of another version")
-        sealed, compromised = document["sealed"], document.get("compromised_at")
+        sealed = document["sealed"]
         key = KeyVersion(
             ref,
             KeyState(document["state"]),
@@ -326,7 +333,7 @@ def _parser(ref: KeyRef) -> Callable[[Mapping[str, Any]], KeyRecord]:
             datetime.fromisoformat(document["changed_at"]),
             str(document["reason"]),
             int(document["revision"]),
-            None if compromised is None else datetime.fromisoformat(compromised),
+            optional_moment(document.get("compromised_at")),
         )
         plain = None if sealed is None else base64.b64decode(sealed, validate=True)
         return KeyRecord(key, str(document["kek"]), plain)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from qpher_backends.closable import Closable
 from qpher_backends.filesystem.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.filesystem.anchors import AnchorTable
 from qpher_backends.filesystem.audit import AuditTable
@@ -19,7 +20,8 @@ from qpher_backends.filesystem.files import TRANSLATED, make_folders
 from qpher_backends.filesystem.keys import SERVICE_KEYS, KeyTable
 from qpher_backends.filesystem.tables import IntentTable, PolicyTable, TenantTable
 from qpher_backends.filesystem.view import Documents, View
-from qpher_backends.group_commit import Announced, GroupCommit
+from qpher_backends.group_commit import GroupCommit
+from qpher_backends.places import path_of
 from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.file_io import sync_folder
 
@@ -28,21 +30,21 @@ __all__ = ["FileStore", "open_store"]
 T = TypeVar("T")
 
 _SCHEME: Final = "file://"
+_EXPECTED: Final = "file:///absolute/path"
 _FORMAT: Final = b"qpher-files/1\n"
 _LOOKS: Final = 200  # attempts to read between two commits before a reader takes the lock
 _PAUSE: Final = 0.0001  # seconds; making a commit's changes takes about as long
 
 
-class FileStore:
+class FileStore(Closable):
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
 
     readers_wait = False
     local = True
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._root = str(path.absolute())
-        self._pid = os.getpid()
-        self._closed = False
         self._lock = threading.Lock()
         with TRANSLATED:
             _prepare(self._root)
@@ -86,17 +88,13 @@ class FileStore:
         self._check_usable()
         return self._group_commit(work)
 
-    def lately(self, tenant_id: uuid.UUID) -> Announced:  # noqa: ARG002 - one lock for all
-        """Let commits wait for this thread, which is about to make one."""
-        return Announced(self._group_commit)
-
     def close(self) -> None:
         """Empty the journal, if nobody works, and close."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-        if os.getpid() != self._pid:
+        if self._forked:
             return  # the parent's; its files were closed in here by the fork
         with TRANSLATED, self._group_commit.alone():
             try:
@@ -137,12 +135,6 @@ class FileStore:
             self._check_usable()  # the handles may belong to other files by now
             counters = self._files.settled()
             return function(self._documents.at(counters.documents))
-
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        if os.getpid() != self._pid:
-            raise StoreUnavailable("the store was opened before a fork; open it again in here")
 
 
 def _prepare(root: str) -> None:
@@ -197,7 +189,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def open_store(url: str) -> FileStore:
     """Open ``file:///absolute/path`` of a directory, which is made if need be; the entry point."""
-    path = Path(url.removeprefix(_SCHEME))
-    if not url.startswith(_SCHEME) or not path.is_absolute():
-        raise ValidationError("url must be file:///absolute/path", parameter="url")
+    path = path_of(url, _SCHEME, _EXPECTED)
+    if not path.is_absolute():
+        raise ValidationError(f"url must be {_EXPECTED}", parameter="url")
     return FileStore(path)

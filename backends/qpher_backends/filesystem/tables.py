@@ -17,7 +17,15 @@ from qpher_backends.filesystem.view import Look, Transaction, View
 from qpher_core.errors import StateConflict, StoreUnavailable
 from qpher_core.models import Intent, PolicyDocument, Tenant, TenantStatus, rfc3339
 
-__all__ = ["IntentTable", "PolicyTable", "TenantTable", "tenant_path"]
+__all__ = [
+    "IntentTable",
+    "IntentWriter",
+    "PolicyTable",
+    "PolicyWriter",
+    "TenantTable",
+    "TenantWriter",
+    "tenant_path",
+]
 
 _SERVICE = "service"
 _INTENTS = "intents.json"

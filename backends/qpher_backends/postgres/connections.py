@@ -9,7 +9,6 @@ import contextlib
 import functools
 import inspect
 import math
-import os
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from qpher_backends.closable import Closable
 from qpher_backends.sql.run import Row
 from qpher_core.errors import StoreUnavailable, ValidationError
 from qpher_core.permits import Permits
@@ -118,16 +118,15 @@ class Connection(psycopg.Connection[Row]):
         return self.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
 
 
-class Connections:
+class Connections(Closable):
     """Lends connections, so many at once at most. Thread-safe."""
 
     def __init__(self, conninfo: str, most: int) -> None:
+        super().__init__()
         self._conninfo = conninfo
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._free = Permits(most)
-        self._pid = os.getpid()
-        self._closed = False
 
     def first(self, deadline: Deadline) -> None:
         """Connect once; an error says at once what is wrong with the address or the role."""
@@ -175,7 +174,7 @@ class Connections:
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-        if os.getpid() == self._pid:
+        if not self._forked:
             for connection in idle:
                 connection.close()
 
@@ -200,12 +199,6 @@ class Connections:
         return Connection.connect(
             self._conninfo, autocommit=True, connect_timeout=max(2, math.ceil(deadline.left))
         )
-
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        if os.getpid() != self._pid:
-            raise StoreUnavailable("the store was opened before a fork; open it again in here")
 
 
 def conninfo_of(url: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from qpher_backends.group_commit import Announced, GroupCommit
+from qpher_backends.group_commit import GroupCommit
 from qpher_backends.postgres.connections import (
     Connection,
     Connections,
@@ -113,10 +113,6 @@ class PostgresStore:
                 self._inside.work = False
 
         return self._group(tenant_id)(inside)
-
-    def lately(self, tenant_id: uuid.UUID) -> Announced:
-        """Let commits for a tenant wait for this thread, which is about to make one."""
-        return Announced(self._group(tenant_id))
 
     def close(self) -> None:
         """Close all connections."""

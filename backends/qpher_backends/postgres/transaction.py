@@ -34,11 +34,9 @@ from qpher_backends.sql.tables import IntentTable, PolicyTable, TenantTable
 from qpher_core.audit.entry import EMPTY_HEAD
 from qpher_core.audit.records import LogState
 from qpher_core.errors import OutcomeUnknown, StoreUnavailable
+from qpher_core.models import SERVICE
 
-__all__ = ["SERVICE", "Transaction", "Writer"]
-
-#: Tenant of what belongs to the service.
-SERVICE: Final = uuid.UUID(int=0)
+__all__ = ["Transaction", "Writer"]
 
 #: Each statement sees what was committed before it, the first one after a lock included.
 _HOW: Final = "ISOLATION LEVEL READ COMMITTED"

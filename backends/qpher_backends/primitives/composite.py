@@ -9,7 +9,7 @@ seed = ML-DSA's (32) ‖ DER ECPrivateKey (RFC 5915) with its curve and without 
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from qpher_backends.primitives._opened import Opened
+from qpher_backends.primitives._one_by_one import Signing, Verifying
 from qpher_core.protocols import SignatureScheme, SigningKey, VerificationKey
 
 __all__ = ["COMPOSITES", "Composite", "CompositeScheme"]
@@ -100,7 +100,7 @@ def _check_prehash(digest: bytes, hash_name: str) -> None:
         raise ValueError("a composite's pre-hash is SHA-512, 64 bytes")
 
 
-class CompositeVerificationKey:
+class CompositeVerificationKey(Verifying):
     """An opened composite public key."""
 
     __slots__ = ("_composite", "_ecdsa", "_mldsa")
@@ -133,14 +133,8 @@ class CompositeVerificationKey:
             return False
         return valid
 
-    def verify_many(
-        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b"", threads: int = 1
-    ) -> list[bool]:
-        """Verify several (message, signature) pairs."""
-        return [self.verify(message, signature, context=context) for message, signature in pairs]
 
-
-class CompositeSigningKey(Opened):
+class CompositeSigningKey(Signing):
     """An opened composite private key."""
 
     __slots__ = ("_composite", "_ecdsa", "_mldsa", "public_key")
@@ -163,12 +157,6 @@ class CompositeSigningKey(Opened):
         """Sign SHA-512 of a message; the signature is one over the message."""
         _check_prehash(digest, hash_name)
         return self._sign(digest, context, deterministic=False)
-
-    def sign_many(
-        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
-    ) -> list[bytes]:
-        """Sign several messages."""
-        return [self.sign(message, context=context) for message in messages]
 
     def close(self) -> None:
         """Wipe it."""

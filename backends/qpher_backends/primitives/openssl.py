@@ -2,7 +2,7 @@
 """Primitives of OpenSSL through pyca/cryptography: no compiler needed, no ML-KEM-512."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import mldsa, mlkem
 
 from qpher_backends.primitives._mldsa import prehash_mu
-from qpher_backends.primitives._opened import Opened
+from qpher_backends.primitives._one_by_one import Decapsulating, Encapsulating, Signing, Verifying
 from qpher_backends.primitives.composite import COMPOSITES, CompositeScheme
 from qpher_backends.primitives.xwing import XWingScheme
 from qpher_core.errors import AlgorithmUnavailable
@@ -24,7 +24,7 @@ _DsaPrivate = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87P
 _DsaPublic = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 
 
-class _EncapsulationKey(Opened):
+class _EncapsulationKey(Encapsulating):
     __slots__ = ("_key",)
 
     def __init__(self, key: _KemPublic) -> None:
@@ -39,11 +39,8 @@ class _EncapsulationKey(Opened):
         secret, ciphertext = self._key.encapsulate()
         return ciphertext, secret
 
-    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
-        return [self.encapsulate() for _ in range(count)]
 
-
-class _DecapsulationKey(Opened):
+class _DecapsulationKey(Decapsulating):
     __slots__ = ("_key", "encapsulation_key")
 
     def __init__(self, key: _KemPrivate) -> None:
@@ -54,9 +51,6 @@ class _DecapsulationKey(Opened):
         if self._key is None:
             raise ValueError("the key is closed")
         return self._key.decapsulate(ciphertext)
-
-    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
-        return [self.decapsulate(ciphertext) for ciphertext in ciphertexts]
 
     def close(self) -> None:
         self._key = None  # OpenSSL wipes the key when its last reference goes
@@ -77,7 +71,7 @@ class _Kem:
         return _EncapsulationKey(self._public.from_public_bytes(data))
 
 
-class _VerificationKey(Opened):
+class _VerificationKey(Verifying):
     __slots__ = ("_encoded", "_key")
 
     def __init__(self, key: _DsaPublic) -> None:
@@ -100,13 +94,8 @@ class _VerificationKey(Opened):
             return False
         return True
 
-    def verify_many(
-        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b"", threads: int = 1
-    ) -> list[bool]:
-        return [self.verify(message, signature, context=context) for message, signature in pairs]
 
-
-class _SigningKey(Opened):
+class _SigningKey(Signing):
     __slots__ = ("_key", "public_key")
 
     def __init__(self, key: _DsaPrivate) -> None:
@@ -123,11 +112,6 @@ class _SigningKey(Opened):
 
     def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
         return self._opened().sign_mu(prehash_mu(self.public_key, digest, hash_name, context))
-
-    def sign_many(
-        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
-    ) -> list[bytes]:
-        return [self.sign(message, context=context) for message in messages]
 
     def close(self) -> None:
         self._key = None  # OpenSSL wipes the key when its last reference goes

@@ -7,12 +7,13 @@ provider has SLH-DSA alone, whose private keys have no shorter form.
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, NoReturn
 
 from pqcrypto import InvalidSignatureError
 
+from qpher_backends.primitives._one_by_one import Decapsulating, Encapsulating, Signing, Verifying
 from qpher_backends.primitives._opened import Opened
 from qpher_backends.primitives.composite import COMPOSITES, CompositeScheme
 from qpher_backends.primitives.xwing import XWingScheme
@@ -57,7 +58,7 @@ class _Private(Opened):
         return self._key
 
 
-class _EncapsulationKey:
+class _EncapsulationKey(Encapsulating):
     __slots__ = ("_key", "_module")
 
     def __init__(self, module: ModuleType, key: bytes) -> None:
@@ -70,11 +71,8 @@ class _EncapsulationKey:
         ciphertext, secret = self._module.encaps(self._key)
         return bytes(ciphertext), bytes(secret)
 
-    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
-        return [self.encapsulate() for _ in range(count)]
 
-
-class _DecapsulationKey(_Private):
+class _DecapsulationKey(_Private, Decapsulating):
     __slots__ = ("_module", "encapsulation_key")
 
     def __init__(self, module: ModuleType, public_key: bytes, key: bytes) -> None:
@@ -86,9 +84,6 @@ class _DecapsulationKey(_Private):
         if len(ciphertext) != self._module.CIPHERTEXT_SIZE:
             raise ValueError(f"ciphertext must have {self._module.CIPHERTEXT_SIZE} bytes")
         return bytes(self._module.decaps(self._opened(), ciphertext))
-
-    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
-        return [self.decapsulate(ciphertext) for ciphertext in ciphertexts]
 
 
 class _Kem:
@@ -109,7 +104,7 @@ class _Kem:
         return key
 
 
-class _VerificationKey:
+class _VerificationKey(Verifying):
     __slots__ = ("_key", "_module")
 
     def __init__(self, module: ModuleType, key: bytes) -> None:
@@ -131,13 +126,8 @@ class _VerificationKey:
     ) -> bool:
         _lacking("verify a signature over a digest")
 
-    def verify_many(
-        self, pairs: Sequence[tuple[bytes, bytes]], *, context: bytes = b"", threads: int = 1
-    ) -> list[bool]:
-        return [self.verify(message, signature, context=context) for message, signature in pairs]
 
-
-class _SigningKey(_Private):
+class _SigningKey(_Private, Signing):
     __slots__ = ("_module", "public_key")
 
     def __init__(self, module: ModuleType, public_key: bytes, key: bytes) -> None:
@@ -153,11 +143,6 @@ class _SigningKey(_Private):
 
     def sign_prehash(self, digest: bytes, hash_name: str, *, context: bytes = b"") -> bytes:
         _lacking("sign a digest")
-
-    def sign_many(
-        self, messages: Sequence[bytes], *, context: bytes = b"", threads: int = 1
-    ) -> list[bytes]:
-        return [self.sign(message, context=context) for message in messages]
 
 
 class _Dsa:

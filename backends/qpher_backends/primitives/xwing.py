@@ -8,12 +8,11 @@ shared secret (32) = SHA3-256(ss_M ‖ ss_X ‖ ct_X ‖ pk_X ‖ label)
 
 import hashlib
 import os
-from collections.abc import Sequence
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from qpher_backends.primitives._opened import Opened
+from qpher_backends.primitives._one_by_one import Decapsulating, Encapsulating
 from qpher_core.errors import DecryptionFailed
 from qpher_core.protocols import DecapsulationKey, EncapsulationKey, KemScheme
 
@@ -31,7 +30,7 @@ def _combine(ss_m: bytes, ss_x: bytes, ct_x: bytes, pk_x: bytes) -> bytes:
     return hashlib.sha3_256(ss_m + ss_x + ct_x + pk_x + _LABEL).digest()
 
 
-class XWingEncapsulationKey:
+class XWingEncapsulationKey(Encapsulating):
     """An opened X-Wing encapsulation key."""
 
     __slots__ = ("_mlkem", "_pk_x", "_x25519")
@@ -56,12 +55,8 @@ class XWingEncapsulationKey:
             raise DecryptionFailed("the X-Wing encapsulation key is not usable") from None
         return ct_m + ct_x, _combine(ss_m, ss_x, ct_x, self._pk_x)
 
-    def encapsulate_many(self, count: int, *, threads: int = 1) -> list[tuple[bytes, bytes]]:
-        """Return ``count`` independent encapsulations."""
-        return [self.encapsulate() for _ in range(count)]
 
-
-class XWingDecapsulationKey(Opened):
+class XWingDecapsulationKey(Decapsulating):
     """An opened X-Wing private key."""
 
     __slots__ = ("_mlkem", "_pk_x", "_x25519", "encapsulation_key")
@@ -85,10 +80,6 @@ class XWingDecapsulationKey(Opened):
         except ValueError:  # all-zero (RFC 7748 section 6.1)
             raise DecryptionFailed from None
         return _combine(ss_m, ss_x, ct_x, self._pk_x)
-
-    def decapsulate_many(self, ciphertexts: Sequence[bytes], *, threads: int = 1) -> list[bytes]:
-        """Decapsulate several ciphertexts."""
-        return [self.decapsulate(ciphertext) for ciphertext in ciphertexts]
 
     def close(self) -> None:
         """Wipe it."""

@@ -9,7 +9,14 @@ from typing import Final, Protocol
 
 from qpher_backends.remote.link import BadAnswer, expect
 from qpher_core.algorithms import Algorithm, find
-from qpher_core.asgi import models, models_admin, models_audit, models_upkeep
+from qpher_core.asgi import (
+    models_api_keys,
+    models_audit,
+    models_keys,
+    models_tenants,
+    models_upkeep,
+)
+from qpher_core.asgi.models import ReceiptInfo
 from qpher_core.calls import Common
 from qpher_core.errors import ValidationError
 from qpher_core.lifecycle import KeyState
@@ -25,6 +32,7 @@ from qpher_core.models import (
 )
 from qpher_core.policy.plans import LIMITS, Limits
 from qpher_core.session_usage import UsageReport
+from qpher_core.validation import check_moment
 
 __all__ = [
     "algorithm_of",
@@ -53,7 +61,7 @@ class _Done(Protocol):
     @property
     def algorithm(self) -> str: ...
     @property
-    def receipt(self) -> models.ReceiptInfo: ...
+    def receipt(self) -> ReceiptInfo: ...
 
 
 def common_of(answer: _Done, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Common:
@@ -66,12 +74,12 @@ def common_of(answer: _Done, tenant_id: uuid.UUID, request_id: uuid.UUID) -> Com
     }
 
 
-def _receipt(info: models.ReceiptInfo, tenant_id: uuid.UUID) -> Receipt:
+def _receipt(info: ReceiptInfo, tenant_id: uuid.UUID) -> Receipt:
     expect(info.seq >= 0, "a receipt's place is negative")
     return Receipt(tenant_id, info.seq, hash_of(info.hash))
 
 
-def key_version(info: models.KeyInfo, tenant_id: uuid.UUID) -> KeyVersion:
+def key_version(info: models_keys.KeyInfo, tenant_id: uuid.UUID) -> KeyVersion:
     """Return the public side of a key version."""
     row = algorithm_of(info.algorithm)
     expect(len(info.public_key) == row.public_key_bytes, "a public key has another length")
@@ -104,7 +112,7 @@ def audit_entry(entry: models_audit.Entry, tenant_id: uuid.UUID) -> AuditEntry:
     return found
 
 
-def import_parameters(answer: models.ImportKey) -> ImportParameters:
+def import_parameters(answer: models_keys.ImportKey) -> ImportParameters:
     """Return what private keys are wrapped with."""
     row = algorithm_of(answer.algorithm)
     key = answer.encapsulation_key
@@ -112,12 +120,12 @@ def import_parameters(answer: models.ImportKey) -> ImportParameters:
     return ImportParameters(uuid_of(answer.tenant_id), row.name, _version(answer.key_version), key)
 
 
-def tenant_id_of(answer: models_admin.TenantStatusInfo) -> uuid.UUID:
+def tenant_id_of(answer: models_tenants.TenantStatusInfo) -> uuid.UUID:
     """Return the caller's tenant."""
     return uuid_of(answer.tenant_id)
 
 
-def tenant_of(info: models_admin.TenantInfo) -> Tenant:
+def tenant_of(info: models_tenants.TenantInfo) -> Tenant:
     """Return a tenant."""
     expect(info.status in frozenset(TenantStatus), "a tenant has an unknown status")
     return Tenant(
@@ -130,7 +138,7 @@ def tenant_of(info: models_admin.TenantInfo) -> Tenant:
     )
 
 
-def api_key_of(info: models_admin.ApiKeyInfo) -> ApiKey:
+def api_key_of(info: models_api_keys.ApiKeyInfo) -> ApiKey:
     """Return an API key, without its secret."""
     return ApiKey(
         info.id,
@@ -146,7 +154,7 @@ def api_key_of(info: models_admin.ApiKeyInfo) -> ApiKey:
 
 
 def usage_report(
-    usage: models_admin.TenantStatusInfo, tenant: models_admin.TenantInfo
+    usage: models_tenants.TenantStatusInfo, tenant: models_tenants.TenantInfo
 ) -> UsageReport:
     """Return what a tenant uses of what it may."""
     expect(usage.tenant_id == tenant.id, "usage is of another tenant")
@@ -188,11 +196,9 @@ def _version(number: int) -> int:
 
 def _time(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadAnswer("a time is not RFC 3339") from None
-    expect(moment.tzinfo is not None, "a time has no zone")
-    return moment.astimezone(UTC)
+        return check_moment(datetime.fromisoformat(text), "a time").astimezone(UTC)
+    except (ValueError, ValidationError):
+        raise BadAnswer("a time is not RFC 3339 with a zone") from None
 
 
 def time_or_none(text: str | None) -> datetime | None:

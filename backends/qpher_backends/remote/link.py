@@ -10,15 +10,15 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 from attrs import field, frozen
 
+from qpher_backends.remote.credential import Credential
 from qpher_backends.remote.failures import TOO_LARGE, error_of
 from qpher_backends.remote.transport import Exchanged, ExchangeFailed, Refused, Transport
-from qpher_core.api_keys import parse_secret
 from qpher_core.asgi.endpoint import Endpoint
 from qpher_core.asgi.envelope import ErrorEnvelope
 from qpher_core.asgi.models_audit import AnchorKeys
@@ -106,31 +106,6 @@ class _Failed:
     pause: float = 0.0
 
 
-class _Credential:
-    """An API key that shows itself to the transport alone."""
-
-    __slots__ = ("_header", "actor")
-
-    def __init__(self, api_key: object) -> None:
-        parts = parse_secret(api_key) if isinstance(api_key, str) else None
-        if parts is None:
-            raise ValidationError(
-                "api_key must be an API key: qph_, its id and secret", parameter="api_key"
-            )
-        self._header = (b"x-api-key", str(api_key).encode())
-        self.actor = f"key:{parts.id}"
-
-    def __repr__(self) -> str:
-        return f"<API key {self.actor}>"
-
-    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
-        raise TypeError("an API key cannot be pickled or copied")
-
-    def header(self) -> tuple[bytes, bytes]:
-        """Return the header that carries it."""
-        return self._header
-
-
 @frozen
 class _Asked:
     """One call, as every attempt sends it."""
@@ -151,7 +126,7 @@ class Link:
     """
 
     def __init__(self, url: str, api_key: object, settings: RemoteSettings) -> None:
-        self._credential = _Credential(api_key)
+        self._credential = Credential(api_key)
         self._settings = settings
         self._transport = Transport(url, settings)
         self._decoders: dict[type, Callable[[bytes], _Envelope[Any]]] = {}

@@ -10,10 +10,11 @@ from attrs import frozen
 from qpher_backends.remote.link import Link
 from qpher_backends.remote.owners import id_of
 from qpher_core.errors import NotFound, ValidationError
-from qpher_core.models import Decision, PolicyDocument, rfc3339
+from qpher_core.models import OPERATOR, Decision, PolicyDocument, rfc3339
 from qpher_core.policy.chain import Verdict
 from qpher_core.policy.documents import diff_documents
 from qpher_core.service_policies import Explanation
+from qpher_core.validation import check_moment
 
 __all__ = ["RemotePolicies"]
 
@@ -62,7 +63,7 @@ class RemotePolicies:
         tenant: str | uuid.UUID,
         action: str,
         *,
-        actor: str = "operator",
+        actor: str = OPERATOR,
         algorithm: str | None = None,
         key_name: str | None = None,
         key_version: int | None = None,
@@ -87,7 +88,7 @@ class RemotePolicies:
             "scopes": None if scopes is None else sorted(scopes),
             "payload_bytes": payload_bytes,
             "source": source,
-            "time": None if time is None else rfc3339(time.astimezone(UTC)),
+            "time": None if time is None else rfc3339(check_moment(time, "time").astimezone(UTC)),
         }
         owner = id_of(self._link, tenant)
         return self._link.call(

@@ -2,7 +2,6 @@
 """A service elsewhere, as the tenant of one API key (docs/remote.md)."""
 
 import uuid
-from types import TracebackType
 from typing import Any, Self
 
 from qpher_backends.remote.administration import RemoteAdministration
@@ -36,12 +35,7 @@ class Service:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

@@ -6,7 +6,6 @@ now and then keeps a caller for ever. Here every wait on the socket gets what is
 exchange's time.
 """
 
-import ipaddress
 import os
 import ssl
 import threading
@@ -19,7 +18,7 @@ import httpcore
 from attrs import field, frozen
 
 from qpher_core.errors import ValidationError
-from qpher_core.remote import RemoteSettings
+from qpher_core.remote import RemoteSettings, is_loopback
 
 __all__ = ["ExchangeFailed", "Exchanged", "Refused", "Transport"]
 
@@ -276,20 +275,13 @@ def _checked(url: str, *, plain_http: bool) -> Any:
         raise ValidationError(
             "url must be https://host[:port][/prefix], without credentials", parameter="url"
         )
-    if parts.scheme == "http" and not plain_http and not _is_loopback(host):
+    if parts.scheme == "http" and not plain_http and not is_loopback(host):
         raise ValidationError(
             "url must be https: over http everyone on the way sees the API key "
             "(RemoteSettings(plain_http=True) takes it all the same)",
             parameter="url",
         )
     return parts
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _tls(ca: str | ssl.SSLContext | None) -> ssl.SSLContext:

@@ -13,7 +13,14 @@ from typing import ClassVar, Final
 
 from qpher_backends.sql.run import Row, Run
 from qpher_core.errors import IntegrityError, StateConflict
-from qpher_core.models import ApiKey, ApiKeyRecord, IdempotencyRecord, rfc3339
+from qpher_core.models import (
+    ApiKey,
+    ApiKeyRecord,
+    IdempotencyRecord,
+    optional_moment,
+    optional_rfc3339,
+    rfc3339,
+)
 
 __all__ = ["ApiKeyTable", "IdempotencyTable"]
 
@@ -62,9 +69,9 @@ class ApiKeyTable:
                 " ".join(sorted(key.scopes)),
                 key.version,
                 rfc3339(key.created_at),
-                _text(key.expires_at),
-                _text(key.revoked_at),
-                _text(key.last_used_at),
+                optional_rfc3339(key.expires_at),
+                optional_rfc3339(key.revoked_at),
+                optional_rfc3339(key.last_used_at),
                 record.secret_hash,
             ),
         )
@@ -79,9 +86,9 @@ class ApiKeyTable:
             "UPDATE api_keys SET expires_at = ?, revoked_at = ?, last_used_at = ?"
             " WHERE tenant_id = ? AND key_id = ?",
             (
-                _text(key.expires_at),
-                _text(key.revoked_at),
-                _text(key.last_used_at),
+                optional_rfc3339(key.expires_at),
+                optional_rfc3339(key.revoked_at),
+                optional_rfc3339(key.last_used_at),
                 str(key.tenant_id),
                 key.id,
             ),
@@ -132,14 +139,6 @@ class IdempotencyTable:
         )
 
 
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
 @functools.lru_cache(_PARSED_ROWS)
 def _record(row: Row) -> ApiKeyRecord:
     """Parse a row; equal rows are parsed once."""
@@ -152,9 +151,9 @@ def _record(row: Row) -> ApiKeyRecord:
             frozenset(scopes.split()),
             version,
             datetime.fromisoformat(created),
-            _moment(expires),
-            _moment(revoked),
-            _moment(used),
+            optional_moment(expires),
+            optional_moment(revoked),
+            optional_moment(used),
         )
     except ValueError:
         raise IntegrityError("a stored API key is malformed: it was altered") from None

@@ -16,6 +16,7 @@ from qpher_backends.sql.run import Row, Run
 from qpher_core.errors import IntegrityError, StateConflict
 from qpher_core.lifecycle import KeyState
 from qpher_core.models import (
+    SERVICE,
     Intent,
     KeyRecord,
     KeyRef,
@@ -23,13 +24,13 @@ from qpher_core.models import (
     PolicyDocument,
     Tenant,
     TenantStatus,
+    optional_moment,
+    optional_rfc3339,
     rfc3339,
 )
 
 __all__ = ["IntentTable", "KeyTable", "PolicyTable", "TenantTable"]
 
-#: Tenant of what belongs to the service.
-_SERVICE: Final = uuid.UUID(int=0)
 
 _PARSED_ROWS: Final = 1024
 
@@ -127,7 +128,7 @@ class KeyTable:
                 key.revision,
                 record.kek_id,
                 record.sealed,
-                _optional(key.compromised_at),
+                optional_rfc3339(key.compromised_at),
             ),
         )
 
@@ -148,7 +149,7 @@ class KeyTable:
                 key.revision,
                 record.kek_id,
                 record.sealed,
-                _optional(key.compromised_at),
+                optional_rfc3339(key.compromised_at),
                 *_address(key.ref),
                 revision,
             ),
@@ -222,7 +223,7 @@ class PolicyTable:
     def get(self, tenant_id: uuid.UUID | None) -> PolicyDocument | None:
         """Return the current document."""
         rows = self._run(
-            tenant_id or _SERVICE,
+            tenant_id or SERVICE,
             "SELECT revision, rules FROM policies WHERE tenant_id = ?"
             " ORDER BY revision DESC LIMIT 1",
             (_owner(tenant_id),),
@@ -232,7 +233,7 @@ class PolicyTable:
     def revision(self, tenant_id: uuid.UUID | None, number: int) -> PolicyDocument | None:
         """Return one revision."""
         rows = self._run(
-            tenant_id or _SERVICE,
+            tenant_id or SERVICE,
             "SELECT revision, rules FROM policies WHERE tenant_id = ? AND revision = ?",
             (_owner(tenant_id), number),
         )
@@ -241,7 +242,7 @@ class PolicyTable:
     def insert(self, document: PolicyDocument) -> None:
         """Add the next revision."""
         self._run(
-            document.tenant_id or _SERVICE,
+            document.tenant_id or SERVICE,
             "INSERT INTO policies VALUES (?, ?, ?)",
             (_owner(document.tenant_id), document.revision, document.rules),
         )
@@ -281,10 +282,6 @@ def _owner(tenant_id: uuid.UUID | None) -> str:
     return "" if tenant_id is None else str(tenant_id)
 
 
-def _optional(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
-
-
 def _address(ref: KeyRef) -> tuple[str, str, str, int]:
     return str(ref.tenant_id), ref.name, ref.algorithm, ref.version
 
@@ -309,7 +306,7 @@ def _parsed_record(row: Row) -> KeyRecord:
         datetime.fromisoformat(changed),
         reason,
         revision,
-        None if compromised is None else datetime.fromisoformat(compromised),
+        optional_moment(compromised),
     )
     return KeyRecord(key, kek_id, sealed)
 

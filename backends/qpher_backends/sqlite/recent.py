@@ -13,7 +13,6 @@ from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from qpher_backends.group_commit import Announced, GroupCommit
 from qpher_backends.sql.run import Run
 from qpher_backends.sql.tables import KeyTable, PolicyTable, TenantTable
 from qpher_core.models import KeyRecord, KeyRef, PolicyDocument, Tenant
@@ -119,13 +118,12 @@ class RecentKeys(KeyTable):
         return self._answer(self._read_active, tenant_id, name, algorithm)
 
 
-class Mark(Announced):
+class Mark:
     """A moment whose rows a thread works with until it commits."""
 
     __slots__ = ("_answers", "_recent", "fresh")
 
-    def __init__(self, group: GroupCommit[Any], recent: Recent) -> None:
-        self._group = group
+    def __init__(self, recent: Recent) -> None:
         self._recent = recent
         self._answers = recent.kept()
         self.fresh = self._answers is None
@@ -133,7 +131,6 @@ class Mark(Announced):
     def __enter__(self) -> Self:
         """Let the thread read what is kept."""
         self._recent.allow(self._answers)
-        self._group.announce()
         return self
 
     def __exit__(
@@ -144,8 +141,6 @@ class Mark(Announced):
     ) -> None:
         """Let it read the database again."""
         self._recent.allow(None)
-        if error is not None:
-            self._group.withdraw()
 
     def holds(self) -> bool:
         """Return, inside a transaction, whether all that was given out is still so."""

@@ -8,14 +8,16 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from qpher_backends.closable import Closable
 from qpher_backends.group_commit import GroupCommit
+from qpher_backends.places import path_of
 from qpher_backends.sql.access import ApiKeyTable, IdempotencyTable
 from qpher_backends.sql.audit import AnchorTable, AuditTable, AuditWriter
 from qpher_backends.sql.run import Row, Run, RunMany
 from qpher_backends.sql.tables import IntentTable, KeyTable, PolicyTable, TenantTable
+from qpher_backends.sqlite.foreign import check_database
 from qpher_backends.sqlite.recent import (
     Mark,
     Recent,
@@ -24,7 +26,8 @@ from qpher_backends.sqlite.recent import (
     RecentTenants,
 )
 from qpher_backends.sqlite.version import is_current
-from qpher_core.errors import StoreUnavailable, ValidationError
+from qpher_backends.translated import Translated
+from qpher_core.errors import StoreUnavailable
 
 __all__ = ["SQLiteStore", "open_store"]
 
@@ -35,27 +38,7 @@ _CACHE_KIB: Final = 16_384  # of one connection; proofs of a long log read all o
 _BUSY_SECONDS: Final = 10.0
 _IDLE_CONNECTIONS: Final = 16
 
-
-class _Translated:
-    """Turns errors of SQLite into ``StoreUnavailable``. Has no state: one serves all threads."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Translate."""
-        if isinstance(error, sqlite3.Error):
-            raise StoreUnavailable(f"the database does not answer: {error}") from error
-
-
-_TRANSLATED: Final = _Translated()
+_TRANSLATED: Final = Translated(sqlite3.Error, "database")
 
 
 class _Writer:
@@ -143,18 +126,17 @@ class _Transaction:
                 self._connection.execute("ROLLBACK")
 
 
-class SQLiteStore:
+class SQLiteStore(Closable):
     """Implements ``Store``. Not usable in a process forked from the one that opened it."""
 
     readers_wait = False
     local = True
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path.absolute()
-        self._pid = os.getpid()
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._closed = False
         self._write_connection = self._open_database()
         self._file = os.stat(self._path)  # noqa: PTH116 - compared with later ones
         self._recent = Recent()
@@ -188,9 +170,9 @@ class SQLiteStore:
         self._check_usable()
         return self._group_commit(work)
 
-    def lately(self, tenant_id: uuid.UUID) -> Mark:  # noqa: ARG002 - one lock for all
+    def lately(self) -> Mark:
         """Let this thread read rows of a moment ago; what it commits must ask if they hold."""
-        return Mark(self._group_commit, self._recent)
+        return Mark(self._recent)
 
     def close(self) -> None:
         """Close all connections, once the commit under way is done."""
@@ -200,8 +182,7 @@ class SQLiteStore:
         for connection in connections:
             connection.close()
         # In a process that was forked nobody commits, and the lock may never be given back.
-        forked = os.getpid() != self._pid
-        with contextlib.nullcontext() if forked else self._group_commit.alone():
+        with contextlib.nullcontext() if self._forked else self._group_commit.alone():
             self._write_connection.close()
 
     def _open_database(self) -> sqlite3.Connection:
@@ -210,9 +191,13 @@ class SQLiteStore:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise StoreUnavailable(f"cannot open {self._path}: {error.strerror}") from error
-        connection = self._connect()
+        try:
+            connection = self._connect()
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"cannot open {self._path}: {error}") from error
         try:
             with _TRANSLATED:
+                check_database(connection, self._path)
                 connection.execute("PRAGMA journal_mode = WAL")
                 if not is_current(connection):
                     from qpher_backends.sqlite.schema import migrate  # noqa: PLC0415 - see version
@@ -275,12 +260,6 @@ class SQLiteStore:
             raise
         return connection
 
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise StoreUnavailable("the store is closed")
-        if os.getpid() != self._pid:
-            raise StoreUnavailable("the store was opened before a fork; open it again in here")
-
     def _check_writable(self) -> None:
         """Refuse a commit that waited while the store was closed."""
         self._check_usable()
@@ -298,9 +277,4 @@ class SQLiteStore:
 
 def open_store(url: str) -> SQLiteStore:
     """Open ``sqlite:///relative/path`` or ``sqlite:////absolute/path``; the entry point."""
-    path = url.removeprefix(_SCHEME)
-    if path == url or not path:
-        raise ValidationError(
-            "url must be sqlite:///relative/path or sqlite:////absolute/path", parameter="url"
-        )
-    return SQLiteStore(Path(path))
+    return SQLiteStore(path_of(url, _SCHEME, "sqlite:///relative/path or sqlite:////absolute/path"))
