@@ -25,7 +25,9 @@ _SUFFIX: Final = ".sig"
 @click.command(cls=Command, example="qpher-core sign release.tar.gz --algorithm ML-DSA-87")
 @click.argument("source")
 @click.option("--output", "-o", help=f"File to write, or -; SOURCE{_SUFFIX} if left out.")
-@click.option("--algorithm", default=DEFAULT_SIGNATURE, show_default=True, help="Algorithm of the key.")
+@click.option(
+    "--algorithm", default=DEFAULT_SIGNATURE, show_default=True, help="Algorithm of the key."
+)
 @click.option("--key-version", type=click.IntRange(1), help="The active one if left out.")
 @click.option("--name", default="default", show_default=True, help="Name of the key.")
 @CONTEXT
