@@ -62,6 +62,9 @@ class SessionAudit:
             start: place of the first entry to look at.
             limit: number of entries to yield at most.
             where: which entries to yield; all where none is given.
+
+        Raises:
+            StateConflict: while it yields, the entries that were to follow were moved out.
         """
         call = Call(
             operation=OPERATIONS["audit.read"],

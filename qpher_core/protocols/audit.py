@@ -38,7 +38,11 @@ class AuditLog(Protocol):
         limit: int | None = None,
         where: EntryFilter | None = None,
     ) -> Iterator[AuditEntry]:
-        """Yield the entries from ``start`` that match, in order, at most ``limit``."""
+        """Yield the entries from ``start`` that match, in order, at most ``limit``.
+
+        Raises:
+            StateConflict: while it yields, the entries that were to follow were moved out.
+        """
 
     def entry(self, receipt: Receipt) -> AuditEntry:
         """Return the entry that a receipt names, or raise ``IntegrityError``."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading a log at the moment when its beginning is moved out, on every backend."""
 
+import contextlib
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import qpher_backends.sql.audit
 import qpher_core
 from qpher_core import EntryFilter, NotFound, Segment, StateConflict
 from qpher_core.service import Qpher
@@ -145,3 +147,20 @@ def test_a_page_says_that_its_beginning_was_moved_out(
     assert session.audit.page(cursor=moved.end).entries[0].seq == moved.end
     assert next(session.audit.entries(start=cursor)).seq == moved.end
     assert session.audit.page(cursor=1000, where=where).entries == ()
+
+
+def test_entries_that_were_to_follow_are_not_passed_over(
+    service: Qpher,
+    tenant: qpher_core.Tenant,
+    session: Session,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever reads on behind a gap is told of it; where the store still has them they come."""
+    monkeypatch.setattr(qpher_backends.sql.audit, "_PAGE", 2)
+    entries = session.audit.entries()
+    seen = [next(entries).seq]
+    service.audit.move_out(tmp_path / "others", tenant.id)
+    with contextlib.suppress(StateConflict):
+        seen += [entry.seq for entry in entries]
+    assert seen == list(range(len(seen)))
