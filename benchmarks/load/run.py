@@ -2,7 +2,8 @@
 """Load on the HTTP API with wrk, as ratios to a Starlette no-op POST of the same run.
 
 Each operation is audited and durable. Both servers are uvicorn with one worker; they are measured
-in turns, so that what else the machine does hits all alike.
+in turns, so that what else the machine does hits all alike. Beside them is the least that a durable
+verification can be (``benchmarks.load.least``), which says what the rest of it costs.
 """
 
 import argparse
@@ -51,12 +52,20 @@ def main() -> int:
         folder = Path(name)
         url = f"sqlite:///{folder}/q.db" if chosen.store == "sqlite" else f"file://{folder}/store"
         key, bodies = _prepare(url, folder)
+        os.environ["LOAD_DATABASE"] = str(folder / "least.db")
         noop = ["-m", "uvicorn", "benchmarks.load.noop:app", *AS_SERVE]
+        least = ["-m", "uvicorn", "benchmarks.load.least:app", *AS_SERVE]
         serve = ["-c", "from qpher_core.cli.main import main; main()", "serve", "--store", url]
-        with _server(noop, 8771, "/noop") as base, _server(serve, 8772, "/health/live") as api:
-            rows: dict[str, list[dict[str, Any]]] = {"no-op": []}
+        with (
+            _server(noop, 8771, "/noop") as base,
+            _server(least, 8773, "/verify") as bare,
+            _server(serve, 8772, "/health/live") as api,
+        ):
+            rows: dict[str, list[dict[str, Any]]] = {"no-op": [], "the least": []}
+            body = bodies["signature/verify"]
             for _ in range(chosen.rounds):
-                rows["no-op"].append(base.load("/noop", bodies["signature/verify"], key, chosen))
+                rows["no-op"].append(base.load("/noop", body, key, chosen))
+                rows["the least"].append(bare.load("/verify", body, key, chosen))
                 for operation in OPERATIONS:
                     found = api.load(f"/api/v1/{operation}", bodies[operation], key, chosen)
                     rows.setdefault(operation, []).append(found)
