@@ -62,5 +62,5 @@ def test_an_entry_has_one_place_in_one_chain(
     assert not is_link(body, prev, seq + 1, str(tenant))
     assert not is_link(body, bytes(byte ^ 1 for byte in prev), seq, str(tenant))
     assert not is_link(body, prev, seq, str(uuid.UUID(int=tenant.int ^ 1)))
-    assert not is_link(body.replace(b',"', b', "', 1), prev, seq, str(tenant))
+    assert not is_link(body.replace(b'{"action":', b'{"action": ', 1), prev, seq, str(tenant))
     assert not is_link(body.replace(draft.outcome.encode(), b"\xff", 1), prev, seq, str(tenant))
