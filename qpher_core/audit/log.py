@@ -12,7 +12,7 @@ from attrs import evolve
 
 from qpher_core.audit.entry import FORMAT, EntryDraft, EntryForm, Result
 from qpher_core.audit.grammar import is_link
-from qpher_core.audit.moving import check_kept
+from qpher_core.audit.moving import unbroken
 from qpher_core.audit.records import EMPTY_LOG, LogBase
 from qpher_core.audit.selection import EntryFilter
 from qpher_core.audit.tree import HASH_BYTES, Subtree, grow, last_leaf, leaf_hash, stored_hash
@@ -79,19 +79,10 @@ class StoredAuditLog:
         check_count(start, "start")
         if limit is not None:
             check_count(limit, "limit")
-        if where is None:
-            return self._kept(tenant_id, self._records.read(tenant_id, start=start, limit=limit))
-        read = self._kept(tenant_id, self._records.read(tenant_id, start=start))
-        return islice(filter(where.matches, read), limit)
-
-    def _kept(self, tenant_id: uuid.UUID, entries: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
-        """Pass entries on; do not pass over those that are moved out meanwhile."""
-        expected = None
-        for entry in entries:
-            if expected not in {None, entry.seq}:
-                check_kept(self._records, tenant_id, entry.seq - 1)
-            yield entry
-            expected = entry.seq + 1
+        some = limit if where is None else None
+        read = self._records.read(tenant_id, start=start, limit=some)
+        entries = unbroken(self._records, tenant_id, read)
+        return entries if where is None else islice(filter(where.matches, entries), limit)
 
     def entry(self, receipt: Receipt) -> AuditEntry:
         """Return the entry that a receipt names.

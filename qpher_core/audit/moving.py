@@ -6,7 +6,7 @@ removed them. It is no forgery: what fails for it is done anew from where the lo
 """
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from qpher_core.audit.records import EMPTY_LOG, LogState
@@ -14,7 +14,7 @@ from qpher_core.errors import IntegrityError, NotFound, StateConflict
 from qpher_core.models import AuditEntry
 from qpher_core.protocols import AuditRecords
 
-__all__ = ["begins_at", "check_kept", "kept_entries", "while_it_moves"]
+__all__ = ["begins_at", "check_kept", "kept_entries", "unbroken", "while_it_moves"]
 
 T = TypeVar("T")
 
@@ -45,13 +45,30 @@ def kept_entries(
         StateConflict: some of them were moved out meanwhile.
     """
     expected = base.size
-    for entry in records.read(tenant_id, start=expected, limit=size - expected):
-        if entry.seq > expected:
-            check_kept(records, tenant_id, expected)
+    entries = records.read(tenant_id, start=expected, limit=size - expected)
+    for entry in unbroken(records, tenant_id, entries, expected):
         yield entry
         expected = entry.seq + 1
     if expected < size:
         check_kept(records, tenant_id, expected)
+
+
+def unbroken(
+    records: AuditRecords,
+    tenant_id: uuid.UUID,
+    entries: Iterable[AuditEntry],
+    expected: int | None = None,
+) -> Iterator[AuditEntry]:
+    """Pass entries on, the first of them at any place if none is expected.
+
+    Raises:
+        StateConflict: those that were to follow were moved out meanwhile.
+    """
+    for entry in entries:
+        if expected is not None and entry.seq > expected:
+            check_kept(records, tenant_id, expected)
+        yield entry
+        expected = entry.seq + 1
 
 
 def check_kept(records: AuditRecords, tenant_id: uuid.UUID, seq: int) -> None:

@@ -396,7 +396,10 @@ def test_a_server_that_hangs_is_given_up(own: Server, tmp_path: Path) -> None:
 
 
 def test_a_wait_that_is_given_up_leaves_nothing_behind(
-    own: Server, around_commit: Callable[..., None], request: pytest.FixtureRequest
+    own: Server,
+    around_commit: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """What waited for a server that hangs in a commit ends then, not when memory is cleared."""
     store = PostgresStore(own.fresh(f"d_{os.urandom(4).hex()}"), deadline=0.5)
@@ -404,8 +407,7 @@ def test_a_wait_that_is_given_up_leaves_nothing_behind(
     tenant, hanging, abandoned = new_tenant(), [], []
     store.commit(lambda w: w.tenants.insert(tenant), tenant_id=tenant.id)
     request.addfinalizer(lambda: [os.kill(pid, signal.SIGCONT) for pid in hanging])
-    request.addfinalizer(lambda hook=sys.unraisablehook: setattr(sys, "unraisablehook", hook))
-    sys.unraisablehook = abandoned.append
+    monkeypatch.setattr(sys, "unraisablehook", abandoned.append)
 
     def hang(connection: Connection, commit: Callable[[], Any]) -> Any:
         hanging.append(connection.info.backend_pid)
