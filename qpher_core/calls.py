@@ -29,6 +29,7 @@ __all__ = [
     "Result",
     "Runner",
     "Shared",
+    "Withdrawn",
 ]
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from qpher_core.errors import AlgorithmUnavailable, DecryptionFailed, StateConfl
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.lifecycle import PROCESS, KeyState
 from qpher_core.messages import Binding, Kind, decrypt, encrypt, version_of
-from qpher_core.models import SERVICE, ImportParameters, KeyRef, KeyVersion
+from qpher_core.models import BY_ITSELF, SERVICE, ImportParameters, KeyRef, KeyVersion
 from qpher_core.operations import OPERATIONS, Operation
 from qpher_core.protocols import Primitives, StoreWriter
 from qpher_core.validation import check_bytes, check_name, check_version
@@ -27,7 +27,6 @@ __all__ = ["Importer", "wrap_private_key"]
 
 _NAME: Final = "import"
 _ALGORITHM: Final = "ML-KEM-1024"
-_BY_ITSELF: Final = "service"
 
 
 class _Administer(Protocol):
@@ -117,7 +116,7 @@ class Importer:
         key = self._keys.active(SERVICE, _NAME, _ALGORITHM)
         if key is None:
             try:
-                key = self.rotate(_BY_ITSELF, only_first=True)
+                key = self.rotate(BY_ITSELF, only_first=True)
             except StateConflict:  # another was faster
                 return self.parameters(tenant_id)
         return ImportParameters(tenant_id, key.algorithm, key.version, key.public_key)

@@ -21,17 +21,16 @@ from qpher_core.calls import Change, Effect, KeyChanged
 from qpher_core.errors import StateConflict
 from qpher_core.keystore import SealedKeyStore
 from qpher_core.lifecycle import KeyState
-from qpher_core.models import SERVICE, KeyVersion, rfc3339
+from qpher_core.models import BY_ITSELF, SERVICE, KeyVersion, rfc3339
 from qpher_core.operations import OPERATIONS, Operation
 from qpher_core.protocols import Store, StoreWriter
 
-__all__ = ["AnchorKeys"]
+__all__ = ["Administrator", "AnchorKeys"]
 
 T = TypeVar("T")
 
 _OPERATION: Final = OPERATIONS["anchors.rotate"]
 _ANCHOR: Final = "anchor"
-_BY_ITSELF: Final = "service"
 _COSIGNER: Final = "cosigner"
 _COSIGNER_ALGORITHM: Final = "ML-DSA-44"
 _AT_ONCE: Final = "the anchor key was rotated at the same moment; look again"
@@ -85,7 +84,7 @@ class AnchorKeys:
         """
         current = self._current()
         if current.algorithm != self._wanted():
-            current = self._rotate(current, _BY_ITSELF)  # the profile of the service changed
+            current = self._rotate(current, BY_ITSELF)  # the profile of the service changed
         signers = [self._signer(self.service, current)]
         if current.algorithm != "ML-DSA-87":
             cosigner = self._active(_COSIGNER, _COSIGNER_ALGORITHM)
@@ -156,7 +155,7 @@ class AnchorKeys:
         active = self._keys.find(SERVICE, name=_ANCHOR, state=KeyState.ACTIVE)
         return active[0] if active else self._active(_ANCHOR, self._wanted())
 
-    def _active(self, name: str, algorithm: str, actor: str = _BY_ITSELF) -> KeyVersion:
+    def _active(self, name: str, algorithm: str, actor: str = BY_ITSELF) -> KeyVersion:
         """Return the active key; whoever needs the first one makes it."""
         key = self._keys.active(SERVICE, name, algorithm)
         if key is not None:

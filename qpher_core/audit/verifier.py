@@ -33,7 +33,7 @@ from qpher_core.audit.trust import believed, follow_statements
 from qpher_core.audit.vkey import VerifierKey, as_keys
 from qpher_core.protocols import Primitives
 
-__all__ = ["ExportReport", "verify_export"]
+__all__ = ["ExportReport", "Progress", "verify_export"]
 
 _PIECE_BYTES: Final = 8 << 20  # of an export, for one task of one process
 

@@ -2,6 +2,7 @@
 """Value types: tenants, keys, audit entries, policy questions. All are immutable."""
 
 from qpher_core.models.access import (
+    BY_ITSELF,
     OPERATOR,
     ApiKey,
     ApiKeyRecord,
@@ -22,6 +23,7 @@ from qpher_core.models.protector import ProtectorStatus, RewrapReport
 from qpher_core.models.tenants import SERVICE, Tenant, TenantStatus
 
 __all__ = [
+    "BY_ITSELF",
     "OPERATOR",
     "SERVICE",
     "ApiKey",

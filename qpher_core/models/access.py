@@ -7,10 +7,20 @@ from typing import Final
 
 from attrs import field, frozen
 
-__all__ = ["OPERATOR", "ApiKey", "ApiKeyRecord", "IdempotencyRecord", "RequestContext"]
+__all__ = [
+    "BY_ITSELF",
+    "OPERATOR",
+    "ApiKey",
+    "ApiKeyRecord",
+    "IdempotencyRecord",
+    "RequestContext",
+]
 
 #: Who administers a service, where nobody is named.
 OPERATOR: Final = "operator"
+
+#: The actor of what a service does without being asked.
+BY_ITSELF: Final = "service"
 
 
 @frozen
